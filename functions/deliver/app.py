@@ -1,0 +1,10 @@
+"""Deliver: takes one provider's lane to the provider, at the provider's pace."""
+
+from typing import Any
+
+from relay import wiring
+from relay.doors import Context
+
+
+def handler(event: Any, context: Context) -> dict[str, Any]:
+    return wiring.deliver().open(event, context)

@@ -1,0 +1,319 @@
+"""One attempt to deliver one event to one destination: claim, post, settle."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from relay.account import Account, Failure
+from relay.errors import CredentialsError, TransportError, UnavailableError, UndeliverableError
+from relay.event import Event
+from relay.masking import mask_identifiers, printable, shorten
+from relay.outcome import Outcome, Result
+from relay.pacing import Turn
+from relay.ports import Claim, Clock, DeadLetter, LaneQueue, Ledger, Record, Reply, Request, Secrets, Transport
+from relay.providers.base import Provider
+
+LONGEST_WAIT = 1.0
+"""Seconds an attempt may wait inside the batch; a longer wait is deferred."""
+
+RESERVE = 2.0
+"""Seconds kept at the end of an invocation to settle, defer and answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event for one destination. `body` is the original message; `accepted_at` is Unix seconds."""
+
+    event: Event
+    destination: str
+    body: str
+    content_hash: str
+    accepted_at: float
+    key: str
+    """What tells this message from every other: names its attempts and its dead letter."""
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """The end of one HTTP exchange. `request` is None where none could be built."""
+
+    outcome: Outcome
+    reason: str
+    status: int | None = None
+    detail: str = ""
+    wait: float = 0.0
+    started_at: float = 0.0
+    request: Request | None = None
+    reply: Reply | None = None
+
+
+class Courier:
+    """Carries deliveries of one provider. Safe to call from several threads at once.
+
+    Never raises for anything a provider, a customer's data or one of our own services does: each ends as a Result.
+    """
+
+    def __init__(
+        self,
+        *,
+        provider_for: Callable[[str], Provider],
+        transport: Transport,
+        ledger: Ledger,
+        secrets: Secrets,
+        queue: LaneQueue,
+        clock: Clock,
+        oldest: float,
+    ) -> None:
+        """`oldest` is the age in seconds, from acceptance, at which an event is given up."""
+        self._provider_for = provider_for
+        self._transport = transport
+        self._ledger = ledger
+        self._secrets = secrets
+        self._queue = queue
+        self._clock = clock
+        self._oldest = oldest
+
+    @property
+    def longest(self) -> float:
+        """Seconds an attempt needs at most once it may start."""
+        return LONGEST_WAIT + self._transport.longest + RESERVE
+
+    def preview(self, delivery: Delivery) -> Request:
+        """The exact request, unsent. Raises UndeliverableError, CredentialsError or UnavailableError."""
+        provider = self._provider_for(delivery.destination)
+        return provider.build(delivery.event, self._secrets.get(delivery.destination))
+
+    def attempt(
+        self,
+        delivery: Delivery,
+        account: Account,
+        turn: Turn,
+        deadline: float,
+        witness: Callable[[Request | None, Reply | None], None] | None = None,
+    ) -> Result:
+        """Tries once, with a `turn` of the account's pace. `deadline` is the monotonic second by which the invocation
+        ends; `witness` sees the exchange.
+        """
+        with turn:
+            return self._attempt(delivery, account, turn, deadline, witness)
+
+    def _attempt(
+        self,
+        delivery: Delivery,
+        account: Account,
+        turn: Turn,
+        deadline: float,
+        witness: Callable[[Request | None, Reply | None], None] | None,
+    ) -> Result:
+        provider = self._provider_for(delivery.destination)
+        began = self._clock.now()
+        record = Record(
+            event_id=delivery.event.id,
+            destination=delivery.destination,
+            content_hash=delivery.content_hash,
+            state="claimed",
+            owner=f"{delivery.key}@{began:.6f}",
+            lease_until=began + max(0.0, deadline - self._clock.monotonic()),
+            accepted_at=delivery.accepted_at,
+        )
+        try:
+            claim = self._ledger.claim(record, now=began, overrides=provider.overrides_by_id)
+        except UnavailableError as error:
+            return self._result(delivery, Outcome.RETRY, str(error))
+        if not claim.granted:
+            return self._refused(delivery, record, claim)
+        before = claim.before
+        same = before is not None and before.content_hash == record.content_hash
+        crashed = before is not None and before.state == "claimed"
+        attempts = (before.attempts if before and same else 0) + (1 if crashed else 0)
+        failure = Failure(before.strikes, before.failed_at) if before and same else Failure(0, 0.0)
+        record = replace(record, attempts=attempts, strikes=failure.strikes, failed_at=failure.failed_at)
+
+        if crashed and provider.settings.on_unknown == "park":
+            parked = _Post(Outcome.UNKNOWN, "an earlier attempt ended without a record of its answer: parked")
+            return self._give_up(delivery, record, parked)
+        if stale := self._stale(delivery, began):
+            return replace(self._give_up(delivery, record, _Post(Outcome.EXPIRED, stale)), crashed=crashed)
+
+        post = self._post(delivery, provider, account, turn, deadline)
+        if witness:
+            witness(post.request, post.reply)
+        result = self._conclude(delivery, provider, account, record, post, failure)
+        return replace(result, crashed=crashed)
+
+    def _refused(self, delivery: Delivery, record: Record, claim: Claim) -> Result:
+        before = claim.before
+        if before is not None and before.content_hash != record.content_hash:
+            post = _Post(Outcome.REJECTED, "id_reused: this id was used before with other content")
+            return self._give_up(delivery, replace(record, attempts=0), post, settle=False)
+        if before is not None and before.state == "delivered":
+            return self._result(delivery, Outcome.DUPLICATE, "delivered before", final=True, attempts=before.attempts)
+        wait = max(2 * LONGEST_WAIT, before.lease_until - self._clock.now() if before is not None else 0.0)
+        return self._result(delivery, Outcome.THROTTLED, "another execution has it", wait=wait)
+
+    def _stale(self, delivery: Delivery, now: float) -> str:
+        expires_at = delivery.event.expires_at
+        if expires_at is not None and now >= expires_at.timestamp():
+            return "passed its expires_at"
+        if now - delivery.accepted_at >= self._oldest:
+            return f"older than {timedelta(seconds=self._oldest)} since acceptance"
+        return ""
+
+    def _post(self, delivery: Delivery, provider: Provider, account: Account, turn: Turn, deadline: float) -> _Post:
+        try:
+            credentials = self._secrets.get(delivery.destination)
+            post = self._exchange(delivery, provider, credentials, account, turn, deadline)
+            if post.outcome is Outcome.UNAUTHORIZED:
+                credentials = self._secrets.refresh(delivery.destination, credentials)
+                again = self._exchange(delivery, provider, credentials, account, turn, deadline)
+                post = post if again.outcome is Outcome.THROTTLED and again.status is None else again
+            return post
+        except CredentialsError as error:
+            return _Post(Outcome.UNAUTHORIZED, str(error))
+        except UndeliverableError as error:
+            reason = "; ".join(mask_identifiers(str(each)) for each in error.errors)
+            return _Post(Outcome.REJECTED, reason)
+        except UnavailableError as error:
+            return _Post(Outcome.RETRY, str(error))
+
+    def _exchange(
+        self,
+        delivery: Delivery,
+        provider: Provider,
+        credentials: Mapping[str, str],
+        account: Account,
+        turn: Turn,
+        deadline: float,
+    ) -> _Post:
+        event = delivery.event
+        if event.occurred_at is None:
+            event = event.model_copy(update={"occurred_at": datetime.fromtimestamp(delivery.accepted_at, UTC)})
+        request = provider.build(event, credentials)
+        wait = turn.take(at_most=LONGEST_WAIT)
+        if wait is None:
+            return _Post(Outcome.THROTTLED, "no budget left", wait=account.pace.delay())
+        self._clock.sleep(wait)
+        sent_at, started_at = self._clock.monotonic(), self._clock.now()
+        if sent_at + self._transport.longest + RESERVE / 2 > deadline:
+            return _Post(Outcome.THROTTLED, "no time left in this invocation")
+        answer: Reply | TransportError
+        try:
+            answer = self._transport.send(request)
+        except TransportError as error:
+            answer = error
+        outcome = provider.read(answer)
+        if isinstance(answer, TransportError):
+            return _Post(outcome, f"no answer: {answer}", started_at=started_at, request=request)
+        budget = provider.budget(answer, self._clock.now())
+        (account.pace.throttle if outcome is Outcome.THROTTLED else account.pace.observe)(budget, sent_at)
+        return _Post(
+            outcome,
+            f"HTTP {answer.status}",
+            status=answer.status,
+            detail="" if outcome is Outcome.DELIVERED else provider.detail(answer, request.secrets),
+            wait=account.pace.delay() if outcome is Outcome.THROTTLED else 0.0,
+            started_at=started_at,
+            request=request,
+            reply=answer,
+        )
+
+    def _conclude(
+        self, delivery: Delivery, provider: Provider, account: Account, record: Record, post: _Post, failure: Failure
+    ) -> Result:
+        event_id = delivery.event.id
+        match post.outcome:
+            case Outcome.DELIVERED:
+                account.succeeded(event_id, post.started_at)
+                return self._settle(delivery, record, post, "delivered", attempts=record.attempts + 1)
+            case Outcome.REJECTED:
+                if post.status is not None:
+                    account.succeeded(event_id, post.started_at)
+                return self._give_up(delivery, replace(record, attempts=record.attempts + bool(post.status)), post)
+            case Outcome.UNKNOWN if provider.settings.on_unknown == "park":
+                account.failed(event_id, failure)
+                return self._give_up(delivery, replace(record, attempts=record.attempts + 1), post)
+            case Outcome.UNKNOWN | Outcome.RETRY if post.request is not None:
+                failure = account.failed(event_id, failure)
+                record = replace(
+                    record, attempts=record.attempts + 1, strikes=failure.strikes, failed_at=failure.failed_at
+                )
+                if failure.is_poison:
+                    account.forget(event_id)
+                    reason = f"failed {failure.strikes} times while others succeeded, last {post.reason}"
+                    return self._give_up(delivery, record, replace(post, outcome=Outcome.REJECTED, reason=reason))
+            case Outcome.UNAUTHORIZED:
+                post = replace(post, wait=account.hold())
+        return self._settle(delivery, record, post, "open", attempts=record.attempts)
+
+    def _settle(
+        self,
+        delivery: Delivery,
+        record: Record,
+        post: _Post,
+        state: Literal["open", "delivered", "given_up"],
+        attempts: int,
+    ) -> Result:
+        reason = post.reason
+        ended = replace(
+            record,
+            state=state,
+            attempts=attempts,
+            outcome=str(post.outcome),
+            reason=reason,
+            status=post.status,
+            completed_at=self._clock.now(),
+        )
+        try:
+            self._ledger.settle(ended)
+        except UnavailableError as error:
+            # What happened has happened. Unsettled, the claim reads as a crash: the next attempt counts as unknown.
+            reason = f"{reason} (not recorded: {error})"
+        return self._result(
+            delivery,
+            post.outcome,
+            reason,
+            final=state != "open",
+            status=post.status,
+            detail=post.detail,
+            attempts=attempts,
+            wait=post.wait,
+            strikes=ended.strikes,
+        )
+
+    def _give_up(self, delivery: Delivery, record: Record, post: _Post, settle: bool = True) -> Result:
+        letter = dead_letter(delivery, post.reason, post.detail, post.status, record.attempts)
+        try:
+            self._queue.give_up(letter)
+        except UnavailableError as error:
+            # The claim stays: an unknown delivery must not look as if it had never been tried.
+            if settle and post.outcome is not Outcome.UNKNOWN:
+                self._settle(delivery, record, post, "open", record.attempts)
+            return self._result(delivery, Outcome.RETRY, f"{post.reason} (dead letter not written: {error})")
+        if not settle:
+            return self._result(delivery, post.outcome, post.reason, final=True, attempts=record.attempts)
+        return self._settle(delivery, record, post, "given_up", record.attempts)
+
+    def _result(self, delivery: Delivery, outcome: Outcome, reason: str, **more: object) -> Result:
+        result = Result(
+            outcome,
+            reason,
+            event_id=delivery.event.id,
+            destination=delivery.destination,
+            correlation_id=delivery.correlation_id,
+        )
+        return replace(result, age=self._clock.now() - delivery.accepted_at, **more)  # type: ignore[arg-type]
+
+
+def dead_letter(delivery: Delivery, reason: str, detail: str, status: int | None, attempts: int) -> DeadLetter:
+    """The dead letter of a delivery; `reason` and the provider's `detail` are already masked."""
+    return DeadLetter(
+        body=delivery.body,
+        reason=shorten(printable(f"{reason}: {detail}" if detail else reason), 1024),
+        destination=delivery.destination,
+        event_id=delivery.event.id,
+        status=status,
+        attempts=attempts,
+        deduplication_id=delivery.key,
+    )

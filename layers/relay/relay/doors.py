@@ -1,0 +1,217 @@
+"""The ways in: an SQS batch, an EventBridge event, a direct call, each put into the domain's words."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.parser import parse
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from relay.account import Account
+from relay.delivery import Courier, Delivery
+from relay.envelope import is_eventbridge, open_record
+from relay.errors import CredentialsError, FieldError, InvalidEventError, UndeliverableError
+from relay.event import field_errors
+from relay.intake import Accepted, Intake, Rejected
+from relay.lane import Lane
+from relay.masking import MASK
+from relay.observability import DeliverObserver, IntakeObserver
+from relay.outcome import Outcome
+from relay.ports import LaneMessage, Reply, Request
+
+type Json = dict[str, Any]
+
+
+class Context(Protocol):
+    """What the relay uses of Lambda's context."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+def is_sqs_batch(event: object) -> bool:
+    records = event.get("Records") if isinstance(event, Mapping) else None
+    return isinstance(records, list) and all(
+        isinstance(r, Mapping) and r.get("eventSource") == "aws:sqs" for r in records
+    )
+
+
+class IntakeDoors:
+    """Every way into intake. Raises UnavailableError where nobody but the caller can try again."""
+
+    def __init__(self, intake: Intake, observer: IntakeObserver) -> None:
+        self._intake = intake
+        self._observer = observer
+        self._processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+
+    def open(self, event: Any, context: Context) -> Json:
+        """Returns the partial batch response for SQS, `{"accepted", "rejected"}` for everyone else."""
+        try:
+            if is_sqs_batch(event):
+                return self._sqs(event, context)
+            if is_eventbridge(event):
+                return self._eventbridge(event)
+            return self._direct(event, context)
+        finally:
+            self._observer.flush()
+
+    def _sqs(self, event: Json, context: Any) -> Json:
+        def take(record: SQSRecord) -> None:
+            self._saw(self._intake.accept_or_keep(record.body, record.body, record.message_id), record.message_id)
+
+        return dict(process_partial_response(event, take, self._processor, context))
+
+    def _eventbridge(self, event: Json) -> Json:
+        correlation_id = str(event.get("id") or "")
+        return self._answer(
+            [self._saw(self._intake.accept_or_keep(event, json.dumps(event), correlation_id), correlation_id)]
+        )
+
+    def _direct(self, event: Any, context: Context) -> Json:
+        many = event["events"] if isinstance(event, Mapping) and isinstance(event.get("events"), list) else [event]
+        if isinstance(event, Mapping) and "events" in event and (many[0:1] == [event] or len(event) > 1):
+            wrong = FieldError("events", "must be a list, with nothing beside it")
+            return self._answer([self._saw(Rejected(None, (wrong,)), context.aws_request_id)])
+        request = context.aws_request_id
+        return self._answer([self._saw(self._intake.accept(each, request), request) for each in many])
+
+    def _saw(self, verdict: Accepted | Rejected, correlation_id: str) -> Accepted | Rejected:
+        self._observer.saw(verdict, correlation_id)
+        return verdict
+
+    @staticmethod
+    def _answer(verdicts: list[Accepted | Rejected]) -> Json:
+        return {
+            "accepted": [verdict.event_id for verdict in verdicts if isinstance(verdict, Accepted)],
+            "rejected": [
+                {"index": index, "id": verdict.event_id, "errors": _errors(verdict.errors)}
+                for index, verdict in enumerate(verdicts)
+                if isinstance(verdict, Rejected)
+            ],
+        }
+
+
+class DirectDelivery(BaseModel):
+    """A direct call of deliver. `event` may come in an envelope, as everywhere."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    destination: str
+    event: dict[str, Any]
+    dry_run: bool = False
+
+
+class DeliverDoors:
+    """Every way into deliver."""
+
+    def __init__(self, lane: Lane, direct: "DirectDoor", observer: DeliverObserver) -> None:
+        self._lane = lane
+        self._direct = direct
+        self._observer = observer
+
+    def open(self, event: Any, context: Context) -> Json:
+        """Returns the partial batch response for SQS, what happened for a direct call."""
+        deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000
+        if not is_sqs_batch(event):
+            return self._direct.open(event, context, deadline)
+        report = self._lane.handle([lane_message(SQSRecord(record)) for record in event["Records"]], deadline)
+        self._observer.saw(report)
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in report.failed]}
+
+
+def lane_message(record: SQSRecord) -> LaneMessage:
+    """An SQS record of a FIFO lane in the domain's words."""
+    attributes = record.attributes
+    given = record.message_attributes
+    return LaneMessage(
+        message_id=record.message_id,
+        receipt_handle=record.receipt_handle,
+        body=record.body,
+        account=attributes.message_group_id or "",
+        sent_at=int(attributes.sent_timestamp) / 1000,
+        receive_count=int(attributes.approximate_receive_count),
+        content_hash=_attribute(given, "content_hash"),
+        correlation_id=_attribute(given, "correlation_id") or record.message_id,
+    )
+
+
+def _attribute(attributes: Any, name: str) -> str | None:
+    attribute = attributes.get(name)
+    value = attribute.string_value if attribute else None
+    return value if value and value != "-" else None
+
+
+class DirectDoor:
+    """`{"destination", "event", "dry_run"}`: shows the exact request, or delivers once, for testing and repair."""
+
+    def __init__(
+        self, provider: str, destinations: tuple[str, ...], courier: Courier, accounts: Any, observer: DeliverObserver
+    ) -> None:
+        self._provider = provider
+        self._destinations = destinations
+        self._courier = courier
+        self._accounts = accounts
+        self._observer = observer
+
+    def open(self, call: Any, context: Context, deadline: float) -> Json:
+        """Returns `{"outcome", "reason", "request", "response", …}`, or `{"dry_run", "destination", "request"}`."""
+        try:
+            asked, delivery = self._read(call, context.aws_request_id)
+            if asked.dry_run:
+                request = self._courier.preview(delivery)
+                return {"dry_run": True, "destination": asked.destination, "request": request.masked()}
+        except (InvalidEventError, UndeliverableError) as error:
+            return {"outcome": str(Outcome.REJECTED), "errors": _errors(error.errors)}
+        except CredentialsError as error:
+            return {"outcome": str(Outcome.UNAUTHORIZED), "errors": _errors([FieldError("destination", str(error))])}
+        seen: list[tuple[Request | None, Reply | None]] = []
+        account: Account = self._accounts(asked.destination)
+        result = self._courier.attempt(
+            delivery, account, account.pace.turn(), deadline, witness=lambda *exchange: seen.append(exchange)
+        )
+        self._observer.results([result])
+        request_sent, reply = seen[-1] if seen else (None, None)
+        return {
+            "outcome": str(result.outcome),
+            "reason": result.reason,
+            "detail": result.detail,
+            "event_id": result.event_id,
+            "destination": result.destination,
+            "attempts": result.attempts,
+            "request": request_sent.masked() if request_sent else None,
+            "response": _show(reply, request_sent) if reply else None,
+        }
+
+    def _read(self, call: Any, request_id: str) -> tuple[DirectDelivery, Delivery]:
+        try:
+            asked = parse(event=call, model=DirectDelivery)
+        except ValidationError as error:
+            raise InvalidEventError(field_errors(error)) from None
+        event = open_record(asked.event)
+        if asked.destination not in self._destinations or asked.destination.partition("/")[0] != self._provider:
+            here = ", ".join(name for name in self._destinations if name.partition("/")[0] == self._provider)
+            raise InvalidEventError([FieldError("destination", f"must be one of: {here}")], event.id)
+        return asked, Delivery(
+            event=event,
+            destination=asked.destination,
+            body=event.to_json(),
+            content_hash=event.content_hash,
+            accepted_at=time.time(),
+            key=request_id,
+            correlation_id=request_id,
+        )
+
+
+def _errors(errors: Any) -> list[dict[str, str]]:
+    return [{"field": error.field, "message": error.message} for error in errors]
+
+
+def _show(reply: Reply, request: Request | None) -> Json:
+    body = reply.body.decode("utf-8", "replace")
+    for secret in request.secrets if request else ():
+        body = body.replace(secret, MASK)
+    return {"status": reply.status, "body": body}

@@ -1,0 +1,74 @@
+"""Everything the relay raises, in one tree.
+
+RelayError
+├── InvalidEventError        the producer's input breaks the contract: reject it, retrying is pointless
+├── UndeliverableError       a valid event this one provider cannot take: dead letter for that destination
+├── CredentialsError         the destination's secret is missing, malformed or refused: hold the account
+├── UnavailableError         one of our own dependencies failed: leave the message to SQS
+└── TransportError           the HTTP exchange failed
+    ├── NotSentError         the provider cannot have acted on it
+    └── NoAnswerError        the request went out whole, the answer never came
+
+No message carries a token, a URL, an e-mail address or a phone number.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with one field. `field` is a dotted path from the event's root, such as `customer.email`."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class RelayError(Exception):
+    """Base of every error the relay raises on purpose."""
+
+
+class _FieldsError(RelayError):
+    def __init__(self, errors: Iterable[FieldError], event_id: str | None = None) -> None:
+        self.errors = tuple(errors)
+        self.event_id = event_id
+        super().__init__("; ".join(map(str, self.errors)))
+
+
+class InvalidEventError(_FieldsError):
+    """The input is not an event of version 1. `event_id` is the producer's id where one could be read."""
+
+
+class UndeliverableError(_FieldsError):
+    """The event is valid, but no request can be built from it for this provider."""
+
+
+class CredentialsError(RelayError):
+    """The destination's secret is absent or lacks a key the provider needs."""
+
+
+class UnavailableError(RelayError):
+    """A dependency of ours (queue, ledger, secrets) did not do its work. `service` names it."""
+
+    def __init__(self, service: str, cause: BaseException | None = None) -> None:
+        self.service = service
+        super().__init__(f"{service} unavailable" + (f" ({type(cause).__name__})" if cause else ""))
+
+
+class TransportError(RelayError):
+    """The exchange with the provider failed. Carries the name of the cause, never its text: that holds the URL."""
+
+    def __init__(self, cause: BaseException | str) -> None:
+        self.cause = cause if isinstance(cause, str) else type(cause).__name__
+        super().__init__(self.cause)
+
+
+class NotSentError(TransportError):
+    """The request never left whole (refused, DNS, TLS, reset while writing): safe to send again."""
+
+
+class NoAnswerError(TransportError):
+    """The request left whole and no readable answer came: the provider may or may not have acted."""

@@ -1,0 +1,99 @@
+"""The HTTP transport: one urllib3 pool, no retries, no redirects, and an honest word on whether a request left."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from relay.errors import NoAnswerError, NotSentError
+from relay.ports import Reply, Request
+
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 10.0
+LARGEST_BODY = 64 * 1024
+IDLE_SECONDS = 50.0
+"""A frozen environment's sockets die silently; a pool unused for longer is not trusted."""
+
+
+class HttpTransport:
+    """Satisfies `ports.Transport`. Safe for as many threads as `connections`, each on a connection of its own."""
+
+    longest = CONNECT_SECONDS + READ_SECONDS
+
+    def __init__(self, connections: int, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS) -> None:
+        self.longest = connect + read
+        self._timeout = urllib3.Timeout(connect=connect, read=read)
+        self._read = read
+        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=self._timeout)
+        self._lock = threading.Lock()
+        self._used_at = time.monotonic()
+
+    def send(self, request: Request) -> Reply:
+        """Sends once and reads at most 64 KiB of the answer.
+
+        Raises NotSentError when the request did not leave whole, NoAnswerError when it did and no answer came. Neither
+        carries urllib3's text: it holds the URL.
+        """
+        self._drop_stale()
+        body = _Watched(request.body)
+        try:
+            response = self._pool.request(
+                request.method,
+                request.url,
+                body=body,
+                headers={**request.headers, "Content-Length": str(len(request.body))},
+                redirect=False,
+                preload_content=False,
+                decode_content=True,
+            )
+        except (HTTPError, OSError, ValueError) as error:
+            raise (NoAnswerError if body.handed_over else NotSentError)(_cause(error)) from None
+        try:
+            return Reply(
+                status=response.status,
+                headers={name.lower(): value for name, value in response.headers.items()},
+                body=self._read_some(response),
+            )
+        finally:
+            response.release_conn()
+
+    def _read_some(self, response: urllib3.BaseHTTPResponse) -> bytes:
+        # The status has decided already; a body that drips, breaks off or never ends adds nothing.
+        read = b""
+        until = time.monotonic() + self._read
+        try:
+            for chunk in response.stream(8192):
+                read += chunk
+                if len(read) >= LARGEST_BODY or time.monotonic() > until:
+                    response.close()
+                    break
+        except (HTTPError, OSError, ValueError):
+            response.close()
+        return read[:LARGEST_BODY]
+
+    def _drop_stale(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._used_at > IDLE_SECONDS:
+                self._pool.clear()
+            self._used_at = now
+
+
+class _Watched:
+    """A request body that knows whether it was handed to the socket: before that, the provider cannot have acted."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.handed_over = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.handed_over = True
+        yield self._body
+
+
+def _cause(error: BaseException) -> str:
+    inner = error.args[-1] if error.args and isinstance(error.args[-1], BaseException) else None
+    names = dict.fromkeys([type(error).__name__, *([type(inner).__name__] if inner else [])])
+    return " / ".join(names)

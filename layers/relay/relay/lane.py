@@ -1,0 +1,235 @@
+"""Works through one batch of a lane: at each account's pace, in order per customer, waiting or deferring as it must."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from relay.account import Account
+from relay.delivery import LONGEST_WAIT, RESERVE, Courier, Delivery
+from relay.errors import FieldError, InvalidEventError, UnavailableError
+from relay.event import Event
+from relay.masking import mask_identifiers, shorten
+from relay.outcome import Outcome, Result
+from relay.pacing import LONGEST_DEFERRAL
+from relay.ports import Clock, DeadLetter, LaneMessage, LaneQueue, Workers
+
+PASSES_AFTER = 3
+"""Attempts after which an event that keeps failing no longer holds back later events of its own customer."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What a batch came to. `failed` holds ids of the batch only, in its order: what SQS is to bring back."""
+
+    failed: list[str]
+    results: list[Result]
+    deferred: dict[str, float]
+    """Seconds by destination."""
+    not_hidden: int = 0
+    """Messages whose deferral SQS refused: they come back after the queue's own visibility timeout."""
+    abandoned: int = 0
+    """Attempts still running when the time was up; their claims tell the next attempt."""
+
+
+@dataclass(slots=True)
+class _Item:
+    message: LaneMessage
+    delivery: Delivery
+    future: Future[Result] | None = None
+    result: Result | None = None
+    done: bool = False
+
+    @property
+    def gives_way(self) -> bool:
+        """It failed again and again: later events of its customer no longer wait behind it."""
+        return self.result is not None and self.result.attempts >= PASSES_AFTER and self.future is None
+
+
+@dataclass(slots=True)
+class _Group:
+    """The batch's messages of one account, in order."""
+
+    destination: str
+    account: Account
+    items: list[_Item] = field(default_factory=list)
+    wait: float = 0.0
+    failed: bool = False
+    strikes: int = 0
+    succeeded: bool = False
+
+    @property
+    def in_flight(self) -> int:
+        return sum(item.future is not None for item in self.items)
+
+    def startable(self) -> list[_Item]:
+        """Waiting items with no unfinished earlier event of the same customer."""
+        ahead: set[str] = set()
+        ready = []
+        for item in self.items:
+            if item.done or item.gives_way:
+                continue
+            identities = item.delivery.event.customer.identities
+            if item.future is None and item.result is None and not identities & ahead:
+                ready.append(item)
+            ahead |= identities
+        return ready
+
+
+class Lane:
+    """One provider's lane. `handle` takes one batch at a time."""
+
+    def __init__(
+        self,
+        *,
+        provider: str,
+        destinations: Sequence[str],
+        courier: Courier,
+        accounts: Callable[[str], Account],
+        queue: LaneQueue,
+        workers: Workers,
+        clock: Clock,
+        open_record: Callable[[object], Event],
+    ) -> None:
+        self._provider = provider
+        self._destinations = destinations
+        self._courier = courier
+        self._accounts = accounts
+        self._queue = queue
+        self._workers = workers
+        self._clock = clock
+        self._open = open_record
+
+    def handle(self, messages: Sequence[LaneMessage], deadline: float) -> BatchReport:
+        """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends."""
+        results: list[Result] = []
+        failed: set[str] = set()
+        groups: dict[str, _Group] = {}
+        for message in messages:
+            self._admit(message, groups, results, failed)
+        while self._start(groups, deadline) or self._in_flight(groups):
+            results.extend(self._gather(groups, deadline))
+            if self._clock.monotonic() >= deadline - RESERVE / 2:
+                break
+        abandoned = len(self._in_flight(groups))
+        deferred, not_hidden = self._defer(groups)
+        failed |= {item.message.message_id for group in groups.values() for item in group.items if not item.done}
+        return BatchReport(
+            failed=[message.message_id for message in messages if message.message_id in failed],
+            results=results,
+            deferred=deferred,
+            not_hidden=not_hidden,
+            abandoned=abandoned,
+        )
+
+    def _admit(self, message: LaneMessage, groups: dict[str, _Group], results: list[Result], failed: set[str]) -> None:
+        destination = f"{self._provider}/{message.account}"
+        try:
+            event = self._open(message.body)
+            self._check(event, destination)
+        except InvalidEventError as error:
+            result = self._refuse(message, destination, error)
+            results.append(result)
+            if not result.final:
+                failed.add(message.message_id)
+            return
+        delivery = Delivery(
+            event=event,
+            destination=destination,
+            body=message.body,
+            content_hash=message.content_hash or event.content_hash,
+            accepted_at=message.sent_at,
+            key=message.message_id,
+            correlation_id=message.correlation_id,
+        )
+        group = groups.setdefault(destination, _Group(destination, self._accounts(destination)))
+        group.items.append(_Item(message, delivery))
+
+    def _check(self, event: Event, destination: str) -> None:
+        if destination not in self._destinations:
+            raise InvalidEventError([FieldError("destinations", f"{destination} is not configured here")], event.id)
+        if event.destinations and destination not in event.destinations:
+            raise InvalidEventError([FieldError("destinations", f"does not name {destination}")], event.id)
+
+    def _refuse(self, message: LaneMessage, destination: str, error: InvalidEventError) -> Result:
+        event_id = error.event_id or ""
+        reason = shorten("; ".join(map(str, error.errors)), 1024)
+        letter = DeadLetter(
+            message.body, reason, destination, shorten(mask_identifiers(event_id), 255), None, 0, message.message_id
+        )
+        result = Result(Outcome.REJECTED, reason, final=True, event_id=event_id, destination=destination)
+        try:
+            self._queue.give_up(letter)
+        except UnavailableError as unavailable:
+            return Result(Outcome.RETRY, str(unavailable), event_id=event_id, destination=destination)
+        return result
+
+    def _start(self, groups: Mapping[str, _Group], deadline: float) -> bool:
+        """Starts every attempt that may start now; False when nothing may start any more in this batch."""
+        if self._clock.monotonic() + self._courier.longest > deadline:
+            return False
+        started = False
+        for group in groups.values():
+            for item in group.startable():
+                if group.in_flight >= group.account.room or len(self._in_flight(groups)) >= self._workers.size:
+                    break
+                if group.account.pace.delay() > LONGEST_WAIT:
+                    break
+                item.future = self._workers.submit(self._attempt(item.delivery, group.account, deadline))
+                started = True
+        return started
+
+    def _attempt(self, delivery: Delivery, account: Account, deadline: float) -> Callable[[], Result]:
+        turn = account.pace.turn()
+        return lambda: self._courier.attempt(delivery, account, turn, deadline)
+
+    def _in_flight(self, groups: Mapping[str, _Group]) -> list[Future[Result]]:
+        return [item.future for group in groups.values() for item in group.items if item.future is not None]
+
+    def _gather(self, groups: Mapping[str, _Group], deadline: float) -> list[Result]:
+        seconds = max(0.0, deadline - RESERVE / 2 - self._clock.monotonic())
+        finished = self._workers.wait(self._in_flight(groups), seconds)
+        results = []
+        for group in groups.values():
+            for item in group.items:
+                if item.future is None or item.future not in finished:
+                    continue
+                result = item.future.result()
+                item.future = None
+                results.append(result)
+                self._note(group, item, result)
+        return results
+
+    def _note(self, group: _Group, item: _Item, result: Result) -> None:
+        item.done = result.final
+        match result.outcome:
+            case Outcome.DELIVERED | Outcome.REJECTED if result.final:
+                group.succeeded = True
+            case Outcome.THROTTLED if result.wait <= LONGEST_WAIT:
+                # It may go again within this batch: the pace says when.
+                return
+            case Outcome.RETRY | Outcome.UNKNOWN if not result.final:
+                group.failed = True
+                group.strikes = max(group.strikes, result.strikes)
+        if not result.final:
+            item.result = result
+            group.wait = max(group.wait, result.wait)
+
+    def _defer(self, groups: Mapping[str, _Group]) -> tuple[dict[str, float], int]:
+        """Hides what is left of each account until the same moment, head and followers alike."""
+        deferred: dict[str, float] = {}
+        refused = 0
+        for group in groups.values():
+            left = [item.message for item in group.items if not item.done and item.future is None]
+            if not left:
+                continue
+            wait = max(group.wait, group.account.pace.delay())
+            if group.failed:
+                wait = max(wait, group.account.back_off(group.strikes, group.succeeded))
+            # Rounded down: arriving a moment early costs a short wait, arriving late costs the provider's time.
+            seconds = float(int(min(wait, LONGEST_DEFERRAL - 60)))
+            deferred[group.destination] = seconds
+            refused += len(self._queue.defer(left, seconds))
+        return deferred, refused
+
+
+__all__ = ["BatchReport", "Lane"]

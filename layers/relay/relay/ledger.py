@@ -1,0 +1,137 @@
+"""The ledger: one DynamoDB item per event and destination. Proof of delivery, and the log of what happened to an event.
+
+Key: `event_id` (partition) and `destination` (sort), so that one query tells an event's whole fate. Nothing personal is
+kept but the producer's own event id.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.errors import UnavailableError
+from relay.ports import Claim, Record
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+KEEP_SECONDS = 30 * 86_400
+"""How long a record is kept after its last write: longer than any queue keeps a message."""
+
+_CLAIM = (
+    "SET content_hash = :content_hash, #state = :claimed, #owner = :owner, lease_until = :lease_until, "
+    "accepted_at = :accepted_at, #ttl = :ttl"
+)
+_FREE = "(#state IN (:open, :given_up) OR (#state = :claimed AND lease_until < :now))"
+_SAME = "content_hash = :content_hash"
+_NEW = "attribute_not_exists(event_id)"
+_IF_SAME = f"{_NEW} OR ({_SAME} AND {_FREE})"
+_IF_OVERRIDES = f"{_NEW} OR {_FREE} OR (#state = :delivered AND NOT {_SAME})"
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class DynamoLedger:
+    """Satisfies `ports.Ledger`. One write per call."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:
+        values = {
+            ":content_hash": record.content_hash,
+            ":owner": record.owner,
+            ":lease_until": record.lease_until,
+            ":accepted_at": record.accepted_at,
+            ":ttl": int(now) + KEEP_SECONDS,
+            ":now": now,
+            ":claimed": "claimed",
+            ":open": "open",
+            ":given_up": "given_up",
+        }
+        if overrides:
+            values[":delivered"] = "delivered"
+        try:
+            reply = self._client.update_item(
+                TableName=self._table,
+                Key=_key(record),
+                UpdateExpression=_CLAIM,
+                ConditionExpression=_IF_OVERRIDES if overrides else _IF_SAME,
+                ExpressionAttributeNames={"#state": "state", "#owner": "owner", "#ttl": "ttl"},
+                ExpressionAttributeValues=_values(values),
+                ReturnValues="ALL_OLD",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise UnavailableError("DynamoDB", error) from None
+            return Claim(granted=False, before=read_record(_item(error)))
+        except BotoCoreError as error:
+            raise UnavailableError("DynamoDB", error) from None
+        return Claim(granted=True, before=read_record(reply.get("Attributes", {})))
+
+    def settle(self, record: Record) -> None:
+        kept = {
+            name: value
+            for name, value in asdict(record).items()
+            if name not in ("event_id", "destination", "lease_until") and value not in (None, "")
+        }
+        names = {f"#{index}": name for index, name in enumerate(kept)}
+        gone = [name for name in ("status", "reason") if name not in kept]
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_key(record),
+                UpdateExpression="SET "
+                + ", ".join(f"#{index} = :{index}" for index in range(len(kept)))
+                + (f" REMOVE {', '.join(f'#gone{index}' for index in range(len(gone)))}" if gone else ""),
+                ConditionExpression="#owner = :owner",
+                ExpressionAttributeNames=names
+                | {f"#gone{index}": name for index, name in enumerate(gone)}
+                | {"#owner": "owner"},
+                ExpressionAttributeValues=_values(
+                    {f":{index}": value for index, value in enumerate(kept.values())} | {":owner": record.owner}
+                ),
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise UnavailableError("DynamoDB", error) from None
+        except BotoCoreError as error:
+            raise UnavailableError("DynamoDB", error) from None
+
+
+def read_record(item: Mapping[str, Any]) -> Record | None:
+    """A DynamoDB item as a record; None for no item."""
+    if not item:
+        return None
+    values = {name: _deserialize(value) for name, value in item.items()}
+    known = {field.name for field in fields(Record)}
+    plain = {name: _plain(value) for name, value in values.items() if name in known}
+    return Record(**plain)
+
+
+def _item(error: ClientError) -> dict[str, Any]:
+    # Beside "Error", botocore keeps what ReturnValuesOnConditionCheckFailure asked for; its types do not know it.
+    found: Any = error.response.get("Item", {})
+    return dict(found)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return value
+
+
+def _key(record: Record) -> dict[str, Any]:
+    return {"event_id": {"S": record.event_id}, "destination": {"S": record.destination}}
+
+
+def _values(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _serialize(Decimal(repr(value)) if isinstance(value, float) else value) for name, value in values.items()
+    }

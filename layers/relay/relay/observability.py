@@ -1,0 +1,92 @@
+"""Logs and metrics. Personal data and secrets never come this far; what is logged here is ids, outcomes and reasons."""
+
+import logging
+from collections.abc import Iterable
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from relay.intake import Accepted, Rejected
+from relay.lane import BatchReport
+from relay.masking import mask_identifiers
+from relay.outcome import Outcome, Result
+
+METRICS = {outcome: outcome.name.title() for outcome in Outcome}
+_ROUTINE = (Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.THROTTLED)
+
+
+def silence_urllib3() -> None:
+    """urllib3 logs whole URLs, at DEBUG and in some warnings: nothing of it may be seen."""
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
+
+
+class IntakeObserver:
+    def __init__(self) -> None:
+        self.logger = Logger(service="intake", utc=True)
+        self._metrics = Metrics(service="intake")
+
+    def saw(self, verdict: Accepted | Rejected, correlation_id: str) -> None:
+        """Logs and counts one record."""
+        event_id = mask_identifiers(verdict.event_id or "")
+        known = {"event_id": event_id, "correlation_id": correlation_id}
+        if isinstance(verdict, Accepted):
+            self._metrics.add_metric("Accepted", MetricUnit.Count, 1)
+            self.logger.info("accepted", extra={**known, "destinations": verdict.destinations})
+        else:
+            self._metrics.add_metric("RejectedEvents", MetricUnit.Count, 1)
+            self.logger.warning("rejected", extra={**known, "reason": verdict.reason})
+
+    def flush(self) -> None:
+        if self._metrics.metric_set:
+            self._metrics.flush_metrics()
+
+
+class DeliverObserver:
+    """Call from the main thread only: Powertools' Metrics is not thread-safe."""
+
+    def __init__(self, provider: str) -> None:
+        self.logger = Logger(service=f"deliver-{provider}", utc=True)
+        self._metrics = Metrics()
+        self._metrics.set_default_dimensions(provider=provider)
+
+    def saw(self, report: BatchReport) -> None:
+        """Logs and counts a batch."""
+        self.results(report.results)
+        for destination, seconds in report.deferred.items():
+            self.logger.info("deferred", extra={"destination": destination, "seconds": seconds})
+        if report.not_hidden or report.abandoned:
+            trouble = {"not_hidden": report.not_hidden, "abandoned": report.abandoned}
+            self.logger.warning("left to the visibility timeout", extra=trouble)
+
+    def results(self, results: Iterable[Result]) -> None:
+        oldest = None
+        for result in results:
+            self._metrics.add_metric(METRICS[result.outcome], MetricUnit.Count, 1)
+            if result.crashed and result.outcome is not Outcome.UNKNOWN:
+                self._metrics.add_metric(METRICS[Outcome.UNKNOWN], MetricUnit.Count, 1)
+            if result.outcome is Outcome.UNAUTHORIZED:
+                self._metrics.add_metric("AccountHeld", MetricUnit.Count, 1)
+            oldest = max(oldest or 0.0, result.age)
+            self._log(result)
+        if oldest is not None:
+            self._metrics.add_metric("DeliveryAge", MetricUnit.Seconds, oldest)
+            self._metrics.flush_metrics()
+
+    def _log(self, result: Result) -> None:
+        log = self.logger.info if result.outcome in _ROUTINE else self.logger.warning
+        log(
+            str(result.outcome),
+            extra={
+                "event_id": mask_identifiers(result.event_id),
+                "destination": result.destination,
+                "outcome": str(result.outcome),
+                "correlation_id": result.correlation_id,
+                "reason": result.reason,
+                "detail": result.detail,
+                "status": result.status,
+                "attempts": result.attempts,
+                "final": result.final,
+                "crashed_before": result.crashed,
+                "age": round(result.age, 3),
+            },
+        )

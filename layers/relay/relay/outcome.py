@@ -1,0 +1,53 @@
+"""The closed set of outcomes, and what became of one delivery.
+
+| outcome        | when                                              | what happens                                    |
+|----------------|---------------------------------------------------|-------------------------------------------------|
+| `delivered`    | 2xx, and a body that does not say otherwise       | delete, record                                  |
+| `duplicate`    | the ledger has it delivered to this destination   | delete, record, no request                      |
+| `throttled`    | 429, or no budget left                            | defer to the moment the provider names          |
+| `retry`        | 5xx, 408, 425, errors before an answer            | back off with full jitter                       |
+| `unauthorized` | 401, 403, no usable secret                        | refresh the secret, try once more, hold         |
+| `rejected`     | other 4xx, payload cannot be built, id reused     | dead letter now                                 |
+| `unknown`      | sent, but the answer never came                   | the destination's policy: retry or park         |
+| `expired`      | too old, or past its own `expires_at`             | dead letter with that reason                    |
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    DELIVERED = "delivered"
+    DUPLICATE = "duplicate"
+    THROTTLED = "throttled"
+    RETRY = "retry"
+    UNAUTHORIZED = "unauthorized"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one attempt to deliver one event to one destination.
+
+    `final` says the message is done with and may be deleted; all others come back. `wait` is the least number of
+    seconds to stay away, where something named one. `reason` and `detail` are masked: safe for logs and dead letters.
+    """
+
+    outcome: Outcome
+    reason: str
+    final: bool = False
+    status: int | None = None
+    detail: str = ""
+    attempts: int = 0
+    wait: float = 0.0
+    event_id: str = ""
+    destination: str = ""
+    correlation_id: str = ""
+    age: float = 0.0
+    """Seconds since acceptance."""
+    strikes: int = 0
+    """Failures so far that are the event's own fault."""
+    crashed: bool = False
+    """An earlier attempt ended between its post and its record: counted as `unknown` besides this outcome."""

@@ -1,0 +1,197 @@
+"""What the domain needs from outside, as small protocols. Adapters and the simulation implement them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from relay.masking import MASK
+
+
+class Clock(Protocol):
+    """Time. `now` is Unix time in seconds, `monotonic` never goes back, `sleep` takes seconds."""
+
+    def now(self) -> float: ...
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request, ready to send. Every part may hold a secret: show `masked()` only."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def masked(self) -> dict[str, Any]:
+        """The request as JSON-ready data with every secret replaced; the body is the customer's own data, unmasked."""
+        return {
+            "method": self.method,
+            "url": self._hide(self.url),
+            "headers": {name: self._hide(value) for name, value in self.headers.items()},
+            "body": self.body.decode(),
+        }
+
+    def _hide(self, text: str) -> str:
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, MASK)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One HTTP answer: status, headers with lower-case names, and at most the first 64 KiB of the body."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+
+class Transport(Protocol):
+    """Sends one request, never retries, never follows a redirect. `longest` bounds one exchange, in seconds.
+
+    Raises NotSentError or NoAnswerError.
+    """
+
+    longest: float
+
+    def send(self, request: Request) -> Reply: ...
+
+
+class Secrets(Protocol):
+    """A destination's credentials.
+
+    Raises CredentialsError when there are none to be had, UnavailableError when they cannot be read just now.
+    """
+
+    def get(self, destination: str) -> Mapping[str, str]: ...
+    def refresh(self, destination: str, seen: Mapping[str, str]) -> Mapping[str, str]:
+        """Fetches again unless someone already replaced the credentials `seen`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LaneMessage:
+    """A message as a lane hands it over. `sent_at` is Unix time in seconds: the moment of acceptance."""
+
+    message_id: str
+    receipt_handle: str
+    body: str = field(repr=False)
+    account: str
+    sent_at: float
+    receive_count: int = 1
+    content_hash: str | None = None
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An accepted event that is given up, with its evidence. `body` is the original message."""
+
+    body: str = field(repr=False)
+    reason: str
+    destination: str
+    event_id: str
+    status: int | None
+    attempts: int
+    deduplication_id: str
+
+
+class LaneQueue(Protocol):
+    """The lane a batch came from, and its dead letters."""
+
+    def defer(self, messages: Sequence[LaneMessage], seconds: float) -> Set[str]:
+        """Hides the messages for that long. Returns the ids of those that could not be hidden; never raises."""
+        ...
+
+    def give_up(self, letter: DeadLetter) -> None:
+        """Writes a dead letter. Raises UnavailableError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the ledger knows of one event at one destination. Times are Unix seconds. No personal data.
+
+    States: `claimed` while an attempt runs (until `lease_until`), `open` between attempts, `delivered`, `given_up`.
+    """
+
+    event_id: str
+    destination: str
+    content_hash: str
+    state: Literal["claimed", "open", "delivered", "given_up"]
+    owner: str = ""
+    lease_until: float = 0.0
+    attempts: int = 0
+    strikes: int = 0
+    failed_at: float = 0.0
+    outcome: str = ""
+    reason: str = ""
+    status: int | None = None
+    accepted_at: float = 0.0
+    completed_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The ledger's answer to a claim: `granted`, and the record as it stood before (None: never seen)."""
+
+    granted: bool
+    before: Record | None
+
+
+class Ledger(Protocol):
+    """One record per (event, destination). Both calls are one conditional write and raise UnavailableError."""
+
+    def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:
+        """Takes the record for one attempt, unless it is delivered, leased, or another content's.
+
+        `overrides`: the provider overwrites by event id, so other content takes the record over.
+        """
+        ...
+
+    def settle(self, record: Record) -> None:
+        """Writes the attempt's end, unless somebody else has taken the record since."""
+        ...
+
+
+class Workers(Protocol):
+    """Runs attempts side by side. The shape is `concurrent.futures`; the simulation has its own."""
+
+    size: int
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]: ...
+    def wait(self, futures: Iterable[Future[Any]], seconds: float) -> Set[Future[Any]]:
+        """Returns the futures done once one is, or none when the seconds have passed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LaneEntry:
+    """One event on its way to one destination, as intake puts it on a lane."""
+
+    provider: str
+    account: str
+    body: str = field(repr=False)
+    content_hash: str
+    deduplication_id: str
+    correlation_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRecord:
+    """Input that never became an event: the original body and why."""
+
+    body: str = field(repr=False)
+    reason: str
+    event_id: str
+
+
+class IntakeQueues(Protocol):
+    """Where intake writes. Both raise UnavailableError."""
+
+    def send(self, entries: Sequence[LaneEntry]) -> None: ...
+    def reject(self, record: RejectedRecord) -> None: ...

@@ -1,0 +1,158 @@
+"""What every provider says of itself: how an event becomes a request, how a reply is read, what its limits are."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from relay.errors import CredentialsError, FieldError, NoAnswerError, NotSentError, TransportError, UndeliverableError
+from relay.event import Event
+from relay.masking import mask, shorten
+from relay.outcome import Outcome
+from relay.pacing import Budget, Limit, read_count, read_wait
+from relay.ports import Reply, Request
+
+JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "customer-event-relay"}
+
+
+class DestinationSettings(BaseModel):
+    """What may be set per destination, whatever its provider. Unset limits are the provider's documented ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    on_unknown: Literal["retry", "park"] = "retry"
+    requests: int | None = Field(default=None, ge=1)
+    window_seconds: float | None = Field(default=None, gt=0, le=86_400)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """If a reply (or the lack of one) matches, this is the outcome. The first rule that matches decides."""
+
+    outcome: Outcome
+    statuses: Container[int] | None = None
+    body: Mapping[str, Any] | None = None
+    error: type[TransportError] | None = None
+
+    def matches(self, answer: Reply | TransportError) -> bool:
+        if isinstance(answer, TransportError):
+            return self.error is not None and isinstance(answer, self.error)
+        if self.error is not None or (self.statuses is not None and answer.status not in self.statuses):
+            return False
+        return self.body is None or self.body.items() <= read_object(answer.body).items()
+
+
+RULES = (
+    Rule(Outcome.RETRY, error=NotSentError),
+    Rule(Outcome.UNKNOWN, error=NoAnswerError),
+    Rule(Outcome.DELIVERED, range(200, 300)),
+    Rule(Outcome.UNAUTHORIZED, (401, 403)),
+    Rule(Outcome.THROTTLED, (429,)),
+    Rule(Outcome.RETRY, (408, 425)),
+    Rule(Outcome.REJECTED, range(400, 500)),
+    # A redirect or a status nobody defined is a wrong address or a broken proxy: keep the event, try again.
+    Rule(Outcome.RETRY),
+)
+"""How every HTTP provider is read, after its own rules."""
+
+
+class Provider(ABC):
+    """One provider, for one destination of it. Pure: no network, no clock."""
+
+    name: ClassVar[str]
+    limit: ClassVar[Limit]
+    credentials: ClassVar[tuple[str, ...]]
+    """The keys its secret must hold, each non-empty text."""
+    overrides_by_id: ClassVar[bool]
+    """True where the provider overwrites an event with the same id: other content is then an update, not an error."""
+    rules: ClassVar[tuple[Rule, ...]] = ()
+    backoff: ClassVar[float] = 1.0
+    """Seconds to stay away after a first 429 that names no moment."""
+    settings_model: ClassVar[type[DestinationSettings]] = DestinationSettings
+
+    def __init__(self, base_url: str, settings: DestinationSettings | None = None) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.settings = settings or self.settings_model()
+
+    def build(self, event: Event, credentials: Mapping[str, str]) -> Request:
+        """The exact request for one event.
+
+        Raises UndeliverableError naming the fields this provider cannot take, CredentialsError for a secret that lacks
+        what the provider needs.
+        """
+        lacking = [key for key in self.credentials if not _is_credential(credentials.get(key))]
+        if lacking:
+            raise CredentialsError(f"secret lacks a usable {', '.join(lacking)}")
+        errors: list[FieldError] = []
+        payload = self.payload(event, errors)
+        if errors:
+            raise UndeliverableError(errors, event.id)
+        return self.request(encode(payload), credentials)
+
+    @abstractmethod
+    def payload(self, event: Event, errors: list[FieldError]) -> dict[str, Any]:
+        """The body as JSON-ready data without nulls. Appends to `errors` what this provider cannot take."""
+
+    @abstractmethod
+    def request(self, body: bytes, credentials: Mapping[str, str]) -> Request:
+        """Address, headers and token around the body."""
+
+    @abstractmethod
+    def budget(self, reply: Reply, now: float) -> Budget:
+        """What the reply's headers say of the account's budget. `now` is Unix seconds."""
+
+    def read(self, answer: Reply | TransportError) -> Outcome:
+        """The outcome of an answer, by the provider's rules and then everybody's."""
+        return next(rule.outcome for rule in (*self.rules, *RULES) if rule.matches(answer))
+
+    def detail(self, reply: Reply, secrets: tuple[str, ...]) -> str:
+        """The provider's own words on a failure, masked, at most 512 bytes; empty where it said nothing."""
+        said = read_object(reply.body)
+        fields = said.get("errors")
+        parts = [said[key] for key in ("message", "error") if isinstance(said.get(key), str)]
+        if isinstance(fields, Mapping):
+            parts += [
+                f"{field}: {' '.join(map(str, why)) if isinstance(why, list) else why}" for field, why in fields.items()
+            ]
+        return shorten(mask("; ".join(parts), secrets), 512)
+
+
+def encode(payload: Mapping[str, Any]) -> bytes:
+    """JSON as it goes out: UTF-8, compact."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def read_object(body: bytes) -> Mapping[str, Any]:
+    """The JSON object in a reply's body; empty for anything else."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def size(value: Any) -> int:
+    """UTF-8 bytes: of text as it is, of anything else as compact JSON."""
+    return len(value.encode() if isinstance(value, str) else encode(value))
+
+
+def _is_credential(value: object) -> bool:
+    # Anything else would break the header or the URL, and http.client would quote it in its exception.
+    return isinstance(value, str) and value.isascii() and value.isprintable() and bool(value.strip())
+
+
+__all__ = [
+    "JSON_HEADERS",
+    "RULES",
+    "DestinationSettings",
+    "Provider",
+    "Rule",
+    "encode",
+    "read_count",
+    "read_object",
+    "read_wait",
+    "size",
+]

@@ -1,0 +1,67 @@
+"""Sender.net: create a custom event. Sentence by sentence: docs/providers/sender.md.
+
+Sender has no event id, so a repeat fires the customer's automation again: only the ledger prevents it. It has no
+timestamp and no customer properties either; both stay behind.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from relay.errors import FieldError
+from relay.event import Event
+from relay.outcome import Outcome
+from relay.pacing import Budget, Limit
+from relay.ports import Reply, Request
+from relay.providers.base import JSON_HEADERS, Provider, Rule, read_count, read_wait, size
+
+TEXT_BYTES = 2 * 1024
+PROPERTIES_BYTES = 8 * 1024
+
+
+class Sender(Provider):
+    name = "sender"
+    limit = Limit(requests=60, window=60.0)
+    credentials = ("access_token",)
+    overrides_by_id = False
+    rules = (Rule(Outcome.REJECTED, range(200, 300), body={"success": False}),)
+    backoff = 5.0
+
+    def payload(self, event: Event, errors: list[FieldError]) -> dict[str, Any]:
+        customer = event.customer
+        subscriber = {
+            "id": customer.provider_ids.get(self.name),
+            "email": customer.email,
+            "phone": customer.phone_number,
+        }
+        payload = {
+            "subscriber": {key: value for key, value in subscriber.items() if value},
+            "type": event.type,
+            "value": event.value,
+            "value_currency": event.currency,
+            "properties": dict(event.properties) or None,
+        }
+        if not payload["subscriber"]:
+            errors.append(FieldError("customer", "needs an email, a phone_number or provider_ids.sender for Sender"))
+        for key, value in event.properties.items():
+            if isinstance(value, str) and size(value) > TEXT_BYTES:
+                errors.append(
+                    FieldError(f"properties.{key}", f"is {size(value)} bytes long, Sender takes {TEXT_BYTES}")
+                )
+        if size(event.properties) > PROPERTIES_BYTES:
+            total = f"are {size(event.properties)} bytes together, Sender takes {PROPERTIES_BYTES}"
+            errors.append(FieldError("properties", total))
+        return {key: value for key, value in payload.items() if value is not None}
+
+    def request(self, body: bytes, credentials: Mapping[str, str]) -> Request:
+        token = credentials["access_token"]
+        headers = {"Authorization": f"Bearer {token}", **JSON_HEADERS}
+        return Request("POST", f"{self.base_url}/v2/events", headers, body, secrets=(token,))
+
+    def budget(self, reply: Reply, now: float) -> Budget:
+        headers = reply.headers
+        return Budget(
+            limit=read_count(headers.get("x-ratelimit-limit"), most=100_000),
+            remaining=read_count(headers.get("x-ratelimit-remaining")),
+            reset_after=read_wait(headers.get("x-ratelimit-reset"), headers, now),
+            retry_after=read_wait(headers.get("retry-after"), headers, now),
+        )

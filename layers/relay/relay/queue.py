@@ -1,0 +1,111 @@
+"""SQS: intake's queues, and a lane with its dead letters."""
+
+from collections.abc import Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.errors import UnavailableError
+from relay.ports import DeadLetter, LaneEntry, LaneMessage, RejectedRecord
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+
+NONE = "-"
+"""An attribute cannot be empty; this stands for what is not known."""
+
+BATCH = 10
+
+
+class SqsIntakeQueues:
+    """Satisfies `ports.IntakeQueues`. `lanes` maps provider to queue URL."""
+
+    def __init__(self, client: "SQSClient", lanes: Mapping[str, str], rejected_url: str) -> None:
+        self._client = client
+        self._lanes = lanes
+        self._rejected_url = rejected_url
+
+    def send(self, entries: Sequence[LaneEntry]) -> None:
+        for entry in entries:
+            _send(
+                self._client,
+                QueueUrl=self._lanes[entry.provider],
+                MessageBody=entry.body,
+                MessageGroupId=entry.account,
+                MessageDeduplicationId=entry.deduplication_id,
+                MessageAttributes={
+                    "content_hash": _text(entry.content_hash),
+                    "correlation_id": _text(entry.correlation_id),
+                },
+            )
+
+    def reject(self, record: RejectedRecord) -> None:
+        _send(
+            self._client,
+            QueueUrl=self._rejected_url,
+            MessageBody=record.body,
+            MessageAttributes=_evidence(record.reason, NONE, record.event_id, None, 0),
+        )
+
+
+class SqsLaneQueue:
+    """Satisfies `ports.LaneQueue`."""
+
+    def __init__(self, client: "SQSClient", url: str, dead_letter_url: str) -> None:
+        self._client = client
+        self._url = url
+        self._dead_letter_url = dead_letter_url
+
+    def defer(self, messages: Sequence[LaneMessage], seconds: float) -> Set[str]:
+        failed: set[str] = set()
+        for start in range(0, len(messages), BATCH):
+            chunk = messages[start : start + BATCH]
+            try:
+                reply = self._client.change_message_visibility_batch(
+                    QueueUrl=self._url,
+                    Entries=[
+                        {"Id": str(index), "ReceiptHandle": message.receipt_handle, "VisibilityTimeout": int(seconds)}
+                        for index, message in enumerate(chunk)
+                    ],
+                )
+            except (BotoCoreError, ClientError):
+                failed |= {message.message_id for message in chunk}
+                continue
+            failed |= {chunk[int(entry["Id"])].message_id for entry in reply.get("Failed", [])}
+        return failed
+
+    def give_up(self, letter: DeadLetter) -> None:
+        _send(
+            self._client,
+            QueueUrl=self._dead_letter_url,
+            MessageBody=letter.body,
+            MessageGroupId=letter.destination.partition("/")[2] or NONE,
+            MessageDeduplicationId=letter.deduplication_id,
+            MessageAttributes=_evidence(
+                letter.reason, letter.destination, letter.event_id, letter.status, letter.attempts
+            ),
+        )
+
+
+def _send(client: "SQSClient", **message: Any) -> None:
+    try:
+        client.send_message(**message)
+    except (BotoCoreError, ClientError) as error:
+        raise UnavailableError("SQS", error) from None
+
+
+def _evidence(
+    reason: str, destination: str, event_id: str, status: int | None, attempts: int
+) -> dict[str, "MessageAttributeValueTypeDef"]:
+    return {
+        "reason": _text(reason),
+        "destination": _text(destination),
+        "event_id": _text(event_id),
+        "status": _text(str(status) if status else ""),
+        "attempts": {"DataType": "Number", "StringValue": str(attempts)},
+    }
+
+
+def _text(value: str) -> "MessageAttributeValueTypeDef":
+    return {"DataType": "String", "StringValue": value or NONE}

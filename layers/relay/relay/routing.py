@@ -1,0 +1,62 @@
+"""Which destinations an event goes to, and what is put on their lanes."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from relay.errors import FieldError, InvalidEventError
+from relay.event import Event
+from relay.ports import LaneEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A provider's account. Written `provider/account`."""
+
+    provider: str
+    account: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Destination":
+        provider, _, account = text.partition("/")
+        return cls(provider, account)
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.account}"
+
+
+def route(event: Event, configured: Sequence[str], now: float, correlation_id: str = "") -> list[LaneEntry]:
+    """One lane entry per destination of the event, each complete in itself.
+
+    `now` (Unix seconds) becomes `occurred_at` where the producer gave none; it does not count as content, so the same
+    event sent twice is still the same event. `correlation_id` is what both functions log.
+
+    Raises InvalidEventError for a destination this stack does not have.
+    """
+    wanted = list(dict.fromkeys(event.destinations or configured))
+    unknown = [
+        FieldError(f"destinations.{index}", f"is not configured here: {', '.join(configured)}")
+        for index, name in enumerate(event.destinations or ())
+        if name not in configured
+    ]
+    if unknown:
+        raise InvalidEventError(unknown, event.id)
+    content_hash = event.content_hash
+    occurred_at = event.occurred_at or datetime.fromtimestamp(now, UTC).replace(microsecond=0)
+    return [
+        LaneEntry(
+            provider=Destination.parse(name).provider,
+            account=Destination.parse(name).account,
+            body=event.model_copy(update={"occurred_at": occurred_at, "destinations": [name]}).to_json(),
+            content_hash=content_hash,
+            deduplication_id=deduplication_id(name, event.id, content_hash),
+            correlation_id=correlation_id,
+        )
+        for name in wanted
+    ]
+
+
+def deduplication_id(destination: str, event_id: str, content_hash: str) -> str:
+    """SQS FIFO deduplication id (64 hex digits): the same content to one destination within five minutes is one."""
+    return hashlib.sha256("\n".join((destination, event_id, content_hash)).encode()).hexdigest()

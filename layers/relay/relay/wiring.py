@@ -1,0 +1,100 @@
+"""Builds each function once, from its settings, when it is first called."""
+
+from functools import cache
+
+import boto3
+from botocore.config import Config
+
+from relay.account import Account
+from relay.clock import SystemClock, ThreadWorkers
+from relay.delivery import Courier
+from relay.doors import DeliverDoors, DirectDoor, IntakeDoors
+from relay.envelope import open_record
+from relay.http import HttpTransport
+from relay.intake import Intake
+from relay.lane import Lane
+from relay.ledger import DynamoLedger
+from relay.observability import DeliverObserver, IntakeObserver, silence_urllib3
+from relay.pacing import Limit, Pace
+from relay.ports import DeadLetter
+from relay.providers import PROVIDERS
+from relay.providers.base import Provider
+from relay.queue import SqsIntakeQueues, SqsLaneQueue
+from relay.secrets import SecretsManagerSecrets
+from relay.settings import DeliverSettings, IntakeSettings
+
+IN_FLIGHT = 10
+_AWS = Config(
+    connect_timeout=2,
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    max_pool_connections=IN_FLIGHT,
+)
+
+
+class _NoDeadLetters(SqsLaneQueue):
+    """For direct calls: the caller holds the event and hears what became of it."""
+
+    def give_up(self, letter: DeadLetter) -> None:
+        """Keeps nothing."""
+
+
+@cache
+def intake() -> IntakeDoors:
+    silence_urllib3()
+    settings = IntakeSettings.from_environment()
+    queues = SqsIntakeQueues(boto3.client("sqs", config=_AWS), settings.lanes, settings.rejected_queue_url)
+    return IntakeDoors(Intake(queues, SystemClock(), settings.destinations, open_record), IntakeObserver())
+
+
+@cache
+def deliver() -> DeliverDoors:
+    silence_urllib3()
+    settings = DeliverSettings.from_environment()
+    clock, observer = SystemClock(), DeliverObserver(settings.provider)
+    sqs = boto3.client("sqs", config=_AWS)
+    addresses = (sqs, settings.queue_url, settings.dead_letter_queue_url)
+    transport = HttpTransport(connections=IN_FLIGHT)
+    ledger = DynamoLedger(boto3.client("dynamodb", config=_AWS), settings.ledger_table)
+    secrets = SecretsManagerSecrets(boto3.client("secretsmanager", config=_AWS), settings.stage)
+    queue = SqsLaneQueue(*addresses)
+
+    @cache
+    def provider(destination: str) -> Provider:
+        return PROVIDERS[settings.provider](settings.base_url, settings.of(destination))
+
+    def courier(returns_to: SqsLaneQueue) -> Courier:
+        return Courier(
+            provider_for=provider,
+            transport=transport,
+            ledger=ledger,
+            secrets=secrets,
+            queue=returns_to,
+            clock=clock,
+            oldest=settings.max_delivery_age_hours * 3600,
+        )
+
+    @cache
+    def account(destination: str) -> Account:
+        return Account(_pace(provider(destination), clock), clock, settings.hold_seconds)
+
+    lane = Lane(
+        provider=settings.provider,
+        destinations=settings.destinations,
+        courier=courier(queue),
+        accounts=account,
+        queue=queue,
+        workers=ThreadWorkers(IN_FLIGHT),
+        clock=clock,
+        open_record=open_record,
+    )
+    direct = courier(_NoDeadLetters(*addresses))
+    return DeliverDoors(lane, DirectDoor(settings.provider, settings.destinations, direct, account, observer), observer)
+
+
+def _pace(provider: Provider, clock: SystemClock) -> Pace:
+    limit = Limit(
+        provider.settings.requests or provider.limit.requests,
+        provider.settings.window_seconds or provider.limit.window,
+    )
+    return Pace(limit, clock, provider.backoff)
