@@ -126,7 +126,6 @@ class DeliverDoors:
 def lane_message(record: SQSRecord) -> LaneMessage:
     """An SQS record of a FIFO lane in the domain's words."""
     attributes = record.attributes
-    given = record.message_attributes
     return LaneMessage(
         message_id=record.message_id,
         receipt_handle=record.receipt_handle,
@@ -134,15 +133,14 @@ def lane_message(record: SQSRecord) -> LaneMessage:
         account=attributes.message_group_id or "",
         sent_at=int(attributes.sent_timestamp) / 1000,
         receive_count=int(attributes.approximate_receive_count),
-        content_hash=_attribute(given, "content_hash"),
-        correlation_id=_attribute(given, "correlation_id") or record.message_id,
+        content_hash=_attribute(record, "content_hash"),
+        correlation_id=_attribute(record, "correlation_id") or record.message_id,
     )
 
 
-def _attribute(attributes: Any, name: str) -> str | None:
-    attribute = attributes.get(name)
-    value = attribute.string_value if attribute else None
-    return value if value and value != "-" else None
+def _attribute(record: SQSRecord, name: str) -> str | None:
+    value = record.raw_event.get("messageAttributes", {}).get(name, {}).get("stringValue")
+    return value if isinstance(value, str) and value != "-" else None
 
 
 class DirectDoor:

@@ -22,7 +22,7 @@ def silence_urllib3() -> None:
 
 class IntakeObserver:
     def __init__(self) -> None:
-        self.logger = Logger(service="intake", utc=True)
+        self.logger = Logger(service="intake", location=None, utc=True)
         self._metrics = Metrics(service="intake")
 
     def saw(self, verdict: Accepted | Rejected, correlation_id: str) -> None:
@@ -45,7 +45,7 @@ class DeliverObserver:
     """Call from the main thread only: Powertools' Metrics is not thread-safe."""
 
     def __init__(self, provider: str) -> None:
-        self.logger = Logger(service=f"deliver-{provider}", utc=True)
+        self.logger = Logger(service=f"deliver-{provider}", location=None, utc=True)
         self._metrics = Metrics()
         self._metrics.set_default_dimensions(provider=provider)
 
