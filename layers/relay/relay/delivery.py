@@ -191,12 +191,10 @@ class Courier:
         if event.occurred_at is None:
             event = event.model_copy(update={"occurred_at": datetime.fromtimestamp(delivery.accepted_at, UTC)})
         request = provider.build(event, credentials)
-        wait = turn.take(at_most=LONGEST_WAIT)
-        if wait is None:
+        if not turn.wait(at_most=LONGEST_WAIT):
             return _Post(Outcome.THROTTLED, "no budget left", wait=account.pace.delay())
-        self._clock.sleep(wait)
-        sent_at, started_at = self._clock.monotonic(), self._clock.now()
-        if sent_at + self._transport.longest + RESERVE / 2 > deadline:
+        started_at = self._clock.now()
+        if self._clock.monotonic() + self._transport.longest + RESERVE / 2 > deadline:
             return _Post(Outcome.THROTTLED, "no time left in this invocation")
         answer: Reply | TransportError
         try:
@@ -207,7 +205,7 @@ class Courier:
         if isinstance(answer, TransportError):
             return _Post(outcome, f"no answer: {answer}", started_at=started_at, request=request)
         budget = provider.budget(answer, self._clock.now())
-        (account.pace.throttle if outcome is Outcome.THROTTLED else account.pace.observe)(budget, sent_at)
+        (turn.throttle if outcome is Outcome.THROTTLED else turn.observe)(budget)
         return _Post(
             outcome,
             f"HTTP {answer.status}",

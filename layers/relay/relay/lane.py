@@ -27,6 +27,8 @@ class BatchReport:
     """Seconds by destination."""
     not_hidden: int = 0
     """Messages whose deferral SQS refused: they come back after the queue's own visibility timeout."""
+    seconds: float = 0.0
+    """How long the batch took."""
     abandoned: int = 0
     """Attempts still running when the time was up; their claims tell the next attempt."""
 
@@ -101,6 +103,7 @@ class Lane:
 
     def handle(self, messages: Sequence[LaneMessage], deadline: float) -> BatchReport:
         """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends."""
+        began = self._clock.monotonic()
         results: list[Result] = []
         failed: set[str] = set()
         groups: dict[str, _Group] = {}
@@ -119,6 +122,7 @@ class Lane:
             deferred=deferred,
             not_hidden=not_hidden,
             abandoned=abandoned,
+            seconds=self._clock.monotonic() - began,
         )
 
     def _admit(self, message: LaneMessage, groups: dict[str, _Group], results: list[Result], failed: set[str]) -> None:

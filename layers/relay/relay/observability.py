@@ -52,6 +52,8 @@ class DeliverObserver:
     def saw(self, report: BatchReport) -> None:
         """Logs and counts a batch."""
         self.results(report.results)
+        batch = {"results": len(report.results), "failed": len(report.failed), "seconds": round(report.seconds, 3)}
+        self.logger.info("batch", extra=batch)
         for destination, seconds in report.deferred.items():
             self.logger.info("deferred", extra={"destination": destination, "seconds": seconds})
         if report.not_hidden or report.abandoned:

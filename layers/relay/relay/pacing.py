@@ -7,7 +7,7 @@ marketing providers, tens per window, it is exact, and never lets twice the limi
 
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,6 +15,9 @@ from email.utils import parsedate_to_datetime
 from relay.ports import Clock
 
 DAY = 86_400.0
+MARGIN = 0.002
+"""Seconds between the end of a window as we reckon it and the next request."""
+
 LONGEST_DEFERRAL = 12 * 3600.0
 """SQS hides a message for at most twelve hours after its receive."""
 
@@ -71,20 +74,26 @@ def _read_date(text: str) -> float | None:
     return None
 
 
+@dataclass(slots=True)
+class _Slot:
+    """One request's place in the window: planned, then sent, then answered."""
+
+    at: float
+
+
 class Pace:
     """The budget of one account. Safe to share between threads; all times are the clock's monotonic seconds."""
 
     def __init__(self, limit: Limit, clock: Clock, backoff: float = 1.0) -> None:
+        """`backoff`: seconds to stay away after a first 429 that names no moment."""
         self._limit = limit
         self._clock = clock
         self._backoff = backoff
         self._lock = threading.Lock()
-        self._slots: deque[float] = deque()
-        self._blocked_until = 0.0
+        self._slots: deque[_Slot] = deque()
         self._expected = 0
+        self._blocked_until = 0.0
         self._throttled = 0
-        # Room for the network to bring two requests closer together than they were sent.
-        self._margin = min(0.01 * limit.window, 0.05)
         # Who was here before us is unknown: start as if others had all but one of the window, until a reply tells.
         self._others = [(clock.monotonic() + limit.window, limit.requests - 1)]
         self._guessing = True
@@ -93,10 +102,10 @@ class Pace:
         """Seconds until one more request may start, after all whose turn is already given."""
         with self._lock:
             now = self._clock.monotonic()
-            slots = list(self._slots)
+            times = [slot.at for slot in self._slots]
             for _ in range(self._expected + 1):
-                slots.append(self._next(slots, now))
-            return max(0.0, slots[-1] - now)
+                times.append(self._next(times, now))
+            return max(0.0, times[-1] - now)
 
     def turn(self) -> "Turn":
         """A place in the line for one attempt, to be closed when the attempt ends."""
@@ -108,37 +117,51 @@ class Pace:
         with self._lock:
             self._expected -= 1
 
-    def _reserve(self, at_most: float) -> float | None:
-        with self._lock:
-            now = self._clock.monotonic()
-            slot = self._next(self._slots, now)
-            if slot - now > at_most:
-                return None
-            self._slots.append(slot)
-            while len(self._slots) > 2 * self._limit.requests and self._slots[0] < now - 2 * self._limit.window:
-                self._slots.popleft()
-            return max(0.0, slot - now)
+    def _wait(self, at_most: float) -> _Slot | None:
+        slot = None
+        until = self._clock.monotonic() + at_most
+        while True:
+            with self._lock:
+                now = self._clock.monotonic()
+                # Again at every look: those ahead may have gone out late, and a 429 may have come in.
+                at = self._next([other.at for other in self._ahead_of(slot)], now)
+                if at > until:
+                    if slot:
+                        self._slots.remove(slot)
+                    return None
+                if slot is None:
+                    slot = _Slot(at)
+                    self._slots.append(slot)
+                slot.at = at
+                if at <= now:
+                    self._forget(now)
+                    return slot
+            self._clock.sleep(at - now)
 
-    def observe(self, budget: Budget, sent_at: float) -> None:
-        """Learns from a reply to the request that started at `sent_at`."""
+    def _observe(self, budget: Budget, slot: _Slot) -> None:
         with self._lock:
-            now = self._clock.monotonic()
+            now = self._answered(slot)
             self._throttled = 0
             if budget.limit and budget.limit != self._limit.requests:
                 self._limit = Limit(budget.limit, self._limit.window)
             if budget.remaining is not None:
                 used = self._limit.requests - budget.remaining
-                self._note_others(used - self._own(sent_at), now, budget.reset_after)
+                self._note_others(used - self._own(slot), now, budget.reset_after)
 
-    def throttle(self, budget: Budget, sent_at: float) -> None:
-        """Learns from a 429: nothing until the moment the provider names, or for a growing back-off."""
+    def _throttle(self, budget: Budget, slot: _Slot) -> None:
         with self._lock:
-            now = self._clock.monotonic()
+            now = self._answered(slot)
             named = budget.retry_after or budget.reset_after
-            wait = named or min(self._backoff * 2**self._throttled, 900.0)
+            wait = named or min(self._backoff * 2.0**self._throttled, 900.0)
             self._throttled = min(self._throttled + 1, 16)
             self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_DEFERRAL))
-            self._note_others(self._limit.requests - self._own(sent_at) + 1, now, budget.reset_after)
+            self._note_others(self._limit.requests - self._own(slot) + 1, now, budget.reset_after)
+
+    def _answered(self, slot: _Slot) -> float:
+        # The provider counted it somewhere between its send and its reply: on the safe side, at the reply.
+        now = self._clock.monotonic()
+        slot.at = min(now, slot.at + min(0.01 * self._limit.window, 0.25))
+        return now
 
     def _note_others(self, count: int, now: float, reset_after: float | None) -> None:
         if self._guessing:
@@ -148,26 +171,33 @@ class Pace:
         if count > 0:
             self._others.append((until, min(count, self._limit.requests)))
 
-    def _own(self, sent_at: float) -> int:
+    def _own(self, slot: _Slot) -> int:
         # Generous on both edges: requests side by side reach the provider in any order.
         slack = min(0.05 * self._limit.window, 0.25)
-        return sum(sent_at - self._limit.window - slack < slot <= sent_at + slack for slot in self._slots)
+        return sum(slot.at - self._limit.window - slack < other.at <= slot.at + slack for other in self._slots)
 
-    def _next(self, slots: "deque[float] | list[float]", now: float) -> float:
-        earliest = max(now, self._blocked_until, slots[-1] if slots else now)
+    def _ahead_of(self, slot: _Slot | None) -> Iterator[_Slot]:
+        for other in self._slots:
+            if other is slot:
+                return
+            yield other
+
+    def _forget(self, now: float) -> None:
+        while len(self._slots) > 2 * self._limit.requests and self._slots[0].at < now - 2 * self._limit.window:
+            self._slots.popleft()
+
+    def _next(self, times: list[float], now: float) -> float:
+        """When one more request may start after those `times`."""
+        earliest = max(now, self._blocked_until, times[-1] if times else now)
         while True:
             others = max((n for end, n in self._others if end > earliest), default=0)
             allowed = self._limit.requests - others
-            slot = earliest
-            if 0 < allowed <= len(slots):
-                slot = max(earliest, slots[-allowed] + self._limit.window + self._margin)
-            change = (
-                min((end for end, n in self._others if earliest < end and n == others), default=slot)
-                if others
-                else slot
-            )
-            if allowed > 0 and (not others or slot <= change):
-                return slot
+            at = earliest
+            if 0 < allowed <= len(times):
+                at = max(earliest, sorted(times)[-allowed] + self._limit.window + MARGIN)
+            change = min((end for end, n in self._others if earliest < end and n == others), default=at)
+            if allowed > 0 and (not others or at <= change):
+                return at
             earliest = max(change, earliest)
 
 
@@ -177,11 +207,23 @@ class Turn:
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self._waiting = True
+        self._slot: _Slot | None = None
 
-    def take(self, at_most: float) -> float | None:
-        """Takes the next slot and returns the seconds to wait for it; None, and no slot, if that is over `at_most`."""
+    def wait(self, at_most: float) -> bool:
+        """Sleeps until this request may start: True. False, at once, when that is over `at_most` seconds away."""
         self.close()
-        return self._pace._reserve(at_most)
+        self._slot = self._pace._wait(at_most)
+        return self._slot is not None
+
+    def observe(self, budget: Budget) -> None:
+        """Learns from the reply to this request."""
+        if self._slot:
+            self._pace._observe(budget, self._slot)
+
+    def throttle(self, budget: Budget) -> None:
+        """Learns from a 429: nothing until the moment the provider names, or for a growing back-off."""
+        if self._slot:
+            self._pace._throttle(budget, self._slot)
 
     def close(self) -> None:
         if self._waiting:

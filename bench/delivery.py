@@ -1,0 +1,224 @@
+"""Delivery at the provider's pace, measured on the emulator with everything on: validation, ledger, logs.
+
+`python -m bench.delivery` runs every scenario (about ten minutes) and prints one table; `--scenario NAME` runs one. The
+events enter through IntakeQueue, the provider sandbox keeps the limit, and times are read from its journal. Exits
+non-zero if an event was lost, repeated or dead-lettered: speed is shown, never asserted.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from local.interrupts import raised
+from local.places import ROOT
+from local.stack import Stack, start_stack, stop_stack
+from local.steps import Steps
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`events` to one account that allows `limit` requests in `window` seconds, less what a foreign client eats."""
+
+    name: str
+    title: str
+    provider: str
+    events: int
+    limit: int
+    window: float
+    algorithm: str
+    foreign_per_second: float = 0.0
+    fault: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ideal(self) -> float:
+        """Seconds from the first request to the last at exactly the allowed rate, the first window's burst included."""
+        left = self.limit - self.foreign_per_second * self.window
+        return (self.events / left - 1) * self.window
+
+
+_SLOW = {"provider": "yotpo", "delay": 1.0}
+SCENARIOS = (
+    Scenario("yotpo", "600 to Yotpo, 5/s, sliding window", "yotpo", 600, 5, 1.0, "sliding"),
+    Scenario("yotpo-fixed", "600 to Yotpo, 5/s, fixed window", "yotpo", 600, 5, 1.0, "fixed"),
+    Scenario("yotpo-slow", "600 to Yotpo, answers take 1 s", "yotpo", 600, 5, 1.0, "sliding", fault=_SLOW),
+    Scenario("yotpo-shared", "600 to Yotpo, others eat 40 %", "yotpo", 600, 5, 1.0, "sliding", foreign_per_second=2.0),
+    Scenario("sender", "240 to Sender, 60/min", "sender", 240, 60, 60.0, "fixed"),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run came to. Times are seconds."""
+
+    scenario: Scenario
+    delivered: int
+    repeats: int
+    dead_letters: int
+    throttled: int
+    requests: int
+    elapsed: float
+    invocations: int
+    billed: float
+
+    @property
+    def faults(self) -> bool:
+        return self.delivered != self.scenario.events or self.repeats > 0 or self.dead_letters > 0
+
+    def row(self) -> tuple[str, ...]:
+        return (
+            self.scenario.title,
+            f"{self.delivered}/{self.scenario.events}",
+            f"{self.elapsed:.1f} s",
+            f"{self.scenario.ideal:.1f} s",
+            f"{self.scenario.ideal / self.elapsed:.1%}",
+            f"{self.throttled} ({self.throttled / self.requests:.2%})",
+            str(self.repeats),
+            str(self.dead_letters),
+            str(self.invocations),
+            f"{self.billed:.1f} s ({self.billed / self.elapsed:.1%})",
+        )
+
+
+def measure(stack: Stack, log: Path, scenario: Scenario, progress: Progress) -> Measured:
+    """Runs one scenario on a running stack. Gives up when nothing has arrived for three minutes."""
+    sandbox = Sandbox(stack.sandbox_url)
+    sandbox.prepare(scenario)
+    skip = len(log.read_text(errors="replace"))
+    publish(stack, scenario)
+    task = progress.add_task(scenario.title, total=scenario.events)
+    accepted, seen_at = -1, time.monotonic()
+    while time.monotonic() - seen_at < 180:
+        now_accepted = sum(request["accepted"] for request in sandbox.requests(scenario.provider))
+        if now_accepted != accepted:
+            accepted, seen_at = now_accepted, time.monotonic()
+        progress.update(task, completed=accepted)
+        if accepted >= scenario.events:
+            break
+        time.sleep(1)
+    time.sleep(3)
+    requests = sandbox.requests(scenario.provider)
+    good = [request for request in requests if request["accepted"]]
+    invocations, billed = function_time(log, scenario.provider, skip)
+    return Measured(
+        scenario=scenario,
+        delivered=len(good),
+        repeats=sum(request["repeat"] for request in good),
+        dead_letters=dead_letters(stack, scenario.provider),
+        throttled=sum(request["status"] == 429 for request in requests),
+        requests=len(requests),
+        elapsed=good[-1]["time"] - good[0]["time"],
+        invocations=invocations,
+        billed=billed,
+    )
+
+
+def publish(stack: Stack, scenario: Scenario) -> None:
+    """Sends the events to IntakeQueue."""
+    run = f"{scenario.name}-{int(time.time())}"
+    for start in range(0, scenario.events, 10):
+        entries: list[Any] = [
+            {"Id": str(number), "MessageBody": json.dumps(event(run, number, scenario.provider))}
+            for number in range(start, min(start + 10, scenario.events))
+        ]
+        stack.clients.sqs.send_message_batch(QueueUrl=stack.outputs["IntakeQueueUrl"], Entries=entries)
+
+
+def event(run: str, number: int, provider: str) -> dict[str, Any]:
+    """One event of a run, each of another customer."""
+    return {
+        "id": f"{run}-{number}",
+        "source": "bench",
+        "type": "order_shipped",
+        "customer": {"email": f"customer{number}@example.com", "properties": {"tier": "gold"}},
+        "properties": {"order_id": f"{run}-{number}", "total": 6.7},
+        "destinations": [f"{provider}/main"],
+    }
+
+
+def function_time(log: Path, provider: str, skip: int) -> tuple[int, float]:
+    """Batches of the provider's deliver function in the emulator's log after `skip` characters, and their seconds."""
+    lines = (line for line in log.read_text(errors="replace")[skip:].splitlines() if '"message":"batch"' in line)
+    batches = [json.loads(line) for line in lines if f'"deliver-{provider}"' in line]
+    return len(batches), sum(batch["seconds"] for batch in batches)
+
+
+def dead_letters(stack: Stack, provider: str) -> int:
+    """Messages in the lane's dead-letter queue."""
+    reply = stack.clients.sqs.get_queue_attributes(
+        QueueUrl=stack.outputs[f"{provider.title()}DeadLetterQueueUrl"], AttributeNames=["ApproximateNumberOfMessages"]
+    )
+    return int(reply["Attributes"]["ApproximateNumberOfMessages"])
+
+
+class Sandbox:
+    """The provider sandbox's own controls."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/_sandbox"
+
+    def prepare(self, scenario: Scenario) -> None:
+        """An empty journal, and the scenario's limit and fault in force."""
+        for path in ("requests", "faults", "limits"):
+            self._call("DELETE", path)
+        limit = {name: getattr(scenario, name) for name in ("provider", "limit", "window", "algorithm")}
+        self._call("POST", "limits", {**limit, "foreign_per_second": scenario.foreign_per_second})
+        if scenario.fault:
+            self._call("POST", "faults", scenario.fault)
+
+    def requests(self, provider: str) -> list[dict[str, Any]]:
+        """Every request received, in order."""
+        found: list[dict[str, Any]] = json.loads(self._call("GET", f"requests?provider={provider}"))["requests"]
+        return found
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> str:
+        data = json.dumps(body).encode() if body else None
+        request = urllib.request.Request(f"{self._url}/{path}", data, method=method)  # noqa: S310 - our own sandbox
+        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310
+            text: str = reply.read().decode()
+        return text
+
+
+def table(rows: list[Measured]) -> Table:
+    made = Table(title="Delivery at the provider's pace")
+    for name in ("scenario", "delivered", "took", "ideal", "rate", "429s", "repeats", "dead", "calls", "function time"):
+        made.add_column(name, justify="left" if name == "scenario" else "right")
+    for row in rows:
+        made.add_row(*row.row(), style="red" if row.faults else "")
+    return made
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.delivery", description=__doc__)
+    parser.add_argument("--scenario", action="append", choices=[scenario.name for scenario in SCENARIOS])
+    wanted = parser.parse_args().scenario
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    state = Path(tempfile.mkdtemp(prefix=".bench-", dir=ROOT))
+    rows: list[Measured] = []
+    try:
+        with raised():
+            stack = start_stack(state, Steps(console))
+            with Progress(console=console, transient=True) as progress:
+                for scenario in SCENARIOS:
+                    if not wanted or scenario.name in wanted:
+                        rows.append(measure(stack, state / "emulator.log", scenario, progress))
+                        progress.console.print(" · ".join(rows[-1].row()), highlight=False)
+    finally:
+        stop_stack(state)
+        shutil.rmtree(state, ignore_errors=True)
+    console.print(table(rows))
+    return 1 if any(row.faults for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
