@@ -86,9 +86,10 @@ class Account:
             return self._held_until - now
 
     @property
-    def held(self) -> bool:
+    def held_for(self) -> float:
+        """Seconds the account is still held; zero if it is not."""
         with self._lock:
-            return self._held_until > self._clock.now()
+            return max(0.0, self._held_until - self._clock.now())
 
     @property
     def room(self) -> int:

@@ -123,7 +123,7 @@ class Courier:
         except UnavailableError as error:
             return self._result(delivery, Outcome.RETRY, str(error))
         if not claim.granted:
-            return self._refused(delivery, record, claim)
+            return self._refused(delivery, record, claim, provider.overrides_by_id)
         before = claim.before
         same = before is not None and before.content_hash == record.content_hash
         crashed = before is not None and before.state == "claimed"
@@ -135,6 +135,7 @@ class Courier:
             parked = _Post(Outcome.UNKNOWN, "an earlier attempt ended without a record of its answer: parked")
             return self._give_up(delivery, record, parked)
         if stale := self._stale(delivery, began):
+            account.forget(delivery.event.id)
             return replace(self._give_up(delivery, record, _Post(Outcome.EXPIRED, stale)), crashed=crashed)
 
         post = self._post(delivery, provider, account, turn, deadline)
@@ -143,9 +144,9 @@ class Courier:
         result = self._conclude(delivery, provider, account, record, post, failure)
         return replace(result, crashed=crashed)
 
-    def _refused(self, delivery: Delivery, record: Record, claim: Claim) -> Result:
+    def _refused(self, delivery: Delivery, record: Record, claim: Claim, overrides: bool) -> Result:
         before = claim.before
-        if before is not None and before.content_hash != record.content_hash:
+        if before is not None and before.content_hash != record.content_hash and not overrides:
             post = _Post(Outcome.REJECTED, "id_reused: this id was used before with other content")
             return self._give_up(delivery, replace(record, attempts=0), post, settle=False)
         if before is not None and before.state == "delivered":

@@ -1,6 +1,7 @@
 """The ways in: an SQS batch, an EventBridge event, a direct call, each put into the domain's words."""
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from relay.errors import CredentialsError, FieldError, InvalidEventError, Undeli
 from relay.event import field_errors
 from relay.intake import Accepted, Intake, Rejected
 from relay.lane import Lane
-from relay.masking import MASK
+from relay.masking import MASK, mask_identifiers, shorten
 from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
 from relay.ports import LaneMessage, Reply, Request
@@ -66,7 +67,7 @@ class IntakeDoors:
         return dict(process_partial_response(event, take, self._processor, context))
 
     def _eventbridge(self, event: Json) -> Json:
-        correlation_id = str(event.get("id") or "")
+        correlation_id = mask_identifiers(shorten(str(event.get("id") or ""), 128))
         return self._answer(
             [self._saw(self._intake.accept_or_keep(event, json.dumps(event), correlation_id), correlation_id)]
         )
@@ -126,6 +127,7 @@ class DeliverDoors:
 def lane_message(record: SQSRecord) -> LaneMessage:
     """An SQS record of a FIFO lane in the domain's words."""
     attributes = record.attributes
+    given = _attribute(record, "content_hash")
     return LaneMessage(
         message_id=record.message_id,
         receipt_handle=record.receipt_handle,
@@ -133,14 +135,14 @@ def lane_message(record: SQSRecord) -> LaneMessage:
         account=attributes.message_group_id or "",
         sent_at=int(attributes.sent_timestamp) / 1000,
         receive_count=int(attributes.approximate_receive_count),
-        content_hash=_attribute(record, "content_hash"),
-        correlation_id=_attribute(record, "correlation_id") or record.message_id,
+        content_hash=given if re.fullmatch("[0-9a-f]{64}", given) else None,
+        correlation_id=mask_identifiers(shorten(_attribute(record, "correlation_id") or record.message_id, 128)),
     )
 
 
-def _attribute(record: SQSRecord, name: str) -> str | None:
+def _attribute(record: SQSRecord, name: str) -> str:
     value = record.raw_event.get("messageAttributes", {}).get(name, {}).get("stringValue")
-    return value if isinstance(value, str) and value != "-" else None
+    return value if isinstance(value, str) and value != "-" else ""
 
 
 class DirectDoor:

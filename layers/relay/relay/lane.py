@@ -1,5 +1,6 @@
 """Works through one batch of a lane: at each account's pace, in order per customer, waiting or deferring as it must."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -126,7 +127,8 @@ class Lane:
         )
 
     def _admit(self, message: LaneMessage, groups: dict[str, _Group], results: list[Result], failed: set[str]) -> None:
-        destination = f"{self._provider}/{message.account}"
+        # A group id that is no account of ours may be anything, somebody's e-mail address included.
+        destination = f"{self._provider}/{mask_identifiers(message.account)}"
         try:
             event = self._open(message.body)
             self._check(event, destination)
@@ -207,9 +209,13 @@ class Lane:
         item.done = result.final
         match result.outcome:
             case Outcome.DELIVERED | Outcome.REJECTED if result.final:
-                group.succeeded = True
+                group.succeeded = group.succeeded or (result.status is not None and result.status < 500)
+            case Outcome.THROTTLED if group.account.pace.delay() > LONGEST_WAIT:
+                # Not in this batch; the pace knows until when.
+                item.result = result
+                return
             case Outcome.THROTTLED if result.wait <= LONGEST_WAIT:
-                # It may go again within this batch: the pace says when.
+                # It may go again within this batch.
                 return
             case Outcome.RETRY | Outcome.UNKNOWN if not result.final:
                 group.failed = True
@@ -226,11 +232,11 @@ class Lane:
             left = [item.message for item in group.items if not item.done and item.future is None]
             if not left:
                 continue
-            wait = max(group.wait, group.account.pace.delay())
+            wait = max(group.wait, group.account.held_for)
             if group.failed:
                 wait = max(wait, group.account.back_off(group.strikes, group.succeeded))
-            # Rounded down: arriving a moment early costs a short wait, arriving late costs the provider's time.
-            seconds = float(int(min(wait, LONGEST_DEFERRAL - 60)))
+            # For the pace rounded down: a moment early costs a short wait here, a moment late the provider's time.
+            seconds = min(max(math.ceil(wait), math.floor(group.account.pace.delay())), LONGEST_DEFERRAL - 60)
             deferred[group.destination] = seconds
             refused += len(self._queue.defer(left, seconds))
         return deferred, refused

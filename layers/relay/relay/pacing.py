@@ -18,6 +18,9 @@ DAY = 86_400.0
 MARGIN = 0.002
 """Seconds between the end of a window as we reckon it and the next request."""
 
+GLANCE = 0.05
+"""Seconds between looks at the budget while nothing is known of it."""
+
 LONGEST_DEFERRAL = 12 * 3600.0
 """SQS hides a message for at most twelve hours after its receive."""
 
@@ -136,7 +139,9 @@ class Pace:
                 if at <= now:
                     self._forget(now)
                     return slot
-            self._clock.sleep(at - now)
+                # The first reply may open the whole window: do not sleep through it.
+                longest = GLANCE if self._guessing else at_most
+            self._clock.sleep(min(at - now, longest))
 
     def _observe(self, budget: Budget, slot: _Slot) -> None:
         with self._lock:

@@ -16,6 +16,10 @@ NONE = "-"
 """An attribute cannot be empty; this stands for what is not known."""
 
 BATCH = 10
+LARGEST_MESSAGE = 1024 * 1024
+EVIDENCE_BYTES = 8 * 1024
+
+type Attributes = dict[str, MessageAttributeValueTypeDef]
 
 
 class SqsIntakeQueues:
@@ -45,7 +49,7 @@ class SqsIntakeQueues:
             self._client,
             QueueUrl=self._rejected_url,
             MessageBody=record.body,
-            MessageAttributes=_evidence(record.reason, NONE, record.event_id, None, 0),
+            MessageAttributes=_fitting(record.body, _evidence(record.reason, NONE, record.event_id, None, 0)),
         )
 
 
@@ -82,8 +86,9 @@ class SqsLaneQueue:
             MessageBody=letter.body,
             MessageGroupId=letter.destination.partition("/")[2] or NONE,
             MessageDeduplicationId=letter.deduplication_id,
-            MessageAttributes=_evidence(
-                letter.reason, letter.destination, letter.event_id, letter.status, letter.attempts
+            MessageAttributes=_fitting(
+                letter.body,
+                _evidence(letter.reason, letter.destination, letter.event_id, letter.status, letter.attempts),
             ),
         )
 
@@ -95,9 +100,7 @@ def _send(client: "SQSClient", **message: Any) -> None:
         raise UnavailableError("SQS", error) from None
 
 
-def _evidence(
-    reason: str, destination: str, event_id: str, status: int | None, attempts: int
-) -> dict[str, "MessageAttributeValueTypeDef"]:
+def _evidence(reason: str, destination: str, event_id: str, status: int | None, attempts: int) -> Attributes:
     return {
         "reason": _text(reason),
         "destination": _text(destination),
@@ -105,6 +108,11 @@ def _evidence(
         "status": _text(str(status) if status else ""),
         "attempts": {"DataType": "Number", "StringValue": str(attempts)},
     }
+
+
+def _fitting(body: str, evidence: Attributes) -> Attributes:
+    # The body is what must not be lost; what does not fit beside it stands in the log.
+    return evidence if len(body.encode()) + EVIDENCE_BYTES <= LARGEST_MESSAGE else {}
 
 
 def _text(value: str) -> "MessageAttributeValueTypeDef":
