@@ -15,9 +15,10 @@ METRICS = {outcome: outcome.name.title() for outcome in Outcome}
 _ROUTINE = (Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.THROTTLED)
 
 
-def silence_urllib3() -> None:
-    """urllib3 logs whole URLs, at DEBUG and in some warnings: nothing of it may be seen."""
-    logging.getLogger("urllib3").setLevel(logging.CRITICAL + 1)
+def silence_libraries() -> None:
+    """urllib3 logs whole URLs, in some warnings too; botocore and boto3 log secrets and bodies at DEBUG."""
+    for name in ("urllib3", "botocore", "boto3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 class IntakeObserver:

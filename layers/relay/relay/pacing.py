@@ -165,7 +165,7 @@ class Pace:
     def _answered(self, slot: _Slot) -> float:
         # The provider counted it somewhere between its send and its reply: on the safe side, at the reply.
         now = self._clock.monotonic()
-        slot.at = min(now, slot.at + min(0.01 * self._limit.window, 0.25))
+        slot.at = min(now, slot.at + min(0.02 * self._limit.window, 0.25))
         return now
 
     def _note_others(self, count: int, now: float, reset_after: float | None) -> None:

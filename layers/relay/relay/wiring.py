@@ -14,7 +14,7 @@ from relay.http import HttpTransport
 from relay.intake import Intake
 from relay.lane import Lane
 from relay.ledger import DynamoLedger
-from relay.observability import DeliverObserver, IntakeObserver, silence_urllib3
+from relay.observability import DeliverObserver, IntakeObserver, silence_libraries
 from relay.pacing import Limit, Pace
 from relay.ports import DeadLetter
 from relay.providers import PROVIDERS
@@ -41,7 +41,7 @@ class _NoDeadLetters(SqsLaneQueue):
 
 @cache
 def intake() -> IntakeDoors:
-    silence_urllib3()
+    silence_libraries()
     settings = IntakeSettings.from_environment()
     queues = SqsIntakeQueues(boto3.client("sqs", config=_AWS), settings.lanes, settings.rejected_queue_url)
     return IntakeDoors(Intake(queues, SystemClock(), settings.destinations, open_record), IntakeObserver())
@@ -49,7 +49,7 @@ def intake() -> IntakeDoors:
 
 @cache
 def deliver() -> DeliverDoors:
-    silence_urllib3()
+    silence_libraries()
     settings = DeliverSettings.from_environment()
     clock, observer = SystemClock(), DeliverObserver(settings.provider)
     sqs = boto3.client("sqs", config=_AWS)

@@ -1,0 +1,13 @@
+import pytest
+
+from tests.template.stack import ROOT, Stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    return Stack.load()
+
+
+@pytest.fixture(scope="session")
+def runbook() -> str:
+    return (ROOT / "docs" / "runbook.md").read_text()

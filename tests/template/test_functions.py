@@ -1,0 +1,177 @@
+"""The functions get the code, the settings and the rights they need, and not one more."""
+
+import ast
+import re
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from relay.ledger import DynamoLedger
+from relay.ports import Record
+from relay.settings import PREFIX, DeliverSettings, IntakeSettings
+from tests.template.stack import PROVIDERS, ROOT, Stack, listed, target
+
+USED = {
+    "logs": {"CreateLogStream", "PutLogEvents"},
+    "sqs": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility", "SendMessage"},
+    "dynamodb": {"UpdateItem"},
+    "secretsmanager": {"GetSecretValue"},
+}
+
+
+def test_every_sqs_source_reports_partial_failures(stack: Stack) -> None:
+    """One failed event never brings back its whole batch."""
+    sources = list(stack.sources())
+    assert {function for function, _ in sources} == set(stack.functions)
+    for function, source in sources:
+        assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"], function
+        assert source["BatchSize"] == 10, function
+
+
+def test_lanes_scale_as_far_as_the_parameter_says(stack: Stack) -> None:
+    """MaximumConcurrency bounds the lanes, and the lanes only."""
+    for function, source in stack.sources():
+        scaling = source.get("ScalingConfig")
+        assert scaling == (
+            None if function == "IntakeFunction" else {"MaximumConcurrency": {"Ref": "MaximumConcurrency"}}
+        )
+
+
+def test_asynchronous_failures_are_kept(stack: Stack) -> None:
+    """An asynchronous call that keeps failing ends in the rejected queue, by way of EventInvokeConfig."""
+    config = stack.functions["IntakeFunction"]["EventInvokeConfig"]
+    assert target(config["DestinationConfig"]["OnFailure"]["Destination"]) == "RejectedQueue"
+    assert not [name for name, function in stack.functions.items() if "DeadLetterQueue" in function]
+
+
+def test_every_function_has_a_log_group_that_forgets(stack: Stack) -> None:
+    """Each function logs as JSON to its own group, which keeps its lines for a limited time."""
+    groups = stack.of("AWS::Logs::LogGroup")
+    assert stack.globals["LoggingConfig"]["LogFormat"] == "JSON"
+    used = [target(function["LoggingConfig"]["LogGroup"]) for function in stack.functions.values()]
+    assert sorted(used) == sorted(groups)
+    assert all(group["RetentionInDays"] <= 90 for group in groups.values())
+
+
+def test_handlers_exist(stack: Stack) -> None:
+    """Every CodeUri holds the handler that the template names."""
+    module, handler = stack.globals["Handler"].split(".")
+    for name, function in stack.functions.items():
+        source = (ROOT / function["CodeUri"] / f"{module}.py").read_text()
+        assert handler in {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}, name
+
+
+def test_python_is_the_project_s(stack: Stack) -> None:
+    """Functions and layer run on the version in .python-version."""
+    runtime = f"python{(ROOT / '.python-version').read_text().strip()}"
+    layer = stack.resources["RelayLayer"]
+    assert stack.globals["Runtime"] == runtime
+    assert layer["Metadata"]["BuildMethod"] == runtime
+    assert layer["Properties"]["CompatibleRuntimes"] == [runtime]
+
+
+def test_the_layer_is_built_for_the_functions_processor(stack: Stack) -> None:
+    """Compiled packages and functions have one architecture: the parameter's."""
+    layer, wanted = stack.resources["RelayLayer"], {"Ref": "Architecture"}
+    assert layer["Metadata"]["BuildArchitecture"] == wanted
+    assert layer["Properties"]["CompatibleArchitectures"] == stack.globals["Architectures"] == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("function", "settings"),
+    [("IntakeFunction", IntakeSettings), ("YotpoFunction", DeliverSettings), ("SenderFunction", DeliverSettings)],
+)
+def test_settings_get_every_variable(stack: Stack, function: str, settings: type[Any]) -> None:
+    """The template sets exactly the variables that the function reads."""
+    given = {name for name in stack.environment(function) if name.startswith(PREFIX)}
+    assert given == {PREFIX + field.upper() for field in settings.model_fields}
+
+
+@pytest.mark.parametrize("function", ["IntakeFunction", "YotpoFunction", "SenderFunction"])
+def test_powertools_gets_its_variables(stack: Stack, function: str) -> None:
+    """The level, and no service name: Powertools would make it a second dimension of every metric."""
+    environment = stack.environment(function)
+    assert "POWERTOOLS_SERVICE_NAME" not in environment
+    assert environment["POWERTOOLS_LOG_LEVEL"] == stack.globals["LoggingConfig"]["ApplicationLogLevel"]
+
+
+def test_intake_knows_every_lane(stack: Stack) -> None:
+    """RELAY_LANES maps each provider to its lane."""
+    lanes = stack.environment("IntakeFunction")["RELAY_LANES"]["Fn::Sub"]
+    found = re.findall(r'"(\w+)":"\$\{(\w+)\}"', lanes)
+    assert dict(found) == {provider: f"{provider.capitalize()}Queue" for provider in PROVIDERS}
+
+
+def test_every_function_has_a_role_of_its_own(stack: Stack) -> None:
+    """Roles are explicit, for Lambda only, and carry no managed policy."""
+    roles = stack.of("AWS::IAM::Role")
+    assert sorted(target(function["Role"]) for function in stack.functions.values()) == sorted(roles)
+    for name, role in roles.items():
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}, name
+        assert "ManagedPolicyArns" not in role, name
+    assert not [name for name, function in stack.functions.items() if "Policies" in function]
+
+
+def test_roles_name_exact_actions(stack: Stack) -> None:
+    """A role may do what the code does; on the emulator, the same under its names for batch calls."""
+    for role in stack.of("AWS::IAM::Role"):
+        for statement in stack.statements(role):
+            assert statement["Effect"] == "Allow"
+            for action in listed(statement["Action"]):
+                service, _, name = action.partition(":")
+                assert name.removesuffix("Batch") in USED[service], f"{role}: {action}"
+
+
+def test_roles_name_exact_resources(stack: Stack) -> None:
+    """Every resource is one of the stack's own, or the secrets of one provider."""
+    secrets = (
+        "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${Stage}/customer-events/%s/*"
+    )
+    for role in stack.of("AWS::IAM::Role"):
+        own = secrets % role.removesuffix("Role").lower()
+        for statement in stack.statements(role):
+            for resource in listed(statement["Resource"]):
+                if "Fn::Sub" in resource:
+                    assert listed(statement["Action"]) == ["secretsmanager:GetSecretValue"], role
+                    assert resource["Fn::Sub"] == own, role
+                else:
+                    assert resource["Fn::GetAtt"][1] == "Arn", f"{role}: {resource}"
+                    assert target(resource) in stack.resources, f"{role}: {resource}"
+
+
+def test_emulator_rights_stay_on_the_emulator(stack: Stack) -> None:
+    """Actions that AWS does not have are granted on one machine only."""
+    for role in stack.of("AWS::IAM::Role").values():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                batch = [action for action in listed(statement.get("Action", [])) if action.endswith("Batch")]
+                assert not batch
+                if "Fn::If" in statement:
+                    assert statement["Fn::If"][0] == "IsLocal"
+                    assert statement["Fn::If"][2] == {"Ref": "AWS::NoValue"}
+
+
+def test_the_ledger_answers_by_event_and_is_kept(stack: Stack) -> None:
+    """One query tells an event's fate; records expire, are encrypted, can be restored and outlive the stack."""
+    table = stack.resources["Ledger"]
+    properties = table["Properties"]
+    keys = {key["KeyType"]: key["AttributeName"] for key in properties["KeySchema"]}
+    assert keys == {"HASH": "event_id", "RANGE": "destination"}
+    assert properties["TimeToLiveSpecification"]["Enabled"] is True
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties["SSESpecification"] == {"SSEEnabled": True}
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+
+
+def test_the_ledger_expires_by_what_the_code_writes(stack: Stack) -> None:
+    """DynamoDB forgets a record by the attribute that a claim sets."""
+    claimed: dict[str, Any] = {}
+    client: Any = SimpleNamespace(update_item=lambda **call: claimed.update(call) or {})
+    record = Record(event_id="e", destination="yotpo/main", content_hash="h", state="claimed")
+    DynamoLedger(client, "ledger").claim(record, now=1.0, overrides=False)
+    expiry = stack.resources["Ledger"]["Properties"]["TimeToLiveSpecification"]["AttributeName"]
+    written = re.findall(r"([#\w]+) = :", claimed["UpdateExpression"])
+    assert expiry in {claimed["ExpressionAttributeNames"].get(name, name) for name in written}

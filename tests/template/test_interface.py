@@ -1,0 +1,137 @@
+"""What others rely on: parameters, outputs, the order of the file, and that it runs in any region."""
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+
+from relay.settings import IntakeSettings
+from tests.template.stack import ROOT, Stack
+
+PARAMETERS = {
+    "Stage", "Destinations", "YotpoBaseUrl", "SenderBaseUrl", "MaxDeliveryAgeHours", "MaximumConcurrency",
+    "Architecture", "LogLevel", "AlarmEmail", "DestinationSettings", "HoldSeconds", "LateAfterSeconds",
+}  # fmt: skip
+OUTPUTS = {
+    "EventBusName", "IntakeQueueUrl", "IntakeFunctionName", "RejectedQueueUrl", "LedgerTableName",
+    "YotpoQueueUrl", "YotpoDeadLetterQueueUrl", "YotpoFunctionName",
+    "SenderQueueUrl", "SenderDeadLetterQueueUrl", "SenderFunctionName",
+}  # fmt: skip
+
+
+def test_parameters_are_fixed(stack: Stack) -> None:
+    """Tools pass these parameters by name, and every one has a default."""
+    assert set(stack.parameters) == PARAMETERS
+    assert all("Default" in parameter for parameter in stack.parameters.values())
+
+
+def test_outputs_are_fixed(stack: Stack) -> None:
+    """Tools read these outputs by name, and every one says what it is."""
+    assert set(stack.outputs) == OUTPUTS
+    assert all(output["Description"] for output in stack.outputs.values())
+
+
+def test_every_parameter_is_described_and_bounded(stack: Stack) -> None:
+    """A wrong value is refused before anything is deployed: by a pattern, a list, or both ends of a range."""
+    for name, parameter in stack.parameters.items():
+        assert parameter["Description"], name
+        bounds = {"AllowedPattern", "AllowedValues"} & set(parameter)
+        assert bounds or {"MinValue", "MaxValue"} <= set(parameter), name
+        assert parameter["Type"] == ("String" if bounds else "Number"), name
+        assert ("AllowedPattern" in parameter) == ("ConstraintDescription" in parameter), name
+
+
+def test_every_default_is_allowed(stack: Stack) -> None:
+    """A stack can be deployed without a single parameter."""
+    for name, parameter in stack.parameters.items():
+        assert allows(parameter, parameter["Default"]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("Stage", ["local", "dev", "prod-eu"], ["", "Prod", "1st", "a/b", "x" * 17]),
+        ("Destinations", ["yotpo/main", "yotpo/a.b_c-1,sender/main"], ["", "yotpo", "other/main", "yotpo/a, sender/b"]),
+        ("DestinationSettings", ['{"sender/main":{"on_unknown":"park"}}'], ["", "[]", "{\n}"]),
+        (
+            "YotpoBaseUrl",
+            ["http://127.0.0.1:8080", "https://a.example/b"],
+            ["", "ftp://a", "https://a/", "https://a?b"],
+        ),
+        ("AlarmEmail", ["", "team@example.com"], ["team", "a@b", "a b@example.com"]),
+        ("MaxDeliveryAgeHours", [1, 72], [0, 336]),
+        ("HoldSeconds", [1, 300], [0, 901]),
+        ("MaximumConcurrency", [2, 1000], [1, 1001]),
+        ("LogLevel", ["DEBUG", "INFO"], ["ERROR", "info"]),
+        ("Architecture", ["arm64", "x86_64"], ["amd64"]),
+    ],
+)
+def test_parameters_take_and_refuse(stack: Stack, name: str, good: list[object], bad: list[object]) -> None:
+    """Each parameter takes what is meant and refuses what is not."""
+    assert [value for value in good if not allows(stack.parameters[name], value)] == []
+    assert [value for value in bad if allows(stack.parameters[name], value)] == []
+
+
+def test_default_destinations_are_settings_the_code_takes(stack: Stack) -> None:
+    """The default of Destinations is valid for the functions too."""
+    environment = {"RELAY_STAGE": "dev", "RELAY_LANES": "{}", "RELAY_REJECTED_QUEUE_URL": "https://queue"}
+    environment["RELAY_DESTINATIONS"] = stack.parameters["Destinations"]["Default"]
+    assert IntakeSettings.from_environment(environment).destinations == ("yotpo/main", "sender/main")
+
+
+def test_the_console_shows_every_parameter_once(stack: Stack) -> None:
+    """Parameters are grouped for whoever deploys from the console."""
+    groups = stack.body["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(name for group in groups for name in group["Parameters"]) == sorted(stack.parameters)
+
+
+def test_sections_stand_in_their_order(stack: Stack) -> None:
+    """The file reads from the outside in, under its banners."""
+    sections = ["Metadata", "Parameters", "Conditions", "Globals", "Resources", "Outputs"]
+    assert list(stack.body) == ["AWSTemplateFormatVersion", "Transform", "Description", *sections]
+    banners = re.findall(r"^ *# =+ ([A-Z ]+) =+$", (ROOT / "template.yaml").read_text(), re.MULTILINE)
+    inner = ["BUS AND QUEUES", "FUNCTIONS", "LEDGER", "ALARMS", "DASHBOARD"]
+    assert banners == ["METADATA", "PARAMETERS", "CONDITIONS", "GLOBALS", *inner, "OUTPUTS"]
+
+
+def test_the_template_is_flat(stack: Stack) -> None:
+    """No nested stack and no loop: neither runs on one machine."""
+    kinds = {resource["Type"] for resource in stack.resources.values()}
+    assert not kinds & {"AWS::Serverless::Application", "AWS::CloudFormation::Stack"}
+    assert "Fn::ForEach" not in (ROOT / "template.yaml").read_text()
+
+
+def test_nothing_ties_the_stack_to_a_region_or_an_account() -> None:
+    """Region, account and partition are always those of the deployment."""
+    text = (ROOT / "template.yaml").read_text()
+    assert not re.findall(r"\b(?:us|eu|ap|sa|ca|me|af|il|mx)(?:-gov)?-[a-z]+-\d\b", text)
+    assert not re.findall(r"\b\d{12}\b", text)
+    assert "arn:aws" not in text
+
+
+def test_every_stage_s_configuration_fits_the_template(stack: Stack) -> None:
+    """samconfig.toml passes known parameters, with allowed values, to build and deploy alike."""
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    for stage in ("local", "dev", "prod"):
+        commands: dict[str, Any] = {name: table["parameters"] for name, table in config[stage].items()}
+        assert commands["validate"] == {"lint": True}
+        assert commands["global"]["stack_name"] == f"customer-event-relay-{stage}"
+        assert commands["deploy"]["capabilities"] == "CAPABILITY_IAM"
+        assert commands["deploy"]["resolve_s3"] is True
+        given = {
+            name: dict(one.split("=", 1) for one in commands[name]["parameter_overrides"])
+            for name in ("build", "deploy")
+        }
+        assert given["deploy"]["Stage"] == given["build"]["Stage"] == stage
+        assert given["deploy"]["Architecture"] == given["build"]["Architecture"]
+        assert all(allows(stack.parameters[name], value) for name, value in given["deploy"].items())
+
+
+def allows(parameter: dict[str, Any], value: Any) -> bool:
+    """Whether CloudFormation would take the value."""
+    if "MinValue" in parameter:
+        return bool(parameter["MinValue"] <= value <= parameter["MaxValue"])
+    if "AllowedValues" in parameter:
+        return value in parameter["AllowedValues"]
+    return re.fullmatch(parameter["AllowedPattern"], value) is not None

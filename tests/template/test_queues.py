@@ -1,0 +1,122 @@
+"""No queue loses an event, and none lets anybody else in."""
+
+from tests.template.stack import Stack, listed, statements, target
+
+FOURTEEN_DAYS = 1_209_600
+LOOK_AHEAD = 120_000
+VISIBLE, AGE = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
+
+
+def test_visibility_outlasts_the_function(stack: Stack) -> None:
+    """Events stay hidden for at least six times the timeout of the function that has them."""
+    for function, source in stack.sources():
+        queue = stack.queues[target(source["Queue"])]
+        timeout = (stack.globals | stack.functions[function])["Timeout"]
+        assert queue["VisibilityTimeout"] >= 6 * timeout, function
+
+
+def test_every_queue_has_a_dead_letter_queue_or_is_one(stack: Stack) -> None:
+    """What cannot be handled ends in a queue, never nowhere."""
+    given_up = stack.dead_letter_queues
+    assert set(stack.queues) == set(given_up) | set(given_up.values())
+
+
+def test_a_dead_letter_queue_is_of_its_queue_s_kind(stack: Stack) -> None:
+    """SQS takes a FIFO queue's dead letters in a FIFO queue only."""
+    for queue, dead_letters in stack.dead_letter_queues.items():
+        assert stack.queues[queue].get("FifoQueue") == stack.queues[dead_letters].get("FifoQueue"), queue
+
+
+def test_the_receive_count_is_a_far_backstop(stack: Stack) -> None:
+    """Events are given up by age, so throttling and outages must not use up their receives."""
+    redrives = [stack.queues[queue]["RedrivePolicy"] for queue in stack.dead_letter_queues]
+    assert {redrive["maxReceiveCount"] for redrive in redrives} == {1000}
+
+
+def test_every_queue_keeps_for_as_long_as_sqs_can(stack: Stack) -> None:
+    """A queue outlasts the oldest age at which an event may still be delivered."""
+    assert {queue["MessageRetentionPeriod"] for queue in stack.queues.values()} == {FOURTEEN_DAYS}
+    assert stack.parameters["MaxDeliveryAgeHours"]["MaxValue"] * 3600 < FOURTEEN_DAYS
+
+
+def test_every_queue_is_encrypted(stack: Stack) -> None:
+    """Customer data at rest is encrypted, with keys that SQS manages."""
+    assert all(queue["SqsManagedSseEnabled"] is True for queue in stack.queues.values())
+
+
+def test_lanes_are_fifo_with_explicit_deduplication(stack: Stack) -> None:
+    """A lane orders by account, and deduplicates by the relay's ids within an account."""
+    lanes = [queue for queue in stack.queues.values() if "FifoThroughputLimit" in queue]
+    assert len(lanes) == 2
+    for lane in lanes:
+        assert lane["FifoQueue"] is True
+        assert lane["ContentBasedDeduplication"] is False
+        assert (lane["DeduplicationScope"], lane["FifoThroughputLimit"]) == ("messageGroup", "perMessageGroupId")
+
+
+def test_every_queue_has_an_alarm(stack: Stack) -> None:
+    """Every queue is watched for its age: events that wait are noticed."""
+    for queue in stack.queues:
+        assert AGE in {alarm["MetricName"] for alarm in stack.watching("QueueName", queue)}, queue
+
+
+def test_dead_letters_are_noticed_at_once_and_before_they_go(stack: Stack) -> None:
+    """The first dead letter raises an alarm, and so does one that SQS is about to delete."""
+    for queue in stack.dead_letter_queues.values():
+        alarms = {alarm["MetricName"]: alarm for alarm in stack.watching("QueueName", queue)}
+        assert alarms[VISIBLE]["Threshold"] == 1, queue
+        assert alarms[AGE]["Threshold"] < FOURTEEN_DAYS, queue
+
+
+def test_a_lane_is_noticed_before_sqs_loses_sight_of_it(stack: Stack) -> None:
+    """A backlog raises an alarm before it hides accounts of the same provider."""
+    for _, source in stack.sources():
+        queue = target(source["Queue"])
+        if stack.queues[queue].get("FifoQueue"):
+            alarms = {alarm["MetricName"]: alarm for alarm in stack.watching("QueueName", queue)}
+            assert alarms[VISIBLE]["Threshold"] < LOOK_AHEAD, queue
+
+
+def test_no_alarm_counts_sent_messages(stack: Stack) -> None:
+    """That count leaves out what SQS itself moves to a dead-letter queue."""
+    assert "NumberOfMessagesSent" not in {alarm["MetricName"] for alarm in stack.alarms.values()}
+
+
+def test_every_queue_refuses_plain_http(stack: Stack) -> None:
+    """Each queue has one policy, about itself only, that denies everything without TLS but on one machine."""
+    policed = []
+    for name, policy in stack.of("AWS::SQS::QueuePolicy").items():
+        (queue,) = map(target, policy["Queues"])
+        policed.append(queue)
+        allowed = statements(policy["PolicyDocument"])
+        assert all(target(one["Resource"]) == queue for one in allowed), name
+        (denied,) = [one for one in allowed if one["Effect"] == "Deny"]
+        assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}, name
+        assert denied["Principal"] == "*"
+        assert denied["Action"] == "sqs:*"
+    assert sorted(policed) == sorted(stack.queues)
+    assert stack.body["Conditions"]["RequiresTls"] == {"Fn::Not": [{"Condition": "IsLocal"}]}
+    assert stack.body["Conditions"]["IsLocal"] == {"Fn::Equals": [{"Ref": "Stage"}, "local"]}
+
+
+def test_only_the_bus_s_rule_may_write(stack: Stack) -> None:
+    """Queue policies let in nobody but the stack's own rule."""
+    for name, policy in stack.of("AWS::SQS::QueuePolicy").items():
+        for one in statements(policy["PolicyDocument"]):
+            if one["Effect"] == "Allow":
+                assert one["Action"] == "sqs:SendMessage", name
+                assert one["Principal"] == {"Service": "events.amazonaws.com"}, name
+                assert one["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["EventRule", "Arn"]}}}, name
+
+
+def test_the_rule_takes_every_event_and_loses_none(stack: Stack) -> None:
+    """Every event on the bus goes to intake's queue; what cannot be handed over goes to the rejected queue."""
+    (rule,) = stack.of("AWS::Events::Rule").values()
+    (goal,) = rule["Targets"]
+    assert rule["EventPattern"] == {"source": [{"prefix": ""}]}
+    assert target(rule["EventBusName"]) == "EventBus"
+    assert (target(goal["Arn"]), target(goal["DeadLetterConfig"]["Arn"])) == ("IntakeQueue", "RejectedQueue")
+    for queue in ("IntakeQueue", "RejectedQueue"):
+        policies = stack.of("AWS::SQS::QueuePolicy").values()
+        (policy,) = [policy for policy in policies if listed(policy["Queues"]) == [{"Ref": queue}]]
+        assert "Allow" in {one["Effect"] for one in statements(policy["PolicyDocument"])}, queue
