@@ -1,0 +1,100 @@
+"""The documentation names what there is, and only what there is."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from relay.event import Event
+from relay.observability import METRICS
+from relay.outcome import Outcome
+from relay.settings import PREFIX, DeliverSettings, IntakeSettings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+DOCS = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+
+
+class _Template(yaml.SafeLoader):
+    """Reads CloudFormation, tags and all."""
+
+
+_Template.add_multi_constructor("!", lambda loader, suffix, node: None)
+TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), _Template)  # noqa: S506 - a safe loader
+
+
+@pytest.mark.parametrize("name", [*TEMPLATE["Parameters"], *TEMPLATE["Outputs"]])
+def test_the_readme_names_every_parameter_and_output(name: str) -> None:
+    """Sender's outputs are covered by Yotpo's."""
+    assert f"`{name.replace('Sender', 'Yotpo') if name in TEMPLATE['Outputs'] else name}`" in README
+
+
+def test_the_readme_names_no_parameter_that_is_not_there() -> None:
+    """Every row of the configuration table is a parameter."""
+    table = README.split("## Configuration")[1].split("Outputs:")[0]
+    named = {
+        name for row in re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    assert named == set(TEMPLATE["Parameters"])
+
+
+def test_every_variable_is_documented() -> None:
+    """The environment table is the settings models."""
+    fields = {*IntakeSettings.model_fields, *DeliverSettings.model_fields}
+    table = DOCS[ROOT / "docs/architecture.md"].split("## Environment")[1]
+    assert set(re.findall(r"`(RELAY_\w+)`", table)) == {PREFIX + field.upper() for field in fields}
+
+
+def test_every_metric_is_documented() -> None:
+    """The metrics table is what the code writes."""
+    source = (ROOT / "layers/relay/relay/observability.py").read_text()
+    written = {*METRICS.values(), *re.findall(r'add_metric\(\s*"(\w+)"', source)}
+    table = DOCS[ROOT / "docs/architecture.md"].split("## Metrics")[1].split("## Environment")[0]
+    assert set(re.findall(r"`([A-Z]\w+)`", table)) == written
+
+
+def test_every_outcome_is_documented() -> None:
+    """The table of outcomes is the closed set."""
+    table = DOCS[ROOT / "docs/delivery.md"].split("## Outcomes")[1].split("## How")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [str(outcome) for outcome in Outcome]
+
+
+def test_every_make_target_named_exists() -> None:
+    """What the documentation tells a person to type can be typed."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {target for text in DOCS.values() for target in re.findall(r"make ([a-z][a-z-]+)(?= |\n|`|$)", text)}
+    commands = {
+        word
+        for word in named
+        if f"make {word}" in "".join(re.findall(r"`[^`]+`|```.*?```", "".join(DOCS.values()), re.DOTALL))
+    }
+    assert commands
+    assert commands <= targets
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    """Files and anchors exist."""
+    for target in re.findall(r"\]\((?!https?://)([^)]+)\)", DOCS[path]):
+        name, _, anchor = target.partition("#")
+        linked = (path.parent / name).resolve() if name else path
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, target
+
+
+def test_every_event_file_is_named_where_they_are() -> None:
+    """events/README.md lists the files, and no others."""
+    listed = re.findall(r"`([\w.-]+\.json)`", (ROOT / "events/README.md").read_text())
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "events").glob("*.json"))
+
+
+def test_the_schema_is_the_model_s() -> None:
+    """docs/event.schema.json was generated from the code as it is."""
+    schema = json.loads((ROOT / "docs/event.schema.json").read_text())
+    assert schema["properties"].keys() == Event.model_fields.keys()
+    assert schema["additionalProperties"] is False
