@@ -160,7 +160,10 @@ class Pace:
             wait = named or min(self._backoff * 2.0**self._throttled, 900.0)
             self._throttled = min(self._throttled + 1, 16)
             self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_DEFERRAL))
-            self._note_others(self._limit.requests - self._own(slot) + 1, now, budget.reset_after)
+            # What was refused does not count; all that does and is not ours is somebody else's.
+            own = self._own(slot) - 1
+            self._slots.remove(slot)
+            self._note_others(self._limit.requests - own, now, budget.reset_after)
 
     def _answered(self, slot: _Slot) -> float:
         # The provider counted it somewhere between its send and its reply: on the safe side, at the reply.
@@ -171,15 +174,17 @@ class Pace:
     def _note_others(self, count: int, now: float, reset_after: float | None) -> None:
         if self._guessing:
             self._others, self._guessing = [], False
-        until = now + min(reset_after or self._limit.window, self._limit.window)
+        # Until the window ends, where the provider says when; else for long enough to be seen again.
+        window = self._limit.window
+        until = now + (reset_after if reset_after and reset_after < window else 2 * window)
         self._others = [(end, n) for end, n in self._others if end > now]
         if count > 0:
             self._others.append((until, min(count, self._limit.requests)))
 
     def _own(self, slot: _Slot) -> int:
-        # Generous on both edges: requests side by side reach the provider in any order.
+        # Generous towards the future: requests side by side reach the provider in any order.
         slack = min(0.05 * self._limit.window, 0.25)
-        return sum(slot.at - self._limit.window - slack < other.at <= slot.at + slack for other in self._slots)
+        return sum(slot.at - self._limit.window < other.at <= slot.at + slack for other in self._slots)
 
     def _ahead_of(self, slot: _Slot | None) -> Iterator[_Slot]:
         for other in self._slots:
