@@ -34,6 +34,14 @@ class Delivery:
     """What tells this message from every other: names its attempts and its dead letter."""
     correlation_id: str = ""
 
+    @property
+    def dated_event(self) -> Event:
+        """The event with a moment: that of its acceptance, where nobody before us gave it one."""
+        if self.event.occurred_at is not None:
+            return self.event
+        accepted_at = datetime.fromtimestamp(self.accepted_at, UTC).replace(microsecond=0)
+        return self.event.model_copy(update={"occurred_at": accepted_at})
+
 
 @dataclass(frozen=True, slots=True)
 class _Post:
@@ -83,7 +91,7 @@ class Courier:
     def preview(self, delivery: Delivery) -> Request:
         """The exact request, unsent. Raises UndeliverableError, CredentialsError or UnavailableError."""
         provider = self._provider_for(delivery.destination)
-        return provider.build(delivery.event, self._secrets.get(delivery.destination))
+        return provider.build(delivery.dated_event, self._secrets.get(delivery.destination))
 
     def attempt(
         self,
@@ -188,10 +196,7 @@ class Courier:
         turn: Turn,
         deadline: float,
     ) -> _Post:
-        event = delivery.event
-        if event.occurred_at is None:
-            event = event.model_copy(update={"occurred_at": datetime.fromtimestamp(delivery.accepted_at, UTC)})
-        request = provider.build(event, credentials)
+        request = provider.build(delivery.dated_event, credentials)
         if not turn.wait(at_most=LONGEST_WAIT):
             return _Post(Outcome.THROTTLED, "no budget left", wait=account.pace.delay())
         started_at = self._clock.now()
@@ -311,7 +316,7 @@ def dead_letter(delivery: Delivery, reason: str, detail: str, status: int | None
         body=delivery.body,
         reason=shorten(printable(f"{reason}: {detail}" if detail else reason), 1024),
         destination=delivery.destination,
-        event_id=delivery.event.id,
+        event_id=printable(delivery.event.id),
         status=status,
         attempts=attempts,
         deduplication_id=delivery.key,

@@ -36,8 +36,10 @@ class Context(Protocol):
 
 def is_sqs_batch(event: object) -> bool:
     records = event.get("Records") if isinstance(event, Mapping) else None
-    return isinstance(records, list) and all(
-        isinstance(r, Mapping) and r.get("eventSource") == "aws:sqs" for r in records
+    return (
+        bool(records)
+        and isinstance(records, list)
+        and all(isinstance(r, Mapping) and r.get("eventSource") == "aws:sqs" for r in records)
     )
 
 

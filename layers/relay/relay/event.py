@@ -233,8 +233,7 @@ class Customer(_Contract):
                 )
                 for e in error.errors(include_input=False, include_url=False)
             ]
-        given = data if isinstance(data, Mapping) else vars(data) if isinstance(data, cls) else None
-        if given is not None and not any(given.get(key) for key in ("email", "phone_number", "id", "provider_ids")):
+        if isinstance(data, Mapping) and not any(map(_names_somebody, map(data.get, _IDENTIFIERS))):
             missing = _invalid("needs at least one of email, phone_number, id, provider_ids")
             wrong.append(InitErrorDetails(type=missing, loc=(), input=None))
         if wrong or customer is None:
@@ -247,6 +246,13 @@ class Customer(_Contract):
         named = {"email": self.email and self.email.casefold(), "phone": self.phone_number, "id": self.id}
         named |= {f"provider:{provider}": value for provider, value in self.provider_ids.items()}
         return frozenset(f"{kind}={value}" for kind, value in named.items() if value)
+
+
+_IDENTIFIERS = ("email", "phone_number", "id", "provider_ids")
+
+
+def _names_somebody(value: object) -> bool:
+    return any(item is not None for item in value.values()) if isinstance(value, Mapping) else bool(value)
 
 
 class Event(_Contract):

@@ -5,6 +5,7 @@ a token bucket whose tokens come back exactly one window after each was used (a 
 marketing providers, tens per window, it is exact, and never lets twice the limit through as a refilling bucket does.
 """
 
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from relay.ports import Clock
 
 DAY = 86_400.0
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 MARGIN = 0.002
 """Seconds between the end of a window as we reckon it and the next request."""
 
@@ -56,9 +58,9 @@ def read_wait(text: str | None, headers: Mapping[str, str], now: float) -> float
     and negative waits and those beyond a day say nothing.
     """
     text = (text or "").strip()
-    try:
+    if _SECONDS.fullmatch(text):
         seconds = float(text)
-    except ValueError:
+    else:
         moment = _read_date(text)
         if moment is None:
             return None
@@ -160,10 +162,8 @@ class Pace:
             wait = named or min(self._backoff * 2.0**self._throttled, 900.0)
             self._throttled = min(self._throttled + 1, 16)
             self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_DEFERRAL))
-            # What was refused does not count; all that does and is not ours is somebody else's.
-            own = self._own(slot) - 1
+            # What was refused did not count.
             self._slots.remove(slot)
-            self._note_others(self._limit.requests - own, now, budget.reset_after)
 
     def _answered(self, slot: _Slot) -> float:
         # The provider counted it somewhere between its send and its reply: on the safe side, at the reply.

@@ -140,8 +140,7 @@ def size(value: Any) -> int:
 
 
 def _is_credential(value: object) -> bool:
-    # Anything else would break the header or the URL, and http.client would quote it in its exception.
-    return isinstance(value, str) and value.isascii() and value.isprintable() and bool(value.strip())
+    return isinstance(value, str) and value.isprintable() and bool(value.strip())
 
 
 __all__ = [

@@ -7,7 +7,7 @@ timestamp and no customer properties either; both stay behind.
 from collections.abc import Mapping
 from typing import Any
 
-from relay.errors import FieldError
+from relay.errors import CredentialsError, FieldError
 from relay.event import Event
 from relay.outcome import Outcome
 from relay.pacing import Budget, Limit
@@ -54,6 +54,9 @@ class Sender(Provider):
 
     def request(self, body: bytes, credentials: Mapping[str, str]) -> Request:
         token = credentials["access_token"]
+        if not token.isascii():
+            # No header takes it, and http.client would quote it in its exception.
+            raise CredentialsError("secret holds an access_token that is not ASCII")
         headers = {"Authorization": f"Bearer {token}", **JSON_HEADERS}
         return Request("POST", f"{self.base_url}/v2/events", headers, body, secrets=(token,))
 

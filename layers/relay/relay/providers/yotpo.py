@@ -4,10 +4,10 @@ Known and assumed, sentence by sentence: docs/providers/yotpo.md. What the refer
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlencode
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from relay.errors import FieldError
 from relay.event import Event, iso
@@ -16,25 +16,35 @@ from relay.pacing import Budget, Limit
 from relay.ports import Reply, Request
 from relay.providers.base import JSON_HEADERS, DestinationSettings, Provider, Rule, read_count, read_wait
 
+JsonName = Annotated[str, Field(min_length=1)]
+
 
 class FieldNames(BaseModel):
     """JSON names of the body's fields, in the reference's order."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    source: str = "source"
-    type: str = "type"
-    timestamp: str = "timestamp"
-    id: str = "id"
-    customer: str = "customer"
-    phone_number: str = "phone_number"
-    email: str = "email"
-    customer_properties: str = "properties"
-    properties: str = "properties"
+    source: JsonName = "source"
+    type: JsonName = "type"
+    timestamp: JsonName = "timestamp"
+    id: JsonName = "id"
+    customer: JsonName = "customer"
+    phone_number: JsonName = "phone_number"
+    email: JsonName = "email"
+    customer_properties: JsonName = "properties"
+    properties: JsonName = "properties"
+
+    @model_validator(mode="after")
+    def _no_name_twice(self) -> Self:
+        outer = (self.source, self.type, self.timestamp, self.id, self.customer, self.properties)
+        inner = (self.phone_number, self.email, self.customer_properties)
+        if len(set(outer)) < len(outer) or len(set(inner)) < len(inner):
+            raise ValueError("two fields of one object have the same name")
+        return self
 
 
 class YotpoSettings(DestinationSettings):
-    path: str = Field(default="/core/v3/stores/{store_id}/events", pattern=r"^/[^?#]*\{store_id\}[^?#]*$")
+    path: str = Field(default="/core/v3/stores/{store_id}/events", pattern=r"\A/[^?#\s]*\{store_id\}[^?#\s]*\z")
     token_parameter: str = Field(default="access_token", min_length=1)
     names: FieldNames = FieldNames()
     identify_by: Literal["email", "phone_number"] = "email"
