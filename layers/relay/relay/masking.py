@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 MASK = "***"
 
-_EMAIL = re.compile(r"[^\s@\"'<>()\[\]{},;:]+(?:@|%40)[^\s@\"'<>()\[\]{},;:]+")
+# Begins where a word begins, or a long word without an @ would be searched from each of its characters.
+_EMAIL = re.compile(r"(?<![^\s@\"'<>()\[\]{},;:])[^\s@\"'<>()\[\]{},;:]+(?:@|%40)[^\s@\"'<>()\[\]{},;:]+")
 _E164 = re.compile(r"\+\d[\d ().-]{5,}\d")
 _LONG_NUMBER = re.compile(r"(?<![\w-])\d[\d ().-]{5,}\d(?![\w-])")
 _URL = re.compile(r"\bhttps?://\S+", re.IGNORECASE)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, field_validator
 
@@ -49,7 +49,7 @@ class IntakeSettings(_Settings):
 class DeliverSettings(_Settings):
     """`destination_settings` maps a provider (`yotpo`) or a destination (`yotpo/main`, which wins) to its settings."""
 
-    provider: Literal["yotpo", "sender"]
+    provider: str
     base_url: str = Field(pattern=r"^https?://[^?#\s]+$")
     queue_url: str
     dead_letter_queue_url: str
@@ -57,6 +57,13 @@ class DeliverSettings(_Settings):
     max_delivery_age_hours: float = Field(default=72, gt=0)
     hold_seconds: float = Field(default=300, gt=0, le=14_400)
     destination_settings: Json[dict[str, dict[str, Any]]] = Field(default={}, validate_default=False)
+
+    @field_validator("provider")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        if name not in PROVIDERS:
+            raise ValueError(f"{name} is not one of {', '.join(PROVIDERS)}")
+        return name
 
     @field_validator("destination_settings")
     @classmethod

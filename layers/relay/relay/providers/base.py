@@ -2,13 +2,13 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from relay.errors import CredentialsError, FieldError, NoAnswerError, NotSentError, TransportError, UndeliverableError
+from relay.errors import CredentialsError, FieldError, NotSentError, TransportError, UndeliverableError
 from relay.event import Event
 from relay.masking import mask, shorten
 from relay.outcome import Outcome
@@ -24,6 +24,7 @@ class DestinationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     on_unknown: Literal["retry", "park"] = "retry"
+    success_statuses: frozenset[Annotated[int, Field(ge=200, le=299)]] = frozenset(range(200, 300))
     requests: int | None = Field(default=None, ge=1)
     window_seconds: float | None = Field(default=None, gt=0, le=86_400)
 
@@ -47,7 +48,7 @@ class Rule:
 
 RULES = (
     Rule(Outcome.RETRY, error=NotSentError),
-    Rule(Outcome.UNKNOWN, error=NoAnswerError),
+    Rule(Outcome.UNKNOWN, error=TransportError),
     Rule(Outcome.DELIVERED, range(200, 300)),
     Rule(Outcome.UNAUTHORIZED, (401, 403)),
     Rule(Outcome.THROTTLED, (429,)),
@@ -106,18 +107,32 @@ class Provider(ABC):
 
     def read(self, answer: Reply | TransportError) -> Outcome:
         """The outcome of an answer, by the provider's rules and then everybody's."""
-        return next(rule.outcome for rule in (*self.rules, *RULES) if rule.matches(answer))
+        outcome = next(rule.outcome for rule in (*self.rules, *RULES) if rule.matches(answer))
+        if outcome is Outcome.DELIVERED and isinstance(answer, Reply):
+            return outcome if answer.status in self.settings.success_statuses else Outcome.REJECTED
+        return outcome
 
     def detail(self, reply: Reply, secrets: tuple[str, ...]) -> str:
         """The provider's own words on a failure, masked, at most 512 bytes; empty where it said nothing."""
         said = read_object(reply.body)
-        fields = said.get("errors")
-        parts = [said[key] for key in ("message", "error") if isinstance(said.get(key), str)]
-        if isinstance(fields, Mapping):
-            parts += [
-                f"{field}: {' '.join(map(str, why)) if isinstance(why, list) else why}" for field, why in fields.items()
-            ]
+        parts = [part for key in ("message", "error", "status", "errors") for part in _words(said.get(key))]
         return shorten(mask("; ".join(parts), secrets), 512)
+
+
+def _words(said: object) -> Iterator[str]:
+    """What a provider says of a failure: text, a list of texts, objects with a `message`, or texts by field."""
+    match said:
+        case str():
+            yield said
+        case list():
+            for each in said:
+                yield from _words(each)
+        case {"message": str(message)}:
+            yield message
+        case dict():
+            for field, why in said.items():
+                if words := " ".join(_words(why)):
+                    yield f"{field}: {words}"
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:

@@ -7,15 +7,19 @@ timestamp and no customer properties either; both stay behind.
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import Field
+
 from relay.errors import CredentialsError, FieldError
 from relay.event import Event
 from relay.outcome import Outcome
 from relay.pacing import Budget, Limit
 from relay.ports import Reply, Request
-from relay.providers.base import JSON_HEADERS, Provider, Rule, read_count, read_wait, size
+from relay.providers.base import JSON_HEADERS, DestinationSettings, Provider, Rule, read_count, read_wait, size
 
-TEXT_BYTES = 2 * 1024
-PROPERTIES_BYTES = 8 * 1024
+
+class SenderSettings(DestinationSettings):
+    text_bytes: int = Field(default=2 * 1024, ge=1)
+    properties_bytes: int = Field(default=8 * 1024, ge=1)
 
 
 class Sender(Provider):
@@ -25,6 +29,8 @@ class Sender(Provider):
     overrides_by_id = False
     rules = (Rule(Outcome.REJECTED, range(200, 300), body={"success": False}),)
     backoff = 5.0
+    settings_model = SenderSettings
+    settings: SenderSettings
 
     def payload(self, event: Event, errors: list[FieldError]) -> dict[str, Any]:
         customer = event.customer
@@ -42,14 +48,12 @@ class Sender(Provider):
         }
         if not payload["subscriber"]:
             errors.append(FieldError("customer", "needs an email, a phone_number or provider_ids.sender for Sender"))
+        longest, most = self.settings.text_bytes, self.settings.properties_bytes
         for key, value in event.properties.items():
-            if isinstance(value, str) and size(value) > TEXT_BYTES:
-                errors.append(
-                    FieldError(f"properties.{key}", f"is {size(value)} bytes long, Sender takes {TEXT_BYTES}")
-                )
-        if size(event.properties) > PROPERTIES_BYTES:
-            total = f"are {size(event.properties)} bytes together, Sender takes {PROPERTIES_BYTES}"
-            errors.append(FieldError("properties", total))
+            if isinstance(value, str) and size(value) > longest:
+                errors.append(FieldError(f"properties.{key}", f"is {size(value)} bytes long, Sender takes {longest}"))
+        if (together := size(event.properties)) > most:
+            errors.append(FieldError("properties", f"are {together} bytes together, Sender takes {most}"))
         return {key: value for key, value in payload.items() if value is not None}
 
     def request(self, body: bytes, credentials: Mapping[str, str]) -> Request:

@@ -1,0 +1,474 @@
+"""What every provider must do, whichever it is. A new one in PROVIDERS is tested by being there."""
+
+import inspect
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from relay.errors import CredentialsError, NoAnswerError, NotSentError, UndeliverableError
+from relay.event import parse_event
+from relay.outcome import Outcome
+from relay.pacing import DAY
+from relay.ports import Reply
+from relay.providers import PROVIDERS
+from relay.providers.base import DestinationSettings, Provider
+from relay.settings import DeliverSettings
+from tests.unit.providers.golden import REFUSED, REPLIES, ROOT, SENT, case
+
+PUBLIC_CREDENTIALS = {"store_id"}
+"""Keys of a secret that name the account and may be read by anybody."""
+
+NOW = 1_774_000_000.0
+
+every_provider = pytest.mark.parametrize("name", PROVIDERS)
+
+
+def make(name: str, base_url: str = "https://provider.example") -> Provider:
+    return PROVIDERS[name](base_url)
+
+
+# ---------------------------------------------------------------------------------------------- what it says of itself
+
+
+@every_provider
+def test_it_says_what_it_is(name: str) -> None:
+    """Name, limit, credentials, what a repeat does: everything the delivery asks of a provider is there and sane."""
+    kind = PROVIDERS[name]
+    assert kind.name == name
+    assert re.fullmatch(r"[a-z][a-z0-9]*", name), "it begins destinations and the template's logical names"
+    assert Path(inspect.getfile(kind)).name == f"{name}.py", "one provider, one file"
+    assert kind.limit.requests >= 1
+    assert 0 < kind.limit.window <= DAY
+    assert kind.backoff > 0
+    assert kind.credentials
+    assert isinstance(kind.overrides_by_id, bool)
+    assert issubclass(kind.settings_model, DestinationSettings)
+
+
+@every_provider
+def test_its_function_starts(name: str) -> None:
+    """GIVEN the environment of its deliver function THEN the settings know it and its destinations' own."""
+    settings = DeliverSettings.from_environment(
+        {
+            "RELAY_STAGE": "dev",
+            "RELAY_DESTINATIONS": f"{name}/main",
+            "RELAY_PROVIDER": name,
+            "RELAY_BASE_URL": "https://provider.example",
+            "RELAY_QUEUE_URL": "https://queue.example/lane.fifo",
+            "RELAY_DEAD_LETTER_QUEUE_URL": "https://queue.example/dead-letters.fifo",
+            "RELAY_LEDGER_TABLE": "ledger",
+            "RELAY_DESTINATION_SETTINGS": json.dumps({name: {"on_unknown": "park"}, f"{name}/main": {"requests": 3}}),
+        }
+    )
+    assert settings.provider == name
+    own = settings.of(f"{name}/main")
+    assert type(own) is PROVIDERS[name].settings_model
+    assert (own.on_unknown, own.requests) == ("park", 3)
+
+
+@every_provider
+def test_it_has_golden_cases(name: str) -> None:
+    """Without them it is not proven: a plain, a complete and a refused event, and four kinds of reply."""
+    sent = {one.name for one in SENT if one.provider == name}
+    assert {"least", "everything"} <= sent
+    assert any(one.provider == name and one.data["expect"]["refused_by"] == "provider" for one in REFUSED)
+    outcomes = {one.data["expect"]["outcome"] for one in REPLIES if one.provider == name}
+    assert {"delivered", "throttled", "unauthorized", "rejected"} <= outcomes
+
+
+@every_provider
+def test_it_is_documented(name: str) -> None:
+    """A page for people, with the sections a reader will look for, the secret's name and every key in it."""
+    page = (ROOT / "docs" / "providers" / f"{name}.md").read_text()
+    headings = re.findall(r"^## (.+)$", page, flags=re.MULTILINE)
+    assert headings == [
+        "What is sent",
+        "What is not sent, and why",
+        "Known and assumed",
+        "Settings",
+        "The secret",
+        "Limits",
+        "Replies and outcomes",
+        "What happens on a repeat",
+        "The page, sentence by sentence",
+    ]
+    assert f"<Stage>/customer-events/{name}/<account>" in page
+    assert all(f"`{key}`" in page for key in PROVIDERS[name].credentials)
+    assert all(f"`{field}`" in page for field in PROVIDERS[name].settings_model.model_fields)
+
+
+@every_provider
+def test_the_sandbox_speaks_it(name: str) -> None:
+    """The local stack has an OpenAPI description of it, so that `make demo` shows it at work."""
+    assert (ROOT / "local" / "contracts" / f"{name}.yaml").is_file()
+
+
+# ----------------------------------------------------------------------------------------------------------- requests
+
+
+@every_provider
+def test_the_least_event_becomes_a_json_post(name: str) -> None:
+    """GIVEN the plainest event THEN a JSON request to the stack's own base URL, the same each time."""
+    golden = case(name, "least")
+    subject, event = make(name, "https://provider.example/base/"), golden.event
+    request = subject.build(event, golden.data["credentials"])
+    assert request.method == "POST"
+    assert request.url.startswith("https://provider.example/base/")
+    assert "//" not in request.url.removeprefix("https://")
+    assert request.headers["Content-Type"] == "application/json"
+    assert isinstance(json.loads(request.body), dict)
+    assert subject.build(event, golden.data["credentials"]) == request
+    assert event == golden.event
+
+
+@every_provider
+def test_what_it_cannot_take_is_undeliverable(name: str) -> None:
+    """GIVEN a customer no provider knows THEN the fields are named, with the event's ID as evidence."""
+    event = parse_event({**case(name, "least").data["event"], "customer": {"id": "4711"}})
+    with pytest.raises(UndeliverableError) as caught:
+        make(name).build(event, case(name, "least").data["credentials"])
+    assert caught.value.event_id == event.id
+    assert [one.field for one in caught.value.errors] == ["customer"]
+
+
+# ---------------------------------------------------------------------------------------------------------- the secret
+
+UNUSABLE = [
+    None,
+    "",
+    "   ",
+    5,
+    True,
+    ["x"],
+    {"x": "y"},
+    "a\nb",
+    "a\r\nX-Evil: 1",
+    "abc\n",
+    "a\x00b",
+    "a\x7fb",
+    "a\ud800b",
+]
+
+
+@every_provider
+@pytest.mark.parametrize("value", UNUSABLE, ids=ascii)
+def test_an_unusable_secret_is_named_by_key_and_never_quoted(name: str, value: object) -> None:
+    """GIVEN a secret that lacks a key, or holds what would break a header THEN an error with the key and no value."""
+    golden = case(name, "least")
+    for key in PROVIDERS[name].credentials:
+        broken = {**golden.data["credentials"], key: value}
+        if value is None:
+            del broken[key]
+        with pytest.raises(CredentialsError) as caught:
+            make(name).build(golden.event, broken)
+        assert key in str(caught.value)
+        if isinstance(value, str) and value.strip():
+            assert value not in str(caught.value)
+            assert repr(value)[1:-1] not in str(caught.value)
+
+
+@every_provider
+def test_everything_wrong_with_a_secret_is_said_at_once(name: str) -> None:
+    """GIVEN an empty secret THEN every key that is needed is named."""
+    with pytest.raises(CredentialsError) as caught:
+        make(name).build(case(name, "least").event, {})
+    assert all(key in str(caught.value) for key in PROVIDERS[name].credentials)
+
+
+@every_provider
+@pytest.mark.parametrize("value", ["S3cr3t-plain", "S3cr3t+/=&?#%20 x", "S3cr3t.~_-!*'()"])
+def test_a_request_shows_no_secret(name: str, value: str) -> None:
+    """GIVEN a token, plain or in need of encoding THEN it is in the request, and not in what may be shown of it."""
+    credentials = {key: f"{value}-{index}" for index, key in enumerate(PROVIDERS[name].credentials)}
+    request = make(name).build(case(name, "least").event, credentials)
+    everything = request.url + json.dumps(dict(request.headers))
+    shown = (repr(request), str(request), json.dumps(request.masked(), ensure_ascii=False), f"{request}")
+    for key in set(credentials) - PUBLIC_CREDENTIALS:
+        forms = {
+            credentials[key],
+            quote(credentials[key], safe=""),
+            quote(credentials[key]),
+            quote_plus(credentials[key]),
+        }
+        assert any(form in everything for form in forms), f"{key} is not used"
+        assert not [form for form in forms for text in shown if form in text]
+    assert request.masked()["body"] == request.body.decode()
+    assert request.masked()["method"] == "POST"
+
+
+# ------------------------------------------------------------------------------------------------------------ settings
+
+
+@every_provider
+def test_settings_default_to_the_documented(name: str) -> None:
+    """GIVEN no settings THEN the provider's own limit counts and an unknown answer is tried again."""
+    settings = make(name).settings
+    assert type(settings) is PROVIDERS[name].settings_model
+    assert (settings.on_unknown, settings.requests, settings.window_seconds) == ("retry", None, None)
+
+
+@every_provider
+@pytest.mark.parametrize(
+    "given_settings",
+    [
+        {"colour": "red"},
+        {"Requests": 5},
+        {"on_unknown": "drop"},
+        {"requests": 0},
+        {"requests": -1},
+        {"requests": 1.5},
+        {"requests": "many"},
+        {"window_seconds": 0},
+        {"window_seconds": -1},
+        {"window_seconds": 86_401},
+        {"window_seconds": math.nan},
+        {"window_seconds": math.inf},
+    ],
+    ids=str,
+)
+def test_settings_refuse_what_they_do_not_know(name: str, given_settings: dict[str, object]) -> None:
+    """A misspelt or absurd setting stops the deployment, not the deliveries."""
+    with pytest.raises(ValidationError):
+        PROVIDERS[name].settings_model.model_validate(given_settings)
+
+
+@every_provider
+def test_settings_cannot_be_changed(name: str) -> None:
+    """They are shared between threads."""
+    assert PROVIDERS[name].settings_model.model_config["frozen"] is True
+
+
+# ------------------------------------------------------------------------------------------------------------ outcomes
+
+
+def expected_outcome(status: int) -> Outcome:
+    """The design's table. A redirect is a wrong address or a broken proxy: the event is kept and tried again."""
+    match status:
+        case 429:
+            return Outcome.THROTTLED
+        case 401 | 403:
+            return Outcome.UNAUTHORIZED
+        case 408 | 425:
+            return Outcome.RETRY
+    return {2: Outcome.DELIVERED, 3: Outcome.RETRY, 4: Outcome.REJECTED, 5: Outcome.RETRY}[status // 100]
+
+
+BODIES = [
+    b"",
+    b"{}",
+    b"[]",
+    b"null",
+    b"false",
+    b'"success"',
+    b'{"success": true}',
+    b'{"message": {"success": false}}',
+    b"<html></html>",
+    b"\xff\xfe\x00",
+    b"[" * 50_000,
+    b'{"success": ' + b"9" * 5_000 + b"}",
+]
+
+
+@every_provider
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: repr(body[:20]))
+def test_every_status_has_its_outcome(name: str, body: bytes) -> None:
+    """GIVEN any status from 200 to 599, with a body that says nothing against it THEN the table's outcome."""
+    subject = make(name)
+    read = {status: subject.read(Reply(status, {}, body)) for status in range(200, 600)}
+    assert read == {status: expected_outcome(status) for status in range(200, 600)}
+
+
+@every_provider
+def test_success_false_is_no_success(name: str) -> None:
+    """GIVEN a 2xx whose body says otherwise THEN it is refused; with any other status the status decides."""
+    subject = make(name)
+    for status in range(200, 600):
+        outcome = subject.read(Reply(status, {}, b'{"message": "no", "success": false, "errors": {"a": ["b"]}}'))
+        assert outcome == (Outcome.REJECTED if status < 300 else expected_outcome(status))
+
+
+@every_provider
+@pytest.mark.parametrize("status", [0, 100, 199, 600, 999])
+def test_a_status_nobody_defined_keeps_the_event(name: str, status: int) -> None:
+    """GIVEN a number that is no HTTP status THEN nothing is deleted for it."""
+    assert make(name).read(Reply(status)) is Outcome.RETRY
+
+
+@every_provider
+def test_no_answer_has_its_outcome(name: str) -> None:
+    """GIVEN a request that never left, or one whose answer never came THEN `retry`, or `unknown`."""
+    assert make(name).read(NotSentError("ConnectionRefusedError")) is Outcome.RETRY
+    assert make(name).read(NoAnswerError("ReadTimeoutError")) is Outcome.UNKNOWN
+
+
+# -------------------------------------------------------------------------------------------------------------- detail
+
+
+@every_provider
+def test_the_providers_words_are_masked(name: str) -> None:
+    """GIVEN an answer that repeats what it was sent THEN no e-mail, phone number, token or URL is in the detail."""
+    token = "S3cr3t+/=token"
+    secrets = (token, quote(token, safe=""))
+    words = (
+        f"Token {token} ({quote(token, safe='')}) for customer@example.com, customer%40example.com, +15551234567, "
+        "+1 (555) 123-4567, 0555 123 4567 at https://provider.example/v1?access_token=abc and HTTPS://provider.example/x"
+    )
+    body = {"success": False, "message": words, "error": words, "errors": {"customer@example.com": [words], "x": words}}
+    detail = make(name).detail(Reply(422, {}, json.dumps(body).encode()), secrets)
+    assert detail.startswith("Token *** (***) for ***, ***, ***, ")
+    for leak in ("S3cr3t", "customer", "@", "%40", "555", "4567", "provider.example", "access_token", "://"):
+        assert leak not in detail
+
+
+@every_provider
+def test_the_providers_words_are_kept(name: str) -> None:
+    """GIVEN a reason, also field by field THEN it can be read in the dead letter."""
+    body = {
+        "message": "Invalid.",
+        "error": "bad_request",
+        "errors": {"type": ["is unknown", "is odd"], "value": "is odd"},
+    }
+    detail = make(name).detail(Reply(422, {}, json.dumps(body).encode()), ())
+    assert detail == "Invalid.; bad_request; type: is unknown is odd; value: is odd"
+
+
+@every_provider
+@pytest.mark.parametrize("letter", ["x", "é", "🎁", "\n"])
+def test_the_providers_words_are_short(name: str, letter: str) -> None:
+    """GIVEN an endless message THEN at most 512 bytes of it, still UTF-8."""
+    detail = make(name).detail(Reply(500, {}, json.dumps({"message": letter * 30_000}).encode()), ())
+    assert len(detail.encode()) <= 512
+    assert detail.startswith(letter * 20)
+
+
+@every_provider
+@pytest.mark.parametrize(
+    "body", [*BODIES, b'{"message": 5, "error": null, "errors": [1]}', b'{"errors": {}}'], ids=lambda b: repr(b[:20])
+)
+def test_no_words_are_no_detail(name: str, body: bytes) -> None:
+    """GIVEN a body without a message THEN the detail is empty."""
+    assert make(name).detail(Reply(500, {}, body), ()) == ""
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["message", "errors", "x"]), inner),
+    max_leaves=8,
+)
+
+
+@given(
+    body=st.dictionaries(st.sampled_from(["success", "message", "error", "errors", "x"]), JSON) | JSON,
+    status=st.integers(200, 599),
+)
+def test_any_answer_can_be_read(body: object, status: int) -> None:
+    """GIVEN any JSON in an answer THEN every provider reads it to an outcome and a short text, without an error."""
+    reply = Reply(status, {}, json.dumps(body).encode())
+    for name in PROVIDERS:
+        assert make(name).read(reply) in Outcome
+        assert len(make(name).detail(reply, ("token",)).encode()) <= 512
+
+
+# -------------------------------------------------------------------------------------------------------------- budget
+
+
+class AnyHeader(Mapping[str, str]):
+    """Answers every header with the same text, but for those named."""
+
+    def __init__(self, text: str, **named: str) -> None:
+        self._text, self._named = text, named
+
+    def __getitem__(self, name: str) -> str:
+        return self._named.get(name, self._text)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._named)
+
+    def __len__(self) -> int:
+        return len(self._named)
+
+
+UNBELIEVABLE = [
+    "",
+    " ",
+    "-1",
+    "-0.5",
+    "1e999",
+    "inf",
+    "-inf",
+    "nan",
+    "null",
+    "None",
+    "soon",
+    "0x10",
+    "1,000",
+    "1;w=60",
+    "60, 60;w=60",
+    "99999999999999999999999999",
+    "1774000060",
+    "2001-01-01T00:00:00Z",
+    "Mon, 01 Jan 2001 00:00:00 GMT",
+    "9999-12-31T23:59:59Z",
+    "0001-01-01T00:00:00+23:59",
+    "2026-02-30T00:00:00Z",
+    "Mon, 99 Foo 2026 99:99:99 GMT",
+    "Mon, 99999999999999999999 Jan 2026 00:00:00 GMT",
+    "\x00",
+    "é",
+    "٣",
+    "²",
+    "1_0",
+    "x" * 10_000,
+    "9" * 10_000,
+]
+
+
+@every_provider
+@pytest.mark.parametrize("date", ["", "garbage", "Sat, 21 Mar 2026 08:00:00 GMT"], ids=["no date", "bad date", "date"])
+@pytest.mark.parametrize("text", UNBELIEVABLE, ids=lambda text: ascii(text[:24]))
+def test_an_unbelievable_header_says_nothing(name: str, text: str, date: str) -> None:
+    """GIVEN garbage, negative, past or absurd numbers in every header THEN the budget is unsaid, never wrong."""
+    budget = make(name).budget(Reply(200, AnyHeader(text, date=date)), NOW)
+    assert (budget.limit, budget.remaining, budget.reset_after, budget.retry_after) == (None, None, None, None)
+
+
+@every_provider
+def test_zero_is_nothing_left_and_no_wait(name: str) -> None:
+    """GIVEN 0 in every header THEN it may count as nothing left, but never as a wait."""
+    budget = make(name).budget(Reply(429, AnyHeader("0")), NOW)
+    assert (budget.reset_after, budget.retry_after) == (None, None)
+    assert budget.remaining in (0, None)
+    assert not budget.limit
+
+
+@every_provider
+def test_no_header_says_nothing(name: str) -> None:
+    """GIVEN an answer without headers THEN the budget is unsaid."""
+    budget = make(name).budget(Reply(200), NOW)
+    assert (budget.limit, budget.remaining, budget.reset_after, budget.retry_after) == (None, None, None, None)
+
+
+@every_provider
+def test_retry_after_is_understood_in_both_forms(name: str) -> None:
+    """GIVEN Retry-After as seconds or as an HTTP date THEN the same wait."""
+    subject, date = make(name), {"date": "Sat, 21 Mar 2026 08:00:00 GMT"}
+    seconds = subject.budget(Reply(429, {"retry-after": " 37 "}), NOW)
+    moment = subject.budget(Reply(429, {**date, "retry-after": "Sat, 21 Mar 2026 08:00:37 GMT"}), NOW)
+    assert seconds.retry_after == moment.retry_after == 37.0
+
+
+@given(text=st.text(max_size=40), date=st.text(max_size=40) | st.datetimes().map(str))
+def test_any_header_can_be_read(text: str, date: str) -> None:
+    """GIVEN any text in every header THEN what is read from it is in bounds, without an error."""
+    for name in PROVIDERS:
+        budget = make(name).budget(Reply(200, AnyHeader(text, date=date)), NOW)
+        assert all(count is None or 0 <= count <= 1_000_000 for count in (budget.limit, budget.remaining))
+        assert all(wait is None or 0 < wait <= DAY for wait in (budget.reset_after, budget.retry_after))
