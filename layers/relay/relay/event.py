@@ -29,6 +29,9 @@ from relay.masking import mask, mask_identifiers
 MAX_EVENT_BYTES = 256 * 1024
 """An event's size as UTF-8 JSON: what EventBridge and every lane carry with room for their own envelopes."""
 
+IDENTIFIERS = ("email", "phone_number", "id", "provider_ids")
+"""The fields that say who a customer is; at least one is needed."""
+
 INT64 = range(-(2**63), 2**63)
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -213,6 +216,8 @@ class _Contract(BaseModel):
 class Customer(_Contract):
     """Who did it: at least one identifier, and what is known of them."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [name]} for name in IDENTIFIERS]})
+
     email: Email | None = None
     phone_number: PhoneNumber | None = None
     id: Bounded | None = None
@@ -233,7 +238,7 @@ class Customer(_Contract):
                 )
                 for e in error.errors(include_input=False, include_url=False)
             ]
-        if isinstance(data, Mapping) and not any(map(_names_somebody, map(data.get, _IDENTIFIERS))):
+        if isinstance(data, Mapping) and not any(map(_names_somebody, map(data.get, IDENTIFIERS))):
             missing = _invalid("needs at least one of email, phone_number, id, provider_ids")
             wrong.append(InitErrorDetails(type=missing, loc=(), input=None))
         if wrong or customer is None:
@@ -246,9 +251,6 @@ class Customer(_Contract):
         named = {"email": self.email and self.email.casefold(), "phone": self.phone_number, "id": self.id}
         named |= {f"provider:{provider}": value for provider, value in self.provider_ids.items()}
         return frozenset(f"{kind}={value}" for kind, value in named.items() if value)
-
-
-_IDENTIFIERS = ("email", "phone_number", "id", "provider_ids")
 
 
 def _names_somebody(value: object) -> bool:

@@ -1,0 +1,97 @@
+# Every target does its own set-up. Needs Python 3.13, make and nothing else.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+STAGE ?= dev
+SEEDS ?= 1000
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+export PYTHONPATH := $(CURDIR)/layers/relay:$(CURDIR)
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help
+help: ## Show this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
+		printf '  \033[1mmake %-15s\033[0m %s\n' "$$target" "$$text"; done
+
+.PHONY: demo
+demo: $(READY) ## The whole relay on this machine: events through every door, and what became of them
+	@$(PYTHON) -m local.demo
+
+.PHONY: test
+test: $(READY) ## All tests, with branch coverage
+	$(PYTHON) -m pytest --cov
+
+.PHONY: check
+check: $(READY) lint test simulate-briefly ## All that CI runs: format, lint, types, import rules, template, tests, simulation
+
+.PHONY: lint
+lint: $(READY) ## Everything of check that runs none of the code
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PYTHON) -m local.schema --check
+	for stage in local dev prod; do $(VENV)/bin/sam validate --lint --region us-east-1 --config-env $$stage; done
+
+.PHONY: up
+up: $(READY) ## Start the stack on this machine and leave it running (YOTPO_BASE_URL and SENDER_BASE_URL count)
+	@$(PYTHON) -m local up
+
+.PHONY: down
+down: $(READY) ## End the stack that make up started
+	@$(PYTHON) -m local down
+
+.PHONY: invoke
+invoke: $(READY) ## Call the running stack with one file: EVENT=events/direct-order-shipped.json
+	@$(PYTHON) -m local.invoke $(or $(EVENT),$(error name a file, such as EVENT=events/direct-order-shipped.json))
+
+.PHONY: simulate
+simulate: $(READY) ## The delivery code in virtual time: SEEDS=1000, or SEED=7 for the timeline of one
+	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+.PHONY: simulate-briefly
+simulate-briefly: $(READY)
+	$(PYTHON) -m tests.simulation --seconds 60
+
+.PHONY: bench-delivery
+bench-delivery: $(READY) ## Delivery at the providers' limits on the emulator, measured
+	$(PYTHON) -m bench.delivery
+
+.PHONY: deploy
+deploy: $(READY) ## Build and deploy to AWS: STAGE=dev
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/sam build --config-env $(STAGE)
+	$(VENV)/bin/sam deploy --config-env $(STAGE)
+
+.PHONY: format
+format: $(READY) ## Format the code and mend what ruff can
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(PYTHON) -m local.schema
+
+# Pins stay as they are unless UPGRADE=1. The layer's pins follow the development ones.
+COMPILE := CUSTOM_COMPILE_COMMAND='make requirements' $(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
+	--strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
+
+.PHONY: requirements
+requirements: $(READY) ## Pin the requirements again (UPGRADE=1 for the newest versions)
+	$(if $(UPGRADE),: > requirements-dev.txt)
+	$(COMPILE) --output-file requirements-dev.txt requirements-dev.in
+	cd layers/relay && $(COMPILE:$(VENV)/%=$(CURDIR)/$(VENV)/%) --constraint ../../requirements-dev.txt \
+		--output-file requirements.txt requirements.in
+
+$(READY): requirements-dev.txt
+	@found=""; \
+	for one in python3.13 "$$(pyenv root 2>/dev/null)"/versions/3.13*/bin/python "$$(uv python find 3.13 2>/dev/null)" python3; do \
+		if "$$one" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then found=$$one; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo 'Python 3.13 is needed: as python3.13 on the PATH, or in pyenv or uv.' >&2; exit 1; fi; \
+	echo "Setting up $(VENV) with $$("$$found" --version), once ..."; \
+	"$$found" -m venv $(VENV)
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-input --no-deps --require-hashes -r $<
+	@touch $@

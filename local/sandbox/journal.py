@@ -1,0 +1,95 @@
+"""What the sandbox received, and which of it was a repeat."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass
+class Received:
+    """One request. ``status`` is None if the connection was closed instead; ``accepted`` says the provider acted.
+
+    ``repeat``: accepted before with the same content (Sender: the same body; Yotpo: the same ID and body).
+    ``update``: Yotpo only, accepted before under the same ID with other content.
+    ``time`` is seconds since 1970.
+    """
+
+    seq: int
+    time: float
+    provider: str
+    account: str
+    type: str | None
+    event_id: str | None
+    status: int | None
+    accepted: bool
+    repeat: bool
+    update: bool
+    body: Any
+
+
+class Journal:
+    """Every request in the order of arrival, and per account the events that were accepted."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._requests: list[Received] = []
+        self._seen: dict[tuple[str, str, str], str] = {}
+
+    def open(self, time: float, provider: str, account: str, body: Any) -> Received:
+        """Note a request's arrival; the caller fills in how it ended."""
+        event = body if isinstance(body, dict) else {}
+        received = Received(
+            seq=len(self._requests) + 1,
+            time=time,
+            provider=provider,
+            account=account,
+            type=_text(event.get("type")),
+            event_id=_text(event.get("id")),
+            status=None,
+            accepted=False,
+            repeat=False,
+            update=False,
+            body=body,
+        )
+        self._requests.append(received)
+        return received
+
+    def accept(self, received: Received) -> None:
+        """Note that the provider acted on this request."""
+        content = json.dumps(received.body, sort_keys=True)
+        key = (received.provider, received.account, received.event_id or content)
+        before = self._seen.get(key)
+        received.accepted = True
+        received.repeat = before == content
+        received.update = before is not None and before != content
+        self._seen[key] = content
+
+    def requests(self, after: int = 0, **equal: str) -> list[dict[str, Any]]:
+        """The requests with a ``seq`` above ``after`` whose fields equal those given."""
+        return [
+            asdict(one)
+            for one in self._requests[after:]
+            if all(getattr(one, name) == value for name, value in equal.items())
+        ]
+
+    def summary(self) -> dict[str, dict[str, Any]]:
+        """Counts per provider."""
+        return {
+            provider: {
+                "requests": len(own),
+                "accepted": sum(one.accepted for one in own),
+                "repeats": sum(one.repeat for one in own),
+                "updates": sum(one.update for one in own),
+                "statuses": dict(Counter(str(one.status or "reset") for one in own)),
+            }
+            for provider in sorted({one.provider for one in self._requests})
+            if (own := [one for one in self._requests if one.provider == provider])
+        }
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,163 @@
+"""The stack on one machine: starts it, deploys to it, finds it again, ends it."""
+
+import json
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from local.clients import Clients
+from local.deployment import STAGE, architecture, build, build_folder, deploy
+from local.emulator import start_emulator
+from local.environment import server_environment
+from local.interrupts import held
+from local.places import ROOT, STATE, free_port
+from local.processes import CommandError, Process, start, stop
+from local.sandbox.providers import TOKENS
+from local.steps import Steps
+
+_HEALTHY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack. ``sandbox_url`` serves both providers, even where deliveries go elsewhere."""
+
+    endpoint_url: str
+    region: str
+    outputs: dict[str, str]
+    sandbox_url: str
+    processes: tuple[Process, ...]
+
+    @property
+    def clients(self) -> Clients:
+        """AWS clients for this stack."""
+        return Clients(self.endpoint_url, self.region)
+
+
+def load(state: Path = STATE) -> Stack | None:
+    """The stack whose files are in ``state``; None if there is none, or one of its processes is gone."""
+    try:
+        described = json.loads((state / "stack.json").read_text())
+    except FileNotFoundError:
+        return None
+    noted = _noted(state)
+    processes = tuple(Process(**one) for one in noted["processes"])
+    if not all(process.alive for process in processes):
+        return None
+    return Stack(**described, sandbox_url=noted["sandbox_url"], processes=processes)
+
+
+def start_stack(state: Path, steps: Steps, parameters: Mapping[str, str] | None = None) -> Stack:
+    """Start, deploy and seed a stack whose every file is under ``state``.
+
+    ``parameters`` are template parameters that shall differ, such as YotpoBaseUrl, which is the sandbox's otherwise.
+    When this fails, nothing of the stack is left but, after a CommandError, its logs.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    try:
+        return _start(state, steps, parameters or {})
+    except BaseException as error:
+        stop_stack(state, keep_logs=isinstance(error, CommandError))
+        raise
+
+
+def stop_stack(state: Path, *, keep_logs: bool = False) -> int:
+    """End the stack's processes and remove ``state``. Returns how many processes were ended."""
+    with held():
+        ended = sum(stop(Process(**one)) for one in reversed(_noted(state)["processes"]))
+        for path in list(state.iterdir()) if keep_logs else []:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix != ".log":
+                path.unlink()
+        if not keep_logs:
+            shutil.rmtree(state, ignore_errors=True)
+    return ended
+
+
+def _start(state: Path, steps: Steps, changes: Mapping[str, str]) -> Stack:
+    with steps.step("emulator and provider sandbox started on 127.0.0.1"):
+        sandbox_url = _serve(state, _start_sandbox, "/_sandbox/health")
+        endpoint_url = _serve(state, start_emulator, "/_ministack/health")
+    clients = Clients(endpoint_url)
+    _write(state / "processes.json", _noted(state) | {"sandbox_url": sandbox_url})
+    parameters = {
+        "Stage": STAGE,
+        "Architecture": architecture(),
+        "YotpoBaseUrl": sandbox_url,
+        "SenderBaseUrl": sandbox_url,
+        **changes,
+    }
+    with build_folder():
+        with steps.step("template built with the SAM CLI"):
+            build(state, endpoint_url, parameters)
+        with steps.step("template deployed to the emulator"):
+            outputs = deploy(state, clients, parameters)
+    _seed_secrets(clients)
+    _write(state / "stack.json", {"endpoint_url": endpoint_url, "region": clients.region, "outputs": outputs})
+    stack = load(state)
+    if stack is None:
+        raise CommandError(f"a process of the stack ended at once; see {state}/*.log")
+    return stack
+
+
+def _start_sandbox(state: Path, port: int) -> Process:
+    command = [sys.executable, "-m", "local.sandbox", "--port", str(port)]
+    return start("sandbox", command, env=server_environment(state), cwd=ROOT, log=state / "sandbox.log")
+
+
+def _serve(state: Path, start_server: Callable[[Path, int], Process], health: str) -> str:
+    """Start a server, note its process, wait until it is healthy, and return its URL."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    with held():
+        process = start_server(state, port)
+        noted = _noted(state)
+        _write(state / "processes.json", noted | {"processes": [*noted["processes"], asdict(process)]})
+    deadline = time.monotonic() + _HEALTHY_SECONDS
+    while not _answers(url + health):
+        if not process.alive or time.monotonic() > deadline:
+            log = state / f"{process.name}.log"
+            raise CommandError(f"the {process.name} did not start; {log}:\n{log.read_text(errors='replace')[-2000:]}")
+        time.sleep(0.1)
+    return url
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2):
+            return True
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def _seed_secrets(clients: Clients) -> None:
+    yotpo, store = next(iter(TOKENS["yotpo"].items()))
+    sender, account = next(iter(TOKENS["sender"].items()))
+    values = {
+        "yotpo/main": {"store_id": store, "access_token": yotpo},
+        f"sender/{account}": {"access_token": sender},
+    }
+    for destination, value in values.items():
+        provider, _, name = destination.partition("/")
+        clients.secrets.create_secret(Name=f"{STAGE}/customer-events/{provider}/{name}", SecretString=json.dumps(value))
+
+
+def _noted(state: Path) -> dict[str, Any]:
+    try:
+        noted: dict[str, Any] = json.loads((state / "processes.json").read_text())
+    except FileNotFoundError:
+        return {"sandbox_url": "", "processes": []}
+    return noted
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    # In one move, so that nobody reads half of it.
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(content, indent=2) + "\n")
+    draft.replace(path)
