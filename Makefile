@@ -66,6 +66,7 @@ bench-delivery: $(READY) ## Delivery at the providers' limits on the emulator, m
 .PHONY: deploy
 deploy: $(READY) ## Build and deploy to AWS: STAGE=dev
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/sam build --config-env $(STAGE)
+	$(PYTHON) -m local.layer
 	$(VENV)/bin/sam deploy --config-env $(STAGE)
 
 .PHONY: format

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from local.clients import Clients
 from local.environment import build_environment
+from local.layer import ready
 from local.places import ROOT, TOOLS, locked
 from local.processes import run
 
@@ -22,6 +23,7 @@ def architecture() -> str:
 def build(state: Path, endpoint_url: str, parameters: Mapping[str, str]) -> None:
     """Build what changed since the last time. Raises CommandError."""
     _sam("build", state, endpoint_url, parameters)
+    ready()
 
 
 def deploy(state: Path, clients: Clients, parameters: Mapping[str, str]) -> dict[str, str]:

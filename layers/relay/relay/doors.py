@@ -2,8 +2,7 @@
 
 import json
 import re
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -21,7 +20,7 @@ from relay.lane import Lane
 from relay.masking import MASK, mask_identifiers, shorten
 from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
-from relay.ports import LaneMessage, Reply, Request
+from relay.ports import Clock, LaneMessage, Reply, Request
 
 type Json = dict[str, Any]
 
@@ -111,14 +110,15 @@ class DirectDelivery(BaseModel):
 class DeliverDoors:
     """Every way into deliver."""
 
-    def __init__(self, lane: Lane, direct: "DirectDoor", observer: DeliverObserver) -> None:
+    def __init__(self, lane: Lane, direct: "DirectDoor", observer: DeliverObserver, clock: Clock) -> None:
         self._lane = lane
         self._direct = direct
         self._observer = observer
+        self._clock = clock
 
     def open(self, event: Any, context: Context) -> Json:
         """Returns the partial batch response for SQS, what happened for a direct call."""
-        deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000
+        deadline = self._clock.monotonic() + context.get_remaining_time_in_millis() / 1000
         if not is_sqs_batch(event):
             return self._direct.open(event, context, deadline)
         report = self._lane.handle([lane_message(SQSRecord(record)) for record in event["Records"]], deadline)
@@ -151,13 +151,20 @@ class DirectDoor:
     """`{"destination", "event", "dry_run"}`: shows the exact request, or delivers once, for testing and repair."""
 
     def __init__(
-        self, provider: str, destinations: tuple[str, ...], courier: Courier, accounts: Any, observer: DeliverObserver
+        self,
+        provider: str,
+        destinations: Sequence[str],
+        courier: Courier,
+        accounts: Callable[[str], Account],
+        observer: DeliverObserver,
+        clock: Clock,
     ) -> None:
         self._provider = provider
         self._destinations = destinations
         self._courier = courier
         self._accounts = accounts
         self._observer = observer
+        self._clock = clock
 
     def open(self, call: Any, context: Context, deadline: float) -> Json:
         """Returns `{"outcome", "reason", "request", "response", …}`, or `{"dry_run", "destination", "request"}`."""
@@ -171,7 +178,7 @@ class DirectDoor:
         except CredentialsError as error:
             return {"outcome": str(Outcome.UNAUTHORIZED), "errors": _errors([FieldError("destination", str(error))])}
         seen: list[tuple[Request | None, Reply | None]] = []
-        account: Account = self._accounts(asked.destination)
+        account = self._accounts(asked.destination)
         result = self._courier.attempt(
             delivery, account, account.pace.turn(), deadline, witness=lambda *exchange: seen.append(exchange)
         )
@@ -202,7 +209,7 @@ class DirectDoor:
             destination=asked.destination,
             body=event.to_json(),
             content_hash=event.content_hash,
-            accepted_at=time.time(),
+            accepted_at=self._clock.now(),
             key=request_id,
             correlation_id=request_id,
         )

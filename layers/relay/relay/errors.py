@@ -67,8 +67,8 @@ class TransportError(RelayError):
 
 
 class NotSentError(TransportError):
-    """The request never left whole (refused, DNS, TLS, reset while writing): safe to send again."""
+    """The request's body was never handed over (refused, DNS, TLS, reset before it): safe to send again."""
 
 
 class NoAnswerError(TransportError):
-    """The request left whole and no readable answer came: the provider may or may not have acted."""
+    """The body was handed over and no readable answer came: the provider may or may not have acted."""

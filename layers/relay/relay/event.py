@@ -210,7 +210,8 @@ class _Contract(BaseModel):
     def _null_is_absent(cls, data: object) -> object:
         if not isinstance(data, Mapping):
             return data
-        return {key: value for key, value in data.items() if value is not None}
+        # Of known fields: an unknown one is an error, whatever it holds.
+        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
 
 
 class Customer(_Contract):

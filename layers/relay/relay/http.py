@@ -1,10 +1,14 @@
 """The HTTP transport: one urllib3 pool, no retries, no redirects, and an honest word on whether a request left."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from relay.errors import NoAnswerError, NotSentError
@@ -20,13 +24,11 @@ IDLE_SECONDS = 50.0
 class HttpTransport:
     """Satisfies `ports.Transport`. Safe for as many threads as `connections`, each on a connection of its own."""
 
-    longest = CONNECT_SECONDS + READ_SECONDS
-
     def __init__(self, connections: int, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS) -> None:
         self.longest = connect + read
-        self._timeout = urllib3.Timeout(connect=connect, read=read)
-        self._read = read
-        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=self._timeout)
+        timeout = urllib3.Timeout(connect=connect, read=read)
+        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=timeout)
+        self._pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
         self._lock = threading.Lock()
         self._used_at = time.monotonic()
 
@@ -38,6 +40,16 @@ class HttpTransport:
         """
         self._drop_stale()
         body = _Watched(request.body)
+        # urllib3's timeouts bound each read, not their sum: an answer may drip for hours.
+        watchdog = threading.Timer(self.longest, body.cut)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            return self._exchange(request, body)
+        finally:
+            watchdog.cancel()
+
+    def _exchange(self, request: Request, body: "_Watched") -> Reply:
         try:
             response = self._pool.request(
                 request.method,
@@ -62,11 +74,10 @@ class HttpTransport:
     def _read_some(self, response: urllib3.BaseHTTPResponse) -> bytes:
         # The status has decided already; a body that drips, breaks off or never ends adds nothing.
         read = b""
-        until = time.monotonic() + self._read
         try:
             for chunk in response.stream(8192):
                 read += chunk
-                if len(read) >= LARGEST_BODY or time.monotonic() > until:
+                if len(read) >= LARGEST_BODY:
                     response.close()
                     break
         except (HTTPError, OSError, ValueError):
@@ -87,6 +98,14 @@ class _Watched:
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.handed_over = False
+        self.socket: socket.socket | None = None
+
+    def cut(self) -> None:
+        """Ends the exchange from outside."""
+        if self.socket is not None:
+            with suppress(OSError):
+                # Below any TLS, which another thread is reading.
+                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
     def __iter__(self) -> Iterator[bytes]:
         self.handed_over = True
@@ -97,3 +116,23 @@ def _cause(error: BaseException) -> str:
     inner = error.args[-1] if error.args and isinstance(error.args[-1], BaseException) else None
     names = dict.fromkeys([type(error).__name__, *([type(inner).__name__] if inner else [])])
     return " / ".join(names)
+
+
+class _ShowsSocket(HTTPConnection):
+    """Shows the body its socket, so that it can be cut."""
+
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **more: Any) -> None:
+        super().request(method, url, body, *args, **more)
+        body.socket = self.sock
+
+
+class _ShowsTlsSocket(_ShowsSocket, HTTPSConnection):
+    pass
+
+
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _ShowsSocket
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _ShowsTlsSocket

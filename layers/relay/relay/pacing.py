@@ -151,6 +151,9 @@ class Pace:
             self._throttled = 0
             if budget.limit and budget.limit != self._limit.requests:
                 self._limit = Limit(budget.limit, self._limit.window)
+            if budget.remaining is None and self._guessing:
+                # A provider that says nothing is believed a request at a time.
+                self._others = [(end, max(0, count - 1)) for end, count in self._others]
             if budget.remaining is not None:
                 used = self._limit.requests - budget.remaining
                 self._note_others(used - self._own(slot), now, budget.reset_after)

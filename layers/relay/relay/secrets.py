@@ -45,6 +45,8 @@ class SecretsManagerSecrets:
             except UnavailableError:
                 if kept is None:
                     raise
+                # Not again with every attempt: what is down is left alone for a minute.
+                self._kept[destination] = (self._monotonic() - MAX_AGE_SECONDS + 60, kept[1])
                 return kept[1]
 
     def refresh(self, destination: str, seen: Mapping[str, str]) -> Mapping[str, str]:

@@ -89,7 +89,8 @@ def deliver() -> DeliverDoors:
         open_record=open_record,
     )
     direct = courier(_NoDeadLetters(*addresses))
-    return DeliverDoors(lane, DirectDoor(settings.provider, settings.destinations, direct, account, observer), observer)
+    door = DirectDoor(settings.provider, settings.destinations, direct, account, observer, clock)
+    return DeliverDoors(lane, door, observer, clock)
 
 
 def _pace(provider: Provider, clock: SystemClock) -> Pace:

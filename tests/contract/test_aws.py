@@ -1,0 +1,813 @@
+"""The adapters and the handlers against an AWS emulator on this machine."""
+
+import importlib.util
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import boto3
+import pytest
+import urllib3
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
+from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_secretsmanager import SecretsManagerClient
+from mypy_boto3_sqs import SQSClient
+from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+from local.emulator import start_emulator
+from local.places import ROOT, free_port
+from local.processes import stop
+from relay.errors import CredentialsError, UnavailableError
+from relay.ledger import DynamoLedger, read_record
+from relay.ports import DeadLetter, LaneMessage, Ledger, Record, RejectedRecord
+from relay.queue import SqsIntakeQueues, SqsLaneQueue
+from relay.routing import route
+from relay.secrets import MAX_AGE_SECONDS, SecretsManagerSecrets
+from tests.contract.conftest import Client
+from tests.factories import (
+    DESTINATIONS,
+    EMAIL,
+    NOW,
+    PHONE,
+    event_data,
+    event_json,
+    eventbridge,
+    make_event,
+    sqs_batch,
+    sqs_record,
+)
+from tests.fakes import FakeContext, FakeLedger
+
+DAY = 86_400
+ONCE = Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5)
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The emulator, started once, ended with the last test."""
+    state = tmp_path_factory.mktemp("emulator")
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    emulator = start_emulator(state, port)
+    try:
+        pool = urllib3.PoolManager(retries=False, timeout=2)
+        deadline = time.monotonic() + 60
+        while True:
+            assert emulator.alive, (state / "emulator.log").read_text()
+            assert time.monotonic() < deadline, "the emulator does not answer"
+            with suppress(urllib3.exceptions.HTTPError):
+                if pool.request("GET", f"{url}/_ministack/health").status == 200:
+                    break
+            time.sleep(0.1)
+        pool.clear()
+        yield url
+    finally:
+        stop(emulator)
+
+
+@dataclass
+class Aws:
+    """Queues, a ledger and secrets of one test's own."""
+
+    endpoint: str
+    name: str = field(default_factory=lambda: f"t{next(_numbers)}")
+
+    def __post_init__(self) -> None:
+        self.sqs: SQSClient = boto3.client("sqs", endpoint_url=self.endpoint, config=ONCE)
+        self.dynamodb: DynamoDBClient = boto3.client("dynamodb", endpoint_url=self.endpoint, config=ONCE)
+        self.secrets: SecretsManagerClient = boto3.client("secretsmanager", endpoint_url=self.endpoint, config=ONCE)
+        self.lanes = {provider: self.fifo(provider) for provider in ("yotpo", "sender")}
+        self.dead_letters = self.fifo("dead")
+        self.rejected = self.sqs.create_queue(QueueName=f"{self.name}-rejected")["QueueUrl"]
+        self.table = f"{self.name}-ledger"
+        self.dynamodb.create_table(
+            TableName=self.table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": "event_id", "AttributeType": "S"},
+                {"AttributeName": "destination", "AttributeType": "S"},
+            ],
+            KeySchema=[
+                {"AttributeName": "event_id", "KeyType": "HASH"},
+                {"AttributeName": "destination", "KeyType": "RANGE"},
+            ],
+        )
+
+    def fifo(self, name: str) -> str:
+        made = self.sqs.create_queue(QueueName=f"{self.name}-{name}.fifo", Attributes={"FifoQueue": "true"})
+        return made["QueueUrl"]
+
+    def receive(self, url: str, visibility: int = 30) -> list[MessageTypeDef]:
+        """Up to ten messages, hidden for that many seconds."""
+        return self.sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=visibility,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["All"],
+            WaitTimeSeconds=0,
+        ).get("Messages", [])
+
+    def item(self, event_id: str, destination: str) -> dict[str, Any]:
+        key = {"event_id": {"S": event_id}, "destination": {"S": destination}}
+        return dict(self.dynamodb.get_item(TableName=self.table, Key=key).get("Item", {}))
+
+    def secret(self, name: str, text: str) -> None:
+        self.secrets.create_secret(Name=f"{self.name}/customer-events/{name}", SecretString=text)
+
+
+@pytest.fixture
+def aws(endpoint: str) -> Aws:
+    return Aws(endpoint)
+
+
+def attributes(message: MessageTypeDef) -> dict[str, str]:
+    return {name: value["StringValue"] for name, value in message.get("MessageAttributes", {}).items()}
+
+
+def nowhere(service: str) -> Any:
+    """A client whose service does not answer."""
+    return boto3.client(service, endpoint_url=f"http://127.0.0.1:{free_port()}", config=ONCE)  # type: ignore[call-overload]
+
+
+# ------------------------------------------------------------------------------------------------ intake's queues
+
+
+def test_accepted_events_are_on_their_lanes(aws: Aws) -> None:
+    """One message per destination: the event, its account as group, hash and correlation id beside it."""
+    event = make_event()
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send(route(event, DESTINATIONS, NOW, "corr-1"))
+    for provider, url in aws.lanes.items():
+        (message,) = aws.receive(url)
+        assert json.loads(message["Body"])["destinations"] == [f"{provider}/main"]
+        assert message["Attributes"]["MessageGroupId"] == "main"
+        assert attributes(message) == {"content_hash": event.content_hash, "correlation_id": "corr-1"}
+
+
+def test_the_same_event_twice_is_one_message(aws: Aws) -> None:
+    """Within five minutes SQS itself drops the repeat; other content is another message."""
+    queues = SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected)
+    queues.send(route(make_event(), ["yotpo/main"], NOW))
+    queues.send(route(make_event(), ["yotpo/main"], NOW + 1))
+    queues.send(route(make_event(value=1), ["yotpo/main"], NOW))
+    assert len(aws.receive(aws.lanes["yotpo"])) == 2
+
+
+def test_an_empty_correlation_id(aws: Aws) -> None:
+    """An attribute cannot be empty."""
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send(route(make_event(), ["yotpo/main"], NOW))
+    assert attributes(aws.receive(aws.lanes["yotpo"])[0])["correlation_id"] == "-"
+
+
+@pytest.mark.parametrize("body", ["{", '{"a": "ü"}', " \n", "x" * 900_000], ids=["broken", "utf-8", "blank", "900 KB"])
+def test_rejects_are_kept(aws: Aws, body: str) -> None:
+    """The body to the byte, and why."""
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject(RejectedRecord(body, "body: is not JSON", "evt-1"))
+    (message,) = aws.receive(aws.rejected)
+    assert message["Body"] == body
+    assert attributes(message) == {
+        "reason": "body: is not JSON",
+        "destination": "-",
+        "event_id": "evt-1",
+        "status": "-",
+        "attempts": "0",
+    }
+
+
+def test_a_body_that_leaves_no_room_for_evidence(aws: Aws) -> None:
+    """The body is what must not be lost."""
+    body = "x" * (1024 * 1024 - 100)
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject(RejectedRecord(body, "why " * 500, "evt-1"))
+    assert aws.receive(aws.rejected)[0]["Body"] == body
+
+
+def test_queues_that_are_away(aws: Aws) -> None:
+    """Our own failure, named, without the body."""
+    for queues in (
+        SqsIntakeQueues(nowhere("sqs"), aws.lanes, aws.rejected),
+        SqsIntakeQueues(aws.sqs, {"yotpo": f"{aws.lanes['yotpo']}-gone"}, f"{aws.rejected}-gone"),
+    ):
+        with pytest.raises(UnavailableError, match="SQS unavailable") as caught:
+            queues.send(route(make_event(), ["yotpo/main"], NOW))
+        assert EMAIL not in str(caught.value)
+        with pytest.raises(UnavailableError):
+            queues.reject(RejectedRecord("{", "why", ""))
+
+
+# ------------------------------------------------------------------------------------------------ a lane
+
+
+def lane_messages(aws: Aws, count: int, account: str = "main") -> list[LaneMessage]:
+    """Messages put on the lane and received again, as a batch."""
+    for number in range(count):
+        aws.sqs.send_message(
+            QueueUrl=aws.lanes["yotpo"],
+            MessageBody=str(number),
+            MessageGroupId=account,
+            MessageDeduplicationId=f"{account}-{number}",
+        )
+    received: list[MessageTypeDef] = []
+    while len(received) < count:
+        received += aws.receive(aws.lanes["yotpo"], visibility=20)
+    return [LaneMessage(m["MessageId"], m["ReceiptHandle"], m["Body"], account, NOW) for m in received]
+
+
+def test_deferred_messages_are_hidden_and_come_back_in_order(aws: Aws) -> None:
+    """Head and followers alike: not there, and once their time has come all there again, in order."""
+    queue = SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters)
+    messages = lane_messages(aws, 3)
+    assert queue.defer(messages, 60) == set()
+    assert aws.receive(aws.lanes["yotpo"]) == []
+    assert queue.defer(messages, 0) == set()
+    assert [message["Body"] for message in aws.receive(aws.lanes["yotpo"])] == ["0", "1", "2"]
+
+
+def test_more_than_sqs_takes_at_once(aws: Aws) -> None:
+    """Ten entries a call, as many calls as it needs."""
+    queue = SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters)
+    messages = lane_messages(aws, 6, "a") + lane_messages(aws, 6, "b")
+    assert len(messages) == 12
+    assert queue.defer(messages, 0) == set()
+    assert len(aws.receive(aws.lanes["yotpo"])) == 10
+
+
+def test_what_could_not_be_hidden_is_said(aws: Aws) -> None:
+    """`Failed` of the reply, in our own ids; the others are hidden."""
+    queue = SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters)
+    first, *others = lane_messages(aws, 3)
+    wrong = replace(first, receipt_handle="not-a-receipt")
+    assert queue.defer([wrong, *others], 60) == {first.message_id}
+
+
+def test_a_lane_that_is_away(aws: Aws) -> None:
+    """Deferring never raises: it says that nothing could be hidden. Giving up does."""
+    queue = SqsLaneQueue(nowhere("sqs"), aws.lanes["yotpo"], aws.dead_letters)
+    messages = lane_messages(aws, 2)
+    assert queue.defer(messages, 60) == {message.message_id for message in messages}
+    with pytest.raises(UnavailableError, match="SQS unavailable"):
+        queue.give_up(letter())
+    assert queue.defer([], 60) == set()
+
+
+def letter(**changes: Any) -> DeadLetter:
+    given = DeadLetter(
+        body=event_json(),
+        reason="HTTP 422: bad",
+        destination="yotpo/main",
+        event_id="evt-1",
+        status=422,
+        attempts=3,
+        deduplication_id="m-1",
+    )
+    return replace(given, **changes)
+
+
+def test_a_dead_letter(aws: Aws) -> None:
+    """The original body, and the evidence as attributes."""
+    SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters).give_up(letter())
+    (message,) = aws.receive(aws.dead_letters)
+    assert message["Body"] == event_json()
+    assert message["Attributes"]["MessageGroupId"] == "main"
+    assert attributes(message) == {
+        "reason": "HTTP 422: bad",
+        "destination": "yotpo/main",
+        "event_id": "evt-1",
+        "status": "422",
+        "attempts": "3",
+    }
+
+
+def test_a_dead_letter_with_little_to_say(aws: Aws) -> None:
+    """No status, no id, no account: said as not known."""
+    queue = SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters)
+    queue.give_up(letter(status=None, event_id="", destination="yotpo/", attempts=0))
+    found = attributes(aws.receive(aws.dead_letters)[0])
+    assert (found["status"], found["event_id"], found["attempts"]) == ("-", "-", "0")
+
+
+def test_the_same_dead_letter_twice_is_one(aws: Aws) -> None:
+    """A message given up again because its deletion failed does not become two."""
+    queue = SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters)
+    queue.give_up(letter())
+    queue.give_up(letter())
+    queue.give_up(letter(deduplication_id="m-2"))
+    assert len(aws.receive(aws.dead_letters)) == 2
+
+
+# ------------------------------------------------------------------------------------------------ the ledger
+
+
+@pytest.fixture(params=["dynamodb", "fake"])
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    """The real one, and the fake that the unit tests trust."""
+    if request.param == "fake":
+        return FakeLedger()
+    aws: Aws = request.getfixturevalue("aws")
+    return DynamoLedger(aws.dynamodb, aws.table)
+
+
+def claim(owner: str = "m-1@1", **changes: Any) -> Record:
+    given = Record(
+        event_id="evt-1",
+        destination="sender/main",
+        content_hash="aa",
+        state="claimed",
+        owner=owner,
+        lease_until=NOW + 30,
+        accepted_at=NOW - 5.25,
+    )
+    return replace(given, **changes)
+
+
+BOTH = pytest.mark.parametrize("overrides", [False, True])
+
+
+@BOTH
+def test_a_first_claim(ledger: Ledger, overrides: bool) -> None:
+    """Never seen: granted, with nothing before."""
+    granted = ledger.claim(claim(), now=NOW, overrides=overrides)
+    assert (granted.granted, granted.before) == (True, None)
+
+
+@BOTH
+def test_a_claim_of_a_live_claim(ledger: Ledger, overrides: bool) -> None:
+    """Leased: refused, and told by whom and until when."""
+    ledger.claim(claim("m-1@1"), now=NOW, overrides=overrides)
+    refused = ledger.claim(claim("m-2@2"), now=NOW + 29, overrides=overrides)
+    assert not refused.granted
+    assert refused.before is not None
+    assert (refused.before.state, refused.before.owner) == ("claimed", "m-1@1")
+    assert refused.before.lease_until == NOW + 30
+
+
+@BOTH
+def test_a_claim_of_a_stale_claim(ledger: Ledger, overrides: bool) -> None:
+    """The lease has passed: taken over, and the old claim is seen."""
+    ledger.claim(claim("m-1@1"), now=NOW, overrides=overrides)
+    taken = ledger.claim(claim("m-2@2", lease_until=NOW + 90), now=NOW + 31, overrides=overrides)
+    assert taken.granted
+    assert taken.before is not None
+    assert (taken.before.state, taken.before.owner) == ("claimed", "m-1@1")
+    again = ledger.claim(claim("m-3@3"), now=NOW + 32, overrides=overrides)
+    assert not again.granted
+
+
+@BOTH
+@pytest.mark.parametrize("state", ["open", "given_up"])
+def test_a_claim_between_attempts(ledger: Ledger, overrides: bool, state: Any) -> None:
+    """Settled but not delivered: granted, with all that is remembered."""
+    ledger.claim(claim(), now=NOW, overrides=overrides)
+    ended = claim(
+        state=state, attempts=2, strikes=1, failed_at=NOW + 0.5, outcome="retry", reason="HTTP 503", status=503
+    )
+    ledger.settle(ended)
+    granted = ledger.claim(claim("m-2@2"), now=NOW + 1, overrides=overrides)
+    assert granted.granted
+    before = granted.before
+    assert before is not None
+    assert (before.state, before.attempts, before.strikes, before.failed_at) == (state, 2, 1, NOW + 0.5)
+    assert (before.outcome, before.reason, before.status) == ("retry", "HTTP 503", 503)
+
+
+@BOTH
+def test_a_claim_after_delivery(ledger: Ledger, overrides: bool) -> None:
+    """Delivered with this content: refused for ever, at either kind of provider."""
+    ledger.claim(claim(), now=NOW, overrides=overrides)
+    ledger.settle(claim(state="delivered", attempts=1, outcome="delivered", completed_at=NOW + 1))
+    refused = ledger.claim(claim("m-2@2"), now=NOW + 5 * DAY, overrides=overrides)
+    assert not refused.granted
+    assert refused.before is not None
+    assert (refused.before.state, refused.before.completed_at) == ("delivered", NOW + 1)
+
+
+@pytest.mark.parametrize(("overrides", "granted"), [(True, True), (False, False)])
+@pytest.mark.parametrize("state", ["open", "given_up", "delivered"])
+def test_a_claim_with_other_content(ledger: Ledger, state: Any, overrides: bool, granted: bool) -> None:
+    """An update where the provider overwrites by id; refused where it cannot."""
+    ledger.claim(claim(), now=NOW, overrides=overrides)
+    ledger.settle(claim(state=state))
+    answer = ledger.claim(claim("m-2@2", content_hash="bb"), now=NOW + 1, overrides=overrides)
+    assert answer.granted is granted
+    assert answer.before is not None
+    assert answer.before.content_hash == "aa"
+
+
+@BOTH
+def test_a_claim_with_other_content_of_a_live_claim(ledger: Ledger, overrides: bool) -> None:
+    """Whatever the provider: what is under way is not taken away."""
+    ledger.claim(claim(), now=NOW, overrides=overrides)
+    assert not ledger.claim(claim("m-2@2", content_hash="bb"), now=NOW + 1, overrides=overrides).granted
+
+
+def test_a_settle_of_somebody_elses_claim_is_ignored(ledger: Ledger) -> None:
+    """GIVEN a claim taken over WHEN the first owner comes late THEN its end does not count."""
+    ledger.claim(claim("m-1@1"), now=NOW, overrides=False)
+    ledger.claim(claim("m-2@2", lease_until=NOW + 90), now=NOW + 31, overrides=False)
+    ledger.settle(claim("m-1@1", state="delivered"))
+    seen = ledger.claim(claim("m-3@3"), now=NOW + 32, overrides=False).before
+    assert seen is not None
+    assert (seen.state, seen.owner) == ("claimed", "m-2@2")
+
+
+def test_a_settle_of_nothing_is_ignored(ledger: Ledger) -> None:
+    """A record whose time to live has passed is not brought back by a late settle."""
+    ledger.settle(claim(state="delivered"))
+    assert ledger.claim(claim(), now=NOW, overrides=False).before is None
+
+
+def test_a_later_end_replaces_an_earlier_one(ledger: Ledger) -> None:
+    """The status and reason of a failure do not survive the delivery."""
+    ledger.claim(claim(), now=NOW, overrides=False)
+    ledger.settle(claim(state="open", reason="no answer", status=503, outcome="retry"))
+    ledger.claim(claim("m-2@2"), now=NOW + 1, overrides=False)
+    ledger.settle(claim("m-2@2", state="delivered", outcome="delivered"))
+    before = ledger.claim(claim("m-3@3"), now=NOW + 2, overrides=False).before
+    assert before is not None
+    assert (before.status, before.reason, before.outcome) == (None, "", "delivered")
+
+
+def test_records_are_one_per_destination(ledger: Ledger) -> None:
+    """The same event elsewhere is another record."""
+    ledger.claim(claim(), now=NOW, overrides=False)
+    assert ledger.claim(claim(destination="sender/other"), now=NOW, overrides=False).granted
+    assert ledger.claim(claim(event_id="evt-2"), now=NOW, overrides=False).granted
+
+
+@BOTH
+def test_racing_claims(ledger: Ledger, overrides: bool) -> None:
+    """GIVEN ten that claim at once THEN one has it."""
+    together = threading.Barrier(10)
+    granted: list[bool] = []
+
+    def race(number: int) -> None:
+        together.wait()
+        granted.append(ledger.claim(claim(f"m-{number}@1"), now=NOW, overrides=overrides).granted)
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(granted) == [False] * 9 + [True]
+
+
+def test_odd_ids(ledger: Ledger) -> None:
+    """An id of 255 characters of any kind is a key like any other."""
+    for event_id in ("🎈" * 255, "a/b c%20\n", "#state", "\x00"):
+        assert ledger.claim(claim(event_id=event_id), now=NOW, overrides=False).granted
+        assert not ledger.claim(claim(event_id=event_id), now=NOW, overrides=False).granted
+
+
+def test_what_happened_to_an_event_is_one_query(aws: Aws) -> None:
+    """All destinations of an event are under its id, and every figure is readable."""
+    ledger = DynamoLedger(aws.dynamodb, aws.table)
+    for destination in DESTINATIONS:
+        ledger.claim(claim(destination=destination), now=NOW, overrides=False)
+        ledger.settle(claim(destination=destination, state="delivered", attempts=1, outcome="delivered", status=201))
+    found = aws.dynamodb.query(
+        TableName=aws.table,
+        KeyConditionExpression="event_id = :id",
+        ExpressionAttributeValues={":id": {"S": "evt-1"}},
+    )["Items"]
+    records = [read_record(item) for item in found]
+    assert [record and record.destination for record in records] == sorted(DESTINATIONS)
+    assert {record and (record.state, record.attempts, record.status) for record in records} == {("delivered", 1, 201)}
+    assert {record and record.accepted_at for record in records} == {NOW - 5.25}
+
+
+def test_records_have_a_time_to_live(aws: Aws) -> None:
+    """Longer than any queue keeps a message, and a settle does not lose it."""
+    ledger = DynamoLedger(aws.dynamodb, aws.table)
+    ledger.claim(claim(), now=NOW, overrides=False)
+    until = int(aws.item("evt-1", "sender/main")["ttl"]["N"])
+    assert NOW + 14 * DAY < until < NOW + 400 * DAY
+    ledger.settle(claim(state="delivered"))
+    assert int(aws.item("evt-1", "sender/main")["ttl"]["N"]) >= until
+
+
+def test_a_ledger_that_is_away(aws: Aws) -> None:
+    """Away or without its table: our own failure, named."""
+    for ledger in (DynamoLedger(nowhere("dynamodb"), aws.table), DynamoLedger(aws.dynamodb, "no-such-table")):
+        with pytest.raises(UnavailableError, match="DynamoDB unavailable"):
+            ledger.claim(claim(), now=NOW, overrides=False)
+        with pytest.raises(UnavailableError, match="DynamoDB unavailable"):
+            ledger.settle(claim(state="open"))
+
+
+# ------------------------------------------------------------------------------------------------ secrets
+
+
+@dataclass
+class Kept:
+    """Secrets on a clock of their own; `fetches` counts what reached Secrets Manager, `away` cuts it off."""
+
+    aws: Aws
+    now: float = 0.0
+    fetches: int = 0
+    away: bool = False
+
+    def __post_init__(self) -> None:
+        self.aws.secrets.meta.events.register_first("before-call.secrets-manager.GetSecretValue", self._called)
+        self.secrets = SecretsManagerSecrets(self.aws.secrets, self.aws.name, lambda: self.now)
+
+    def _called(self, **_: Any) -> None:
+        self.fetches += 1
+        if self.away:
+            raise EndpointConnectionError(endpoint_url=self.aws.endpoint)
+
+    def rotate(self, text: str) -> None:
+        name = f"{self.aws.name}/customer-events/yotpo/main"
+        self.aws.secrets.put_secret_value(SecretId=name, SecretString=text)
+
+
+@pytest.fixture
+def kept(aws: Aws) -> Kept:
+    aws.secret("yotpo/main", '{"store_id": "s", "access_token": "one"}')
+    return Kept(aws)
+
+
+def test_a_secret_is_fetched_once(kept: Kept) -> None:
+    """Kept for a quarter of an hour, then fetched again."""
+    for _ in range(5):
+        assert kept.secrets.get("yotpo/main") == {"store_id": "s", "access_token": "one"}
+    assert kept.fetches == 1
+    kept.rotate('{"access_token": "two"}')
+    kept.now = MAX_AGE_SECONDS - 1
+    assert kept.secrets.get("yotpo/main")["access_token"] == "one"
+    kept.now = MAX_AGE_SECONDS + 1
+    assert kept.secrets.get("yotpo/main")["access_token"] == "two"
+
+
+def test_a_rotated_secret_is_fetched_when_refused(kept: Kept) -> None:
+    """A refresh does not wait for the quarter of an hour."""
+    seen = kept.secrets.get("yotpo/main")
+    kept.rotate('{"access_token": "two"}')
+    assert kept.secrets.refresh("yotpo/main", seen)["access_token"] == "two"
+    assert kept.secrets.get("yotpo/main")["access_token"] == "two"
+
+
+def test_a_refresh_is_one_flight(kept: Kept) -> None:
+    """GIVEN ten attempts refused at once THEN the secret is fetched anew once."""
+    seen = kept.secrets.get("yotpo/main")
+    kept.rotate('{"access_token": "two"}')
+    tokens: list[str] = []
+    together = threading.Barrier(10)
+
+    def refused() -> None:
+        together.wait()
+        tokens.append(kept.secrets.refresh("yotpo/main", seen)["access_token"])
+
+    threads = [threading.Thread(target=refused) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert tokens == ["two"] * 10
+    assert kept.fetches == 2
+
+
+def test_secrets_manager_away(kept: Kept) -> None:
+    """What was fetched before goes on being used; what never was cannot be, just now."""
+    kept.secrets.get("yotpo/main")
+    kept.now, kept.away = MAX_AGE_SECONDS + 1, True
+    assert kept.secrets.get("yotpo/main")["access_token"] == "one"
+    with pytest.raises(UnavailableError, match="Secrets Manager unavailable"):
+        kept.secrets.get("yotpo/other")
+    with pytest.raises(UnavailableError):
+        kept.secrets.refresh("yotpo/main", kept.secrets.get("yotpo/main"))
+    kept.away = False
+    assert kept.secrets.get("yotpo/main")["access_token"] == "one"
+
+
+def test_no_such_secret(kept: Kept) -> None:
+    """Said with its destination."""
+    with pytest.raises(CredentialsError, match="sender/other"):
+        kept.secrets.get("sender/other")
+
+
+@pytest.mark.parametrize("text", ["hello", "[1]", '"tok-in-the-text"', "5", "null", "{"])
+def test_a_secret_that_is_no_object(aws: Aws, text: str) -> None:
+    """Malformed is as good as missing, and is not repeated."""
+    aws.secret("yotpo/main", text)
+    with pytest.raises(CredentialsError) as caught:
+        Kept(aws).secrets.get("yotpo/main")
+    assert "tok-in" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------ the handlers
+
+
+def load(function: str) -> Callable[[Any, Any], dict[str, Any]]:
+    """A function's handler, as Lambda loads it: by path."""
+    spec = importlib.util.spec_from_file_location(f"{function}_app", ROOT / "functions" / function / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler: Callable[[Any, Any], dict[str, Any]] = module.handler
+    return handler
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def intake(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, Any], dict[str, Any]]:
+    """The intake function, with the environment of the template."""
+    set_all(
+        monkeypatch,
+        {
+            "AWS_ENDPOINT_URL": aws.endpoint,
+            "POWERTOOLS_SERVICE_NAME": "intake",
+            "POWERTOOLS_LOG_LEVEL": "DEBUG",
+            "RELAY_STAGE": aws.name,
+            "RELAY_DESTINATIONS": "yotpo/main,sender/main",
+            "RELAY_LANES": json.dumps(aws.lanes),
+            "RELAY_REJECTED_QUEUE_URL": aws.rejected,
+        },
+    )
+    return load("intake")
+
+
+@pytest.fixture(params=["yotpo", "sender"])
+def provider(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def deliver(
+    aws: Aws, provider: str, sandbox: Client, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Any, Any], dict[str, Any]]:
+    """The deliver function of one provider, whose provider is the sandbox."""
+    aws.secret("yotpo/main", '{"store_id": "sandbox-store", "access_token": "sandbox-yotpo-token"}')
+    aws.secret("sender/main", '{"access_token": "sandbox-sender-token"}')
+    set_all(
+        monkeypatch,
+        {
+            "AWS_ENDPOINT_URL": aws.endpoint,
+            "POWERTOOLS_SERVICE_NAME": f"deliver-{provider}",
+            "POWERTOOLS_LOG_LEVEL": "DEBUG",
+            "RELAY_STAGE": aws.name,
+            "RELAY_DESTINATIONS": "yotpo/main,sender/main",
+            "RELAY_PROVIDER": provider,
+            "RELAY_BASE_URL": sandbox.url,
+            "RELAY_QUEUE_URL": aws.lanes[provider],
+            "RELAY_DEAD_LETTER_QUEUE_URL": aws.dead_letters,
+            "RELAY_LEDGER_TABLE": aws.table,
+            "RELAY_MAX_DELIVERY_AGE_HOURS": "72",
+            "RELAY_HOLD_SECONDS": "300",
+            "RELAY_DESTINATION_SETTINGS": "{}",
+        },
+    )
+    return load("deliver")
+
+
+def record(message: MessageTypeDef) -> dict[str, Any]:
+    """A received message as Lambda hands it to a function."""
+    return {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+        "messageAttributes": {
+            name: {"stringValue": value["StringValue"], "dataType": value["DataType"]}
+            for name, value in message.get("MessageAttributes", {}).items()
+        },
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:lane",
+        "awsRegion": "us-east-1",
+    }
+
+
+def test_handlers_do_nothing_until_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading a function needs no setting and no network."""
+    for name in ("RELAY_STAGE", "RELAY_PROVIDER"):
+        monkeypatch.delenv(name, raising=False)
+    assert callable(load("intake"))
+    assert callable(load("deliver"))
+
+
+def test_intake_takes_a_batch(aws: Aws, intake: Callable[[Any, Any], dict[str, Any]]) -> None:
+    """Good events are on both lanes, the bad one in RejectedQueue, SQS hears of no failure."""
+    batch = sqs_batch(
+        sqs_record(event_json()), sqs_record("{"), sqs_record(json.dumps(eventbridge(event_data(id="b"))))
+    )
+    assert intake(batch, FakeContext()) == {"batchItemFailures": []}
+    for url in aws.lanes.values():
+        assert [json.loads(message["Body"])["id"] for message in aws.receive(url)] == ["evt-1", "b"]
+    assert [message["Body"] for message in aws.receive(aws.rejected)] == ["{"]
+
+
+def test_intake_takes_a_direct_call(aws: Aws, intake: Callable[[Any, Any], dict[str, Any]]) -> None:
+    """Accepted by id, rejected with every error."""
+    answer = intake({"events": [event_data(), event_data(id="b", type="?")]}, FakeContext())
+    assert answer["accepted"] == ["evt-1"]
+    assert [(entry["index"], entry["id"]) for entry in answer["rejected"]] == [(1, "b")]
+
+
+def test_intake_reports_our_own_failure(
+    aws: Aws, intake: Callable[[Any, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lane that is not there is our failure: the record comes back."""
+    monkeypatch.setenv("RELAY_LANES", json.dumps({name: f"{url}-gone" for name, url in aws.lanes.items()}))
+    answer = intake(sqs_batch(sqs_record(event_json(), "m-1")), FakeContext())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
+
+
+def test_the_whole_way(
+    aws: Aws,
+    provider: str,
+    intake: Callable[[Any, Any], dict[str, Any]],
+    deliver: Callable[[Any, Any], dict[str, Any]],
+    sandbox: Client,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """GIVEN an event accepted by intake WHEN deliver gets its lane's message THEN the provider has it, exactly once."""
+    intake(event_data(customer={"email": EMAIL, "phone_number": PHONE}), FakeContext())
+    batch = sqs_batch(*map(record, aws.receive(aws.lanes[provider])))
+    assert deliver(batch, FakeContext()) == {"batchItemFailures": []}
+    assert len(sandbox.requests()) == 1
+
+    # The same message again, as after a deletion that failed.
+    assert deliver(batch, FakeContext()) == {"batchItemFailures": []}
+    assert len(sandbox.requests()) == 1
+
+    item = aws.item("evt-1", f"{provider}/main")
+    assert item["state"] == {"S": "delivered"}
+    assert item["attempts"] == {"N": "1"}
+    written = json.dumps(item) + capsys.readouterr().out
+    for secret in (EMAIL, PHONE, PHONE[1:], "sandbox-yotpo-token", "sandbox-sender-token", sandbox.url):
+        assert secret not in written
+
+
+def test_deliver_reports_what_comes_back(
+    aws: Aws, provider: str, deliver: Callable[[Any, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIVEN a provider that cannot be reached THEN the message is reported, hidden for a while, and not given up."""
+    monkeypatch.setenv("RELAY_BASE_URL", f"http://127.0.0.1:{free_port()}")
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send(route(make_event(), DESTINATIONS, time.time()))
+    received = aws.receive(aws.lanes[provider], visibility=0)
+    answer = deliver(sqs_batch(*map(record, received)), FakeContext())
+    assert answer == {"batchItemFailures": [{"itemIdentifier": received[0]["MessageId"]}]}
+    assert aws.item("evt-1", f"{provider}/main")["state"] == {"S": "open"}
+    assert aws.receive(aws.dead_letters) == []
+
+
+def test_deliver_writes_a_dead_letter(aws: Aws, provider: str, deliver: Callable[[Any, Any], dict[str, Any]]) -> None:
+    """What this provider cannot take is in its dead-letter queue, and SQS may delete the message."""
+    event = make_event(customer={"id": "4711"})
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send(route(event, DESTINATIONS, time.time()))
+    received = aws.receive(aws.lanes[provider])
+    assert deliver(sqs_batch(*map(record, received)), FakeContext()) == {"batchItemFailures": []}
+    (letter_,) = aws.receive(aws.dead_letters)
+    assert letter_["Body"] == received[0]["Body"]
+    assert attributes(letter_)["reason"].startswith("customer: ")
+
+
+def test_deliver_shows_a_request(aws: Aws, provider: str, deliver: Callable[[Any, Any], dict[str, Any]]) -> None:
+    """A dry run: the request, without its secret."""
+    call = {"destination": f"{provider}/main", "event": event_data(), "dry_run": True}
+    answer = deliver(call, FakeContext())
+    assert answer["request"]["method"] == "POST"
+    assert f"sandbox-{provider}-token" not in json.dumps(answer)
+    assert aws.item("evt-1", f"{provider}/main") == {}
+
+
+def test_deliver_delivers_directly(
+    aws: Aws, provider: str, deliver: Callable[[Any, Any], dict[str, Any]], sandbox: Client
+) -> None:
+    """A direct call delivers once; what it cannot deliver it says, and leaves no dead letter."""
+    call = {"destination": f"{provider}/main", "event": event_data()}
+    assert deliver(call, FakeContext())["outcome"] == "delivered"
+    assert deliver(call, FakeContext())["outcome"] == "duplicate"
+    assert len(sandbox.requests()) == 1
+    rejected = deliver({**call, "event": event_data(id="b", customer={"id": "1"})}, FakeContext())
+    assert rejected["outcome"] == "rejected"
+    assert aws.receive(aws.dead_letters) == []
+
+
+def test_settings_of_a_destination_count(
+    aws: Aws, deliver: Callable[[Any, Any], dict[str, Any]], provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the stack's DestinationSettings say reaches the provider."""
+    monkeypatch.setenv("RELAY_DESTINATION_SETTINGS", '{"yotpo": {"identify_by": "phone_number"}}')
+    call = {"destination": f"{provider}/main", "event": event_data(customer={"email": EMAIL, "phone_number": PHONE})}
+    body = deliver({**call, "dry_run": True}, FakeContext())["request"]["body"]
+    assert PHONE in body
+    assert (EMAIL in body) is (provider == "sender")
+
+
+def test_a_function_without_settings_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not start, and names every setting it misses."""
+    for name in ("RELAY_STAGE", "RELAY_DESTINATIONS", "RELAY_LANES"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match="stage"):
+        load("intake")({}, FakeContext())

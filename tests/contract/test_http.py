@@ -1,0 +1,652 @@
+"""The transport against a real server on this machine: every way an exchange fails, and nothing secret said of it."""
+
+import gzip
+import inspect
+import logging
+import socket
+import struct
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
+import urllib3.exceptions
+
+from relay.errors import NoAnswerError, NotSentError, TransportError
+from relay.http import LARGEST_BODY, HttpTransport
+from relay.observability import silence_libraries
+from relay.ports import Reply, Request
+from tests.factories import TOKEN
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Thing: a\r\n\r\n{}"
+BODY = b'{"id":"evt-1"}'
+
+
+@dataclass
+class Server:
+    """Listens on this machine; `serve` is handed each connection, in a thread of its own."""
+
+    serve: Callable[["Connection"], None]
+    connections: int = 0
+    requests: list[bytes] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=50)
+        self.port = int(self._listener.getsockname()[1])
+        self._threads: list[threading.Thread] = []
+        self._open: list[socket.socket] = []
+        self._accepting = threading.Thread(target=self._accept)
+        self._accepting.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._accepting.join()
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for each in self._open:
+            each.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                accepted, _ = self._listener.accept()
+                self.connections += 1
+                self._open.append(accepted)
+                self._threads.append(threading.Thread(target=self._handle, args=(accepted,)))
+                self._threads[-1].start()
+
+    def _handle(self, accepted: socket.socket) -> None:
+        with suppress(OSError):
+            self.serve(Connection(accepted, self))
+
+
+@dataclass
+class Connection:
+    """One client at the server."""
+
+    socket: socket.socket
+    server: Server
+
+    def read(self) -> bytes:
+        """One whole request; empty when the client has gone."""
+        got = b""
+        while b"\r\n\r\n" not in got:
+            got += (more := self.socket.recv(65_536))
+            if not more:
+                return b""
+        head, _, body = got.partition(b"\r\n\r\n")
+        (length,) = [
+            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+        ]
+        while len(body) < length:
+            body += self.socket.recv(65_536)
+        self.server.requests.append(head + b"\r\n\r\n" + body)
+        return body
+
+    def send(self, answer: bytes) -> None:
+        self.socket.sendall(answer)
+
+    def reset(self) -> None:
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+
+def answering(*answers: bytes) -> Callable[[Connection], None]:
+    """Keeps the connection and gives each request the next answer, the last one for ever."""
+
+    def serve(connection: Connection) -> None:
+        remaining = list(answers)
+        while connection.read():
+            connection.send(remaining.pop(0) if len(remaining) > 1 else remaining[0])
+
+    return serve
+
+
+def closing(answer: bytes) -> Callable[[Connection], None]:
+    """One answer, then the end of the connection."""
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.send(answer)
+        connection.socket.shutdown(socket.SHUT_RDWR)
+
+    return serve
+
+
+@contextmanager
+def transport(connections: int = 10, connect: float = 2.0, read: float = 2.0) -> Iterator[HttpTransport]:
+    made = HttpTransport(connections, connect, read)
+    yield made
+    made._pool.clear()
+
+
+def request_to(port: int, scheme: str = "http", host: str = "127.0.0.1", body: bytes = BODY) -> Request:
+    url = f"{scheme}://{host}:{port}/core/v3/stores/s%2F1/events?access_token={TOKEN}"
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "customer-event-relay",
+        "Authorization": f"Bearer {TOKEN}",
+    }
+    return Request("POST", url, headers, body, secrets=(TOKEN,))
+
+
+def exchange(serve: Callable[[Connection], None], **limits: Any) -> Reply:
+    with Server(serve) as server, transport(**limits) as client:
+        return client.send(request_to(server.port))
+
+
+def failure(serve: Callable[[Connection], None], **limits: Any) -> TransportError:
+    with pytest.raises(TransportError) as caught:
+        exchange(serve, **limits)
+    assert_says_nothing(caught.value)
+    return caught.value
+
+
+def assert_says_nothing(error: TransportError) -> None:
+    """No URL, no token and no address, in the error or in what a log would make of it."""
+    for said in (str(error), repr(error), "".join(traceback.format_exception(error))):
+        assert TOKEN not in said
+        assert "access_token" not in said.replace("access_token={TOKEN}", "")
+        assert "stores/s" not in said.replace("/core/v3/stores/s%2F1/events", "")
+    assert str(error)
+
+
+# ------------------------------------------------------------------------------------------------ what goes out
+
+
+def test_the_request_on_the_wire() -> None:
+    """Exactly what was built: path and query untouched, the body in one piece, its length said."""
+    with Server(answering(OK)) as server, transport() as client:
+        client.send(request_to(server.port))
+    head, _, body = server.requests[0].partition(b"\r\n\r\n")
+    line, *headers = head.split(b"\r\n")
+    assert line == f"POST /core/v3/stores/s%2F1/events?access_token={TOKEN} HTTP/1.1".encode()
+    assert body == BODY
+    given = [header.partition(b": ")[0].lower() for header in headers]
+    assert len(given) == len(set(given))
+    assert b"transfer-encoding" not in given
+    assert f"Content-Length: {len(BODY)}".encode() in headers
+    assert b"User-Agent: customer-event-relay" in headers
+
+
+def test_the_reply() -> None:
+    """Status, headers with lower-case names, body."""
+    reply = exchange(answering(OK))
+    assert (reply.status, reply.headers["x-thing"], reply.body) == (200, "a", b"{}")
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 400, 401, 404, 422, 429, 500, 503, 599])
+def test_any_status_is_a_reply(status: int) -> None:
+    """What a status means is the provider's business; nothing is raised and nothing is sent again."""
+    with Server(answering(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\nRetry-After: 1\r\n\r\n" % status)) as server:
+        with transport() as client:
+            assert client.send(request_to(server.port)).status == status
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int) -> None:
+    """A redirect would carry the token elsewhere."""
+    with Server(answering(b"HTTP/1.1 %d X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n" % status)) as server:
+        with transport() as client:
+            assert client.send(request_to(server.port)).status == status
+        assert len(server.requests) == 1
+
+
+# ------------------------------------------------------------------------------------------------ never sent
+
+
+def test_connection_refused() -> None:
+    """Nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with transport() as client, pytest.raises(NotSentError) as caught:
+        client.send(request_to(port))
+    assert_says_nothing(caught.value)
+
+
+def test_a_name_that_does_not_resolve() -> None:
+    """DNS knows no such host."""
+    with transport() as client, pytest.raises(NotSentError) as caught:
+        client.send(request_to(443, "https", "nope.invalid"))
+    assert_says_nothing(caught.value)
+    assert "nope.invalid" not in str(caught.value)
+
+
+def test_tls_against_a_server_that_speaks_none() -> None:
+    """No handshake, no request."""
+
+    def serve(connection: Connection) -> None:
+        connection.socket.recv(1024)
+        connection.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        connection.socket.shutdown(socket.SHUT_RDWR)
+
+    with Server(serve) as server, transport() as client, pytest.raises(NotSentError) as caught:
+        client.send(request_to(server.port, "https"))
+    assert_says_nothing(caught.value)
+    assert server.connections == 1, "tried again behind our back"
+
+
+def test_tls_that_never_answers() -> None:
+    """A handshake that hangs is a connection that never was."""
+    with Server(hang) as server:
+        with transport(connect=0.2, read=0.2) as client, pytest.raises(NotSentError) as caught:
+            client.send(request_to(server.port, "https"))
+        assert_says_nothing(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "header"),
+    [
+        ("ftp", "127.0.0.1", "x"),
+        ("http", "[::1", "x"),
+        ("http", "a" * 300, "x"),
+        ("http", "127.0.0.1", f"{TOKEN}\nx: y"),
+    ],
+)
+def test_a_request_that_cannot_be_sent(scheme: str, host: str, header: str) -> None:
+    """A wrong address or header is refused before anything is sent, and not quoted."""
+    with Server(answering(OK)) as server, transport() as client:
+        url = f"{scheme}://{host}:{server.port}/?access_token={TOKEN}"
+        with pytest.raises(NotSentError) as caught:
+            client.send(Request("POST", url, {"Authorization": header}, BODY))
+    assert_says_nothing(caught.value)
+    assert server.requests == []
+
+
+# ------------------------------------------------------------------------------------------------ sent, no answer
+
+
+def hang(connection: Connection) -> None:
+    """Reads whatever comes, until the client has gone."""
+    while connection.socket.recv(65_536):
+        pass
+
+
+def test_a_read_timeout() -> None:
+    """The provider has it all and says nothing."""
+    assert isinstance(failure(hang, read=0.2), NoAnswerError)
+
+
+def test_reset_after_the_request() -> None:
+    """Read, then gone: it may have been acted on."""
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.reset()
+
+    assert isinstance(failure(serve), NoAnswerError)
+
+
+def test_closed_after_the_request() -> None:
+    """Read, then closed without a word."""
+    assert isinstance(failure(closing(b"")), NoAnswerError)
+
+
+def test_reset_before_the_request() -> None:
+    """Accepted and reset at once: an error either way, unknown only if the body had been handed over."""
+    assert isinstance(failure(Connection.reset), NotSentError | NoAnswerError)
+
+
+def test_reset_in_the_middle_of_the_request() -> None:
+    """A reset while the body is written is an error, never a delivery."""
+
+    def serve(connection: Connection) -> None:
+        connection.socket.recv(1024)
+        connection.reset()
+
+    with Server(serve) as server, transport() as client, pytest.raises(TransportError) as caught:
+        client.send(request_to(server.port, body=b"x" * 20_000_000))
+    assert_says_nothing(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HELLO\r\n\r\n",
+        b"\x00\xff\xfe\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/9.9 200 OK\r\n\r\n",
+        b"HTTP/1.1\r\n\r\n",
+        b"HTTP/1.1 99999 X\r\n\r\n",
+        b"x" * 100_000,
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200",
+    ],
+    ids=range(11),
+)
+def test_a_garbled_answer(answer: bytes) -> None:
+    """What cannot be read is no answer, or at most a status; never an exception of somebody else's."""
+    try:
+        reply = exchange(closing(answer))
+    except NoAnswerError as error:
+        assert_says_nothing(error)
+    else:
+        assert reply.status == 200
+
+
+def test_a_head_that_drips() -> None:
+    """GIVEN an answer whose head comes byte by byte without end
+    WHEN the transport's longest time has passed
+    THEN it gives up: an exchange has a bound.
+    """
+    client_done, all_sent = threading.Event(), threading.Event()
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.send(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(60):
+            connection.send(b"a")
+            if client_done.wait(0.05):
+                return
+        all_sent.set()
+
+    with Server(serve) as server, transport(connect=0.2, read=0.3) as client:
+        # Cut off in the middle of its head, an answer may still have had a status.
+        with suppress(NoAnswerError):
+            assert client.send(request_to(server.port)).status == 200
+        assert not all_sent.is_set(), "the client waited for the server's last byte"
+        client_done.set()
+
+
+# ------------------------------------------------------------------------------------------------ bodies
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>no</html>", b"\xff\xfe\x00", b"[1", b"null"])
+def test_a_body_that_is_no_json(body: bytes) -> None:
+    """Bytes are handed on as they came."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    assert exchange(answering(answer)).body == body
+
+
+def test_an_oversized_body() -> None:
+    """64 KiB of it are read, the rest is left; the status counts."""
+    size = 5_000_000
+    reply = exchange(closing(b"HTTP/1.1 422 X\r\nContent-Length: %d\r\n\r\n%b" % (size, b"x" * size)))
+    assert (reply.status, len(reply.body)) == (422, LARGEST_BODY)
+
+
+def test_a_body_without_end() -> None:
+    """A chunked body that never ends is cut like any other."""
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            connection.send(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+
+    reply = exchange(serve)
+    assert (reply.status, len(reply.body)) == (200, LARGEST_BODY)
+
+
+def test_a_body_that_unpacks_to_much_more() -> None:
+    """A few kilobytes that unpack to megabytes are cut at 64 KiB too."""
+    packed = gzip.compress(bytes(20_000_000))
+    reply = exchange(
+        closing(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(packed), packed))
+    )
+    assert (reply.status, len(reply.body)) == (200, LARGEST_BODY)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 100\r\n\r\nonly this",
+        b"Transfer-Encoding: chunked\r\n\r\nZZZ\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!",
+        b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+)
+def test_a_broken_body(rest: bytes) -> None:
+    """The status has decided already: what is readable of the body is all there is."""
+    assert exchange(closing(b"HTTP/1.1 201 Created\r\n" + rest)).status == 201
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [b"Content-Length: 8192\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n2000\r\n", b"Connection: close\r\n\r\n"],
+    ids=["length", "chunked", "close"],
+)
+def test_a_body_that_drips(framing: bytes) -> None:
+    """GIVEN a body that comes byte by byte without end
+    WHEN the transport's longest time has passed
+    THEN it stops reading and keeps the status: an exchange has a bound.
+    """
+    client_done, all_sent = threading.Event(), threading.Event()
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.send(b"HTTP/1.1 200 OK\r\n" + framing)
+        for _ in range(60):
+            connection.send(b"x")
+            if client_done.wait(0.05):
+                return
+        all_sent.set()
+
+    with Server(serve) as server, transport(connect=0.2, read=0.3) as client:
+        assert client.send(request_to(server.port)).status == 200
+        assert not all_sent.is_set(), "the client waited for the server's last byte"
+        client_done.set()
+
+
+def test_a_body_that_stops_coming() -> None:
+    """Nothing more for the read time-out: the status and what had come."""
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}")
+        hang(connection)
+
+    assert exchange(serve, read=0.2).status == 200
+
+
+# ------------------------------------------------------------------------------------------------ connections
+
+
+def test_a_connection_is_kept() -> None:
+    """Exchange after exchange over the same connection."""
+    with Server(answering(OK)) as server, transport() as client:
+        for _ in range(5):
+            client.send(request_to(server.port))
+        assert (server.connections, len(server.requests)) == (1, 5)
+
+
+def test_a_pool_that_was_idle_is_dropped() -> None:
+    """GIVEN a connection unused for a minute, as after a freeze THEN it is not trusted with the next request."""
+    with Server(answering(OK)) as server, transport() as client:
+        client.send(request_to(server.port))
+        client._used_at -= 60
+        client.send(request_to(server.port))
+        client.send(request_to(server.port))
+        assert (server.connections, len(server.requests)) == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + b"x" * 900_000, b"GARBAGE\r\n\r\n"]
+)
+def test_a_connection_in_an_unknown_state_is_not_used_again(answer: bytes) -> None:
+    """What was left of one answer never becomes the beginning of the next."""
+    with Server(answering(answer, OK)) as server, transport() as client:
+        with suppress(NoAnswerError):
+            client.send(request_to(server.port))
+        server.serve = answering(OK)
+        assert client.send(request_to(server.port)).body == b"{}"
+        assert server.connections == 2
+
+
+def test_ten_at_a_time() -> None:
+    """Ten threads, ten connections, all at once, and again over the same ten."""
+    together = threading.Barrier(10, timeout=20)
+
+    def serve(connection: Connection) -> None:
+        while connection.read():
+            together.wait()
+            connection.send(OK)
+
+    statuses: list[int] = []
+    with Server(serve) as server, transport(connections=10, read=20.0) as client:
+        for _ in range(2):
+            threads = [
+                threading.Thread(target=lambda: statuses.append(client.send(request_to(server.port)).status))
+                for _ in range(10)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert (server.connections, len(server.requests)) == (10, 20)
+    assert statuses == [200] * 20
+
+
+def test_the_longest_exchange() -> None:
+    """What the deadline is planned with: connecting and reading."""
+    with transport(connect=1.5, read=4.0) as client:
+        assert client.longest >= 5.5
+
+
+# ------------------------------------------------------------------------------------------------ every exception
+
+EXCEPTIONS = [
+    exception
+    for _, exception in inspect.getmembers(urllib3.exceptions, inspect.isclass)
+    if issubclass(exception, Exception)
+    and not issubclass(exception, Warning)
+    and exception.__module__ == urllib3.exceptions.__name__
+]
+
+
+class StubPool:
+    """A pool that fails with a given error, before or after it took the body."""
+
+    def __init__(self, error: BaseException, *, takes_body: bool) -> None:
+        self.error = error
+        self.takes_body = takes_body
+
+    def request(self, method: str, url: str, body: Any = None, **_: Any) -> Any:
+        if self.takes_body:
+            assert b"".join(body) == BODY
+        raise self.error
+
+    def clear(self) -> None:
+        """Nothing to clear."""
+
+
+def made(exception: type[Exception]) -> Exception:
+    """An instance with the URL in its text, as urllib3 makes them, whatever its constructor asks for."""
+    error = exception.__new__(exception)
+    error.args = (f"Max retries exceeded with url: /stores/s?access_token={TOKEN}",)
+    return error
+
+
+def test_urllib3_has_the_exceptions_we_know_of() -> None:
+    """The list below is not empty by mistake."""
+    assert {urllib3.exceptions.MaxRetryError, urllib3.exceptions.ReadTimeoutError, urllib3.exceptions.SSLError} <= set(
+        EXCEPTIONS
+    )
+    assert all(issubclass(each, urllib3.exceptions.HTTPError | ValueError) for each in EXCEPTIONS), (
+        "one that the transport does not catch"
+    )
+
+
+@pytest.mark.parametrize(
+    "exception", [*EXCEPTIONS, OSError, ConnectionResetError, TimeoutError, ValueError, UnicodeError]
+)
+@pytest.mark.parametrize("takes_body", [False, True])
+def test_every_exception_is_mapped(exception: type[Exception], takes_body: bool) -> None:
+    """Before the body was handed over it cannot have arrived; after it, nobody knows."""
+    client = HttpTransport(1)
+    client._pool = StubPool(made(exception), takes_body=takes_body)  # type: ignore[assignment]
+    with pytest.raises(TransportError) as caught:
+        client.send(request_to(1))
+    assert type(caught.value) is (NoAnswerError if takes_body else NotSentError)
+    assert exception.__name__ in caught.value.cause
+    assert caught.value.__cause__ is None
+    assert_says_nothing(caught.value)
+
+
+@pytest.mark.parametrize("exception", [*EXCEPTIONS, OSError, ValueError])
+def test_every_exception_while_reading(exception: type[Exception]) -> None:
+    """Once there is a status, trouble with the body changes nothing."""
+
+    def stream(_: int) -> Iterator[bytes]:
+        yield b"{"
+        raise made(exception)
+
+    def read1(*_: object, **__: object) -> bytes:
+        raise made(exception)
+
+    closed: list[bool] = []
+    response = SimpleNamespace(
+        status=201,
+        headers={"X-A": "b"},
+        stream=stream,
+        read=read1,
+        read1=read1,
+        close=lambda: closed.append(True),
+        release_conn=lambda: None,
+    )
+    client = HttpTransport(1)
+    client._pool = SimpleNamespace(request=lambda *_, **__: response, clear=lambda: None)  # type: ignore[assignment]
+    reply = client.send(request_to(1))
+    assert (reply.status, reply.headers) == (201, {"x-a": "b"})
+    assert closed
+
+
+def test_the_cause_names_what_was_inside() -> None:
+    """A reset is told from a time-out by the names of the errors, not by their text."""
+    inner = urllib3.exceptions.ProtocolError("Connection aborted.", ConnectionResetError(104, "reset by peer"))
+    client = HttpTransport(1)
+    client._pool = StubPool(inner, takes_body=True)  # type: ignore[assignment]
+    with pytest.raises(NoAnswerError, match="ProtocolError / ConnectionResetError"):
+        client.send(request_to(1))
+
+
+# ------------------------------------------------------------------------------------------------ logs
+
+SCENES = {
+    "delivered": answering(OK),
+    "garbage headers": closing(b"HTTP/1.1 200 OK\r\nthis is no header\r\n: neither\r\nContent-Length: 2\r\n\r\n{}"),
+    "garbage": closing(b"HELLO\r\n\r\n"),
+    "redirect": answering(b"HTTP/1.1 302 X\r\nLocation: /\r\nContent-Length: 0\r\n\r\n"),
+    "throttled": answering(b"HTTP/1.1 429 X\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"),
+    "closed": closing(b""),
+}
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_nothing_is_logged(scene: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+    """At the most talkative level, urllib3 still says nothing: it would write the URL, and the token is in it."""
+    silence_libraries()
+    caplog.set_level(logging.DEBUG)
+    with suppress(NoAnswerError):
+        exchange(SCENES[scene])
+    assert caplog.text == ""
+    assert TOKEN not in "".join(capfd.readouterr())
+
+
+def test_urllib3_would_log_the_url(caplog: pytest.LogCaptureFixture) -> None:
+    """Why the test above is worth having."""
+    caplog.set_level(logging.DEBUG)
+    exchange(SCENES["garbage headers"])
+    assert TOKEN in caplog.text
+
+
+def test_the_machine_is_left_alone() -> None:
+    """No proxy of the environment is used: the token goes to the provider and nobody else."""
+    with Server(answering(OK)) as server, pytest.MonkeyPatch.context() as patch, transport() as client:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+            patch.setenv(name, "http://127.0.0.1:9")
+        assert client.send(request_to(server.port)).status == 200

@@ -1,0 +1,91 @@
+"""Real delivery code among fakes, as several tests need it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from relay.account import Account
+from relay.delivery import Courier
+from relay.envelope import open_record
+from relay.errors import NoAnswerError
+from relay.lane import BatchReport, Lane
+from relay.pacing import Pace
+from relay.ports import LaneMessage, Reply, Request, Workers
+from relay.providers import PROVIDERS
+from relay.providers.base import Provider
+from tests.factories import make_reply
+from tests.fakes import FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, OneByOneWorkers, middle
+
+DESTINATIONS = tuple(f"{provider}/{account}" for provider in PROVIDERS for account in ("main", "second", "third"))
+
+
+def subject(request: Request) -> str:
+    """Which event a request carries, by what every provider sends of it."""
+    return str(json.loads(request.body)["properties"]["name"])
+
+
+@dataclass
+class Room:
+    """A lane among fakes. Its accounts know from the start that nobody else is on them."""
+
+    provider: str = "yotpo"
+    clock: FakeClock = field(default_factory=FakeClock)
+    answers: dict[str, list[Reply | NoAnswerError]] = field(default_factory=dict)
+    """Event name to its answers, first to last; everything else is delivered."""
+    deaf: bool = False
+    """Delivers without a look at the request, whatever it holds."""
+    ledger: FakeLedger = field(default_factory=FakeLedger)
+    secrets: FakeSecrets = field(default_factory=FakeSecrets)
+    queue: FakeLaneQueue = field(default_factory=FakeLaneQueue)
+    workers: Workers = field(default_factory=OneByOneWorkers)
+    accounts: dict[str, Account] = field(default_factory=dict)
+    transport: FakeTransport = field(init=False)
+    courier: Courier = field(init=False)
+    lane: Lane = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.transport = FakeTransport(otherwise=self._answer, clock=self.clock, takes=0.01)
+        self.courier = Courier(
+            provider_for=self._provider,
+            transport=self.transport,
+            ledger=self.ledger,
+            secrets=self.secrets,
+            queue=self.queue,
+            clock=self.clock,
+            oldest=72 * 3600.0,
+        )
+        self.lane = Lane(
+            provider=self.provider,
+            destinations=DESTINATIONS,
+            courier=self.courier,
+            accounts=self.account,
+            queue=self.queue,
+            workers=self.workers,
+            clock=self.clock,
+            open_record=open_record,
+        )
+        for destination in DESTINATIONS:
+            self.account(destination)
+        self.clock.pass_by(60)
+
+    def _provider(self, destination: str) -> Provider:
+        return PROVIDERS[destination.partition("/")[0]]("https://api.example.com")
+
+    def account(self, destination: str) -> Account:
+        if destination not in self.accounts:
+            pace = Pace(self._provider(destination).limit, self.clock)
+            self.accounts[destination] = Account(pace, self.clock, rng=middle)
+        return self.accounts[destination]
+
+    def _answer(self, request: Request) -> Reply | NoAnswerError:
+        if self.deaf:
+            return make_reply(200)
+        answers = self.answers.get(subject(request), [])
+        return answers.pop(0) if answers else make_reply(200)
+
+    def handle(self, messages: Sequence[LaneMessage], seconds: float = 30.0) -> BatchReport:
+        return self.lane.handle(messages, self.clock.monotonic() + seconds)
+
+    @property
+    def sent(self) -> list[str]:
+        return [subject(request) for request in self.transport.requests]

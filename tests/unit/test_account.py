@@ -1,0 +1,223 @@
+"""Whose fault a failure is, and how long an account stays away."""
+
+import pytest
+
+from relay.account import POISON_FAILURES, Account, Failure
+from relay.pacing import Limit, Pace
+from tests.fakes import FakeClock, middle
+
+NEVER = Failure(0, 0.0)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def account(clock: FakeClock) -> Account:
+    return Account(Pace(Limit(5, 1.0), clock), clock, rng=middle)
+
+
+def most_random() -> float:
+    return 1.0
+
+
+def least_random() -> float:
+    return 0.0
+
+
+# ------------------------------------------------------------------------------------------------ poison
+
+
+def test_an_event_that_fails_while_others_succeed_is_poison(account: Account, clock: FakeClock) -> None:
+    """GIVEN an event that fails and fails, and others that succeed in between
+    WHEN it has failed five times
+    THEN it is the event's fault.
+    """
+    failure = NEVER
+    for round_ in range(POISON_FAILURES):
+        assert not failure.is_poison, round_
+        failure = account.failed("bad", failure)
+        clock.pass_by(2)
+        account.succeeded(f"good-{round_}", clock.now())
+        clock.pass_by(2)
+    assert failure.strikes == POISON_FAILURES
+    assert failure.is_poison
+
+
+def test_when_everything_fails_it_is_nobodys_fault(account: Account, clock: FakeClock) -> None:
+    """GIVEN a provider that is down
+    WHEN event after event fails, for hours
+    THEN none of them becomes poison.
+    """
+    failures = dict.fromkeys(("a", "b", "c"), NEVER)
+    for _ in range(100):
+        for name in failures:
+            failures[name] = account.failed(name, failures[name])
+        clock.pass_by(account.back_off(1, succeeded=False))
+    assert not any(failure.is_poison for failure in failures.values())
+
+
+def test_an_event_alone_with_a_dead_provider_is_not_poison(account: Account, clock: FakeClock) -> None:
+    """One event, tried a hundred times with no other to compare, has nothing proven against it."""
+    failure = NEVER
+    for _ in range(100):
+        failure = account.failed("only", failure)
+        clock.pass_by(account.back_off(failure.strikes, succeeded=False))
+    assert not failure.is_poison
+
+
+def test_a_success_from_before_the_outage_proves_nothing(account: Account, clock: FakeClock) -> None:
+    """That others succeeded before an event first failed says nothing of why it fails."""
+    account.succeeded("earlier", clock.now())
+    clock.pass_by(1)
+    failure = account.failed("late", NEVER)
+    clock.pass_by(1)
+    assert account.failed("late", failure).strikes == 1
+
+
+def test_the_first_failure_is_remembered(account: Account, clock: FakeClock) -> None:
+    """When an event first failed is kept through all its failures."""
+    first = account.failed("bad", NEVER)
+    clock.pass_by(60)
+    assert account.failed("bad", first).failed_at == first.failed_at
+
+
+# ------------------------------------------------------------------------------------------------ holding
+
+
+def test_a_hold_grows_from_five_to_fifteen_minutes(account: Account, clock: FakeClock) -> None:
+    """Refused credentials are tried again after 5, 10, 15, 15 … minutes."""
+    holds = []
+    for _ in range(5):
+        holds.append(account.hold())
+        clock.pass_by(holds[-1])
+    assert holds == [300, 600, 900, 900, 900]
+
+
+def test_a_hold_is_one_for_all_in_flight(account: Account, clock: FakeClock) -> None:
+    """Ten requests refused at once are one hold, with what is left of it."""
+    assert account.hold() == 300
+    clock.pass_by(100)
+    assert account.hold() == 200
+
+
+def test_nothing_is_sent_while_held(account: Account, clock: FakeClock) -> None:
+    """GIVEN a held account THEN there is no room; WHEN the hold ends THEN one request asks how things are."""
+    account.hold()
+    assert account.room == 0
+    clock.pass_by(300)
+    assert account.room == 1
+
+
+def test_a_success_ends_the_holding(account: Account, clock: FakeClock) -> None:
+    """A rotated secret that works brings the account back at once, and the next hold is short again."""
+    account.hold()
+    clock.pass_by(300)
+    account.hold()
+    account.succeeded("a", clock.now())
+    assert account.room > 1
+    assert account.hold() == 300
+
+
+# ------------------------------------------------------------------------------------------------ room and back-off
+
+
+def test_room_ends_when_whatever_is_tried_fails(account: Account) -> None:
+    """Three events in a row that fail are reason enough to stop the batch."""
+    for name in ("a", "b"):
+        account.failed(name, NEVER)
+        assert account.room > 0
+    account.failed("c", NEVER)
+    assert account.room == 0
+
+
+def test_one_event_that_fails_leaves_room(account: Account) -> None:
+    """The same event again and again does not stop the others."""
+    failure = NEVER
+    for _ in range(4):
+        failure = account.failed("bad", failure)
+    assert account.room > 1
+
+
+def test_after_an_outage_one_request_asks_first(account: Account, clock: FakeClock) -> None:
+    """GIVEN a provider that was down WHEN the wait is over THEN one request probes; a success opens the account."""
+    for name in ("a", "b", "c"):
+        account.failed(name, NEVER)
+    clock.pass_by(account.back_off(1, succeeded=False))
+    assert account.room == 1
+    account.succeeded("a", clock.now())
+    assert account.room > 1
+
+
+def test_an_event_given_up_no_longer_counts(account: Account) -> None:
+    """A dead letter is not evidence against its provider."""
+    for name in ("a", "b", "c"):
+        account.failed(name, NEVER)
+    account.forget("c")
+    assert account.room > 0
+    account.forget("unheard of")
+
+
+def test_a_success_that_started_before_a_failure_does_not_outweigh_it(account: Account, clock: FakeClock) -> None:
+    """What was sent before the outage and answered during it does not say that the provider works now."""
+    started = clock.now()
+    clock.pass_by(5)
+    for name in ("a", "b", "c"):
+        account.failed(name, NEVER)
+    account.succeeded("slow", started)
+    assert account.room == 0
+
+
+def test_an_outage_backs_off_to_a_quarter_of_an_hour(clock: FakeClock) -> None:
+    """GIVEN a provider that stays down THEN each round waits longer, up to 15 minutes."""
+    account = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
+    waits = []
+    for _ in range(12):
+        for name in ("a", "b"):
+            account.failed(name, NEVER)
+        waits.append(account.back_off(1, succeeded=False))
+        clock.pass_by(waits[-1])
+    assert waits == sorted(waits)
+    assert waits[0] < 10
+    assert waits[-1] == 900
+
+
+def test_the_back_off_is_jittered_in_full(clock: FakeClock) -> None:
+    """The same round waits anything from a moment to its whole; never nothing."""
+    least = Account(Pace(Limit(5, 1.0), clock), clock, rng=least_random)
+    most = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
+    for account in (least, most):
+        for _ in range(8):
+            for name in ("a", "b"):
+                account.failed(name, NEVER)
+            wait = account.back_off(1, succeeded=False)
+        if account is least:
+            assert 0 < wait <= 2
+        else:
+            assert wait > 100
+
+
+def test_a_failure_among_successes_waits_seconds(account: Account) -> None:
+    """An event's own fault costs its account seconds, a little more each time."""
+    account.failed("bad", NEVER)
+    waits = [account.back_off(strikes, succeeded=True) for strikes in (1, 2, 3, 4)]
+    assert waits == sorted(waits)
+    assert all(1 <= wait <= 15 for wait in waits)
+
+
+def test_an_event_known_to_fail_alone_waits_seconds(account: Account, clock: FakeClock) -> None:
+    """An event with strikes that comes back in a batch of its own does not slow its account down to minutes."""
+    account.failed("bad", Failure(3, clock.now() - 60))
+    assert account.back_off(3, succeeded=False) <= 15
+
+
+def test_a_lone_failure_asks_again_within_a_minute(clock: FakeClock) -> None:
+    """One event that fails with nothing to compare may be poison or an outage: neither may stop a lane for long."""
+    account = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
+    for _ in range(12):
+        account.failed("only", NEVER)
+        wait = account.back_off(1, succeeded=False)
+        clock.pass_by(wait)
+    assert wait <= 60

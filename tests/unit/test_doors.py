@@ -1,0 +1,442 @@
+"""The ways in: what comes through each door, and what it answers."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from relay.clock import SystemClock
+from relay.doors import DeliverDoors, DirectDoor, IntakeDoors, is_sqs_batch
+from relay.envelope import open_record
+from relay.errors import CredentialsError, NotSentError, UnavailableError
+from relay.intake import Intake
+from relay.observability import DeliverObserver, IntakeObserver
+from tests.factories import (
+    CREDENTIALS,
+    DESTINATIONS,
+    EMAIL,
+    TOKEN,
+    event_data,
+    event_json,
+    eventbridge,
+    lane_record,
+    make_reply,
+    sns,
+    sqs_batch,
+    sqs_record,
+)
+from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues, FakeSecrets
+from tests.unit.rooms import Room
+
+CONTEXT = FakeContext()
+
+
+@pytest.fixture
+def queues() -> FakeIntakeQueues:
+    return FakeIntakeQueues()
+
+
+@pytest.fixture
+def intake(queues: FakeIntakeQueues) -> IntakeDoors:
+    return IntakeDoors(Intake(queues, FakeClock(), DESTINATIONS, open_record), IntakeObserver())
+
+
+def deliver_doors(room: Room) -> DeliverDoors:
+    observer = DeliverObserver(room.provider)
+    direct = DirectDoor(
+        room.provider, ("yotpo/main", "sender/main"), room.courier, room.account, observer, SystemClock()
+    )
+    return DeliverDoors(room.lane, direct, observer, SystemClock())
+
+
+def failures(answer: dict[str, Any]) -> list[str]:
+    assert set(answer) == {"batchItemFailures"}
+    return [entry["itemIdentifier"] for entry in answer["batchItemFailures"]]
+
+
+# ------------------------------------------------------------------------------------------------ intake: SQS
+
+
+def test_a_batch_is_accepted(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """Events, EventBridge envelopes and SNS envelopes in one batch: all on their lanes, nothing reported."""
+    bodies = [
+        event_json(id="a"),
+        json.dumps(eventbridge(event_data(id="b"))),
+        json.dumps(sns(event_data(id="c"))),
+        json.dumps(sns(eventbridge(event_data(id="d")))),
+    ]
+    assert failures(intake.open(sqs_batch(*map(sqs_record, bodies)), CONTEXT)) == []
+    assert [json.loads(entry.body)["id"] for entry in queues.entries] == [c for c in "abcd" for _ in DESTINATIONS]
+
+
+def test_the_message_id_is_the_correlation_id(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """What a producer got from SQS finds the event in both functions' logs."""
+    intake.open(sqs_batch(sqs_record(event_json(), "m-7")), CONTEXT)
+    assert {entry.correlation_id for entry in queues.entries} == {"m-7"}
+
+
+@pytest.mark.parametrize("bad", ["", "{", "[]", "5", '{"id": NaN}', event_json(type="?"), "[" * 10_000])
+def test_a_bad_record_never_touches_its_neighbours(intake: IntakeDoors, queues: FakeIntakeQueues, bad: str) -> None:
+    """It is kept with its body and reasons; the others are accepted, and SQS hears of no failure."""
+    batch = sqs_batch(sqs_record(event_json(id="a")), sqs_record(bad), sqs_record(event_json(id="b")))
+    assert failures(intake.open(batch, CONTEXT)) == []
+    assert len(queues.entries) == 4
+    assert [kept.body for kept in queues.rejects] == [bad]
+    assert queues.rejects[0].reason
+
+
+def test_a_wholly_bad_batch(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """Ten bad records are ten rejects, and no failure of ours."""
+    assert failures(intake.open(sqs_batch(*(sqs_record("{") for _ in range(10))), CONTEXT)) == []
+    assert len(queues.rejects) == 10
+
+
+def test_our_own_failure_is_reported(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """GIVEN a lane that will not take one event THEN only that record comes back."""
+    queues.fails_for = lambda body: '"b"' in body
+    batch = sqs_batch(*(sqs_record(event_json(id=name), f"m-{name}") for name in "abc"))
+    assert failures(intake.open(batch, CONTEXT)) == ["m-b"]
+
+
+def test_a_whole_batch_of_our_own_failures(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """GIVEN SQS away THEN every record is reported, rejects too, and nothing is raised."""
+    queues.fails_for = lambda body: True
+    batch = sqs_batch(sqs_record(event_json(), "m-1"), sqs_record("{", "m-2"))
+    assert failures(intake.open(batch, CONTEXT)) == ["m-1", "m-2"]
+
+
+def test_batches_do_not_share_failures(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """A warm function starts each batch afresh."""
+    queues.fails_for = lambda body: True
+    intake.open(sqs_batch(sqs_record(event_json(), "m-1")), CONTEXT)
+    queues.fails_for = lambda body: False
+    assert failures(intake.open(sqs_batch(sqs_record(event_json(), "m-2")), CONTEXT)) == []
+
+
+def test_an_empty_batch(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """SQS never sends one; whoever does hears that there was nothing in it."""
+    answer = intake.open({"Records": []}, CONTEXT)
+    assert answer.get("batchItemFailures", answer.get("rejected")) is not None
+    assert queues.entries == []
+
+
+# ------------------------------------------------------------------------------------------------ intake: EventBridge
+
+
+def test_eventbridge(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """A rule that targets the function itself: the detail is the event, the envelope's id the correlation id."""
+    envelope = eventbridge(event_data())
+    assert intake.open(envelope, CONTEXT) == {"accepted": ["evt-1"], "rejected": []}
+    assert {entry.correlation_id for entry in queues.entries} == {envelope["id"]}
+
+
+@pytest.mark.parametrize("detail", [{}, event_data(type="?"), 5, None, eventbridge(event_data())])
+def test_a_bad_eventbridge_event_is_kept(intake: IntakeDoors, queues: FakeIntakeQueues, detail: object) -> None:
+    """Nobody waits for the answer, so the whole envelope is kept."""
+    envelope = eventbridge(detail)
+    answer = intake.open(envelope, CONTEXT)
+    assert answer["accepted"] == []
+    assert answer["rejected"][0]["errors"]
+    assert [json.loads(kept.body) for kept in queues.rejects] == [envelope]
+
+
+def test_eventbridge_when_a_lane_is_away(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """Lambda tries an asynchronous call again when it fails."""
+    queues.fails_for = lambda body: True
+    with pytest.raises(UnavailableError):
+        intake.open(eventbridge(event_data()), CONTEXT)
+
+
+# ------------------------------------------------------------------------------------------------ intake: direct
+
+
+def test_one_event_directly(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """The event itself, answered with its id; the request's id is the correlation id."""
+    assert intake.open(event_data(), CONTEXT) == {"accepted": ["evt-1"], "rejected": []}
+    assert {entry.correlation_id for entry in queues.entries} == {"req-1"}
+
+
+def test_many_events_directly(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """The good are accepted, the bad come back with place, id and every error."""
+    call = {"events": [event_data(id="a"), event_data(id="b", type="Order Shipped", value="1"), 5, event_data(id="c")]}
+    answer = intake.open(call, CONTEXT)
+    assert answer["accepted"] == ["a", "c"]
+    assert [(entry["index"], entry["id"]) for entry in answer["rejected"]] == [(1, "b"), (2, None)]
+    assert answer["rejected"][0]["errors"] == [
+        {"field": "type", "message": "may hold only letters, digits and underscores, such as order_shipped"},
+        {"field": "value", "message": "must be a number"},
+    ]
+    assert answer["rejected"][1]["errors"] == [{"field": "body", "message": "must be a JSON object, is a number"}]
+    assert len(queues.entries) == 4
+    assert queues.rejects == []
+
+
+def test_envelopes_directly(intake: IntakeDoors) -> None:
+    """What may stand alone may stand in the list."""
+    call = {"events": [eventbridge(event_data(id="a")), sns(event_data(id="b"))]}
+    assert intake.open(call, CONTEXT) == {"accepted": ["a", "b"], "rejected": []}
+
+
+def test_no_events_directly(intake: IntakeDoors) -> None:
+    """An empty list is an answer as empty."""
+    assert intake.open({"events": []}, CONTEXT) == {"accepted": [], "rejected": []}
+
+
+@pytest.mark.parametrize("events", ["x", 5, None, {}, event_data()])
+def test_events_that_are_no_list(intake: IntakeDoors, events: object) -> None:
+    """One error, about `events`."""
+    (rejected,) = intake.open({"events": events}, CONTEXT)["rejected"]
+    assert [error["field"] for error in rejected["errors"]] == ["events"]
+
+
+def test_events_with_something_beside_them(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """What else was meant is not guessed, and nothing is accepted halfway."""
+    (rejected,) = intake.open({"events": [event_data()], "dry_run": True}, CONTEXT)["rejected"]
+    assert [error["field"] for error in rejected["errors"]] == ["events"]
+    assert queues.entries == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        None,
+        5,
+        "text",
+        [],
+        [event_data()],
+        True,
+        1.5,
+        {},
+        {"Records": "x"},
+        {"Records": [{}]},
+        {"Records": [5]},
+        {"detail": 1},
+    ],
+)
+def test_wrong_shapes(intake: IntakeDoors, queues: FakeIntakeQueues, call: object) -> None:
+    """Anything else is one rejection that names fields, never a crash."""
+    answer = intake.open(call, CONTEXT)
+    assert answer["accepted"] == []
+    (rejected,) = answer["rejected"]
+    assert all(error["field"] and error["message"] for error in rejected["errors"])
+    assert queues.entries == []
+
+
+def test_direct_when_a_lane_is_away(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """The caller holds the event and hears that it was not taken."""
+    queues.fails_for = lambda body: True
+    with pytest.raises(UnavailableError):
+        intake.open(event_data(), CONTEXT)
+
+
+@pytest.mark.parametrize(
+    ("event", "is_one"),
+    [
+        (sqs_batch(sqs_record("x")), True),
+        ({"Records": [{"eventSource": "aws:sns"}]}, False),
+        ({"Records": [sqs_record("x"), {}]}, False),
+        ({"Records": {}}, False),
+        ({}, False),
+        (None, False),
+        ([], False),
+    ],
+)
+def test_what_is_an_sqs_batch(event: object, is_one: bool) -> None:
+    """Records, all of them from SQS."""
+    assert is_sqs_batch(event) is is_one
+
+
+# ------------------------------------------------------------------------------------------------ deliver: SQS
+
+
+def test_a_lane_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not delivered is reported by the id of its message, not of its event."""
+    room = Room("sender", answers={"b": [make_reply(503)]})
+    doors = deliver_doors(room)
+    records = [
+        lane_record(
+            event_json(id=name, properties={"name": name}, customer={"id": name, "email": f"{name}@b.io"}), f"m-{name}"
+        )
+        for name in "abc"
+    ]
+    assert failures(doors.open(sqs_batch(*records), CONTEXT)) == ["m-b"]
+    assert sorted(room.sent) == ["a", "b", "c"]
+
+
+def test_an_empty_lane_batch() -> None:
+    """SQS never sends one; whoever does hears that there was nothing in it."""
+    answer = deliver_doors(Room()).open({"Records": []}, CONTEXT)
+    assert answer.get("batchItemFailures", answer.get("errors")) is not None
+
+
+def test_what_a_lane_record_carries() -> None:
+    """Account, age, hash and correlation id come from the record."""
+    room = Room("sender")
+    body = event_json(properties={"name": "x"})
+    record = lane_record(body, "m-1", "second", room.clock.now() - 100, content_hash="ab" * 32, correlation_id="corr-9")
+    assert failures(deliver_doors(room).open(sqs_batch(record), CONTEXT)) == []
+    kept = room.ledger.records["evt-1", "sender/second"]
+    assert kept.content_hash == "ab" * 32
+    assert kept.accepted_at == pytest.approx(room.clock.now() - 100, abs=1)
+
+
+@pytest.mark.parametrize("given", ["", "-", "not a hash", "AB" * 32, "é" * 64])
+def test_a_hash_that_is_none_is_not_taken(given: str) -> None:
+    """Other systems may write to the lane: what they write as hash is believed only if it is one."""
+    room = Room("sender")
+    record = lane_record(event_json(properties={"name": "x"}), content_hash=given)
+    assert failures(deliver_doors(room).open(sqs_batch(record), CONTEXT)) == []
+    assert len(room.ledger.records["evt-1", "sender/main"].content_hash) == 64
+    assert room.ledger.records["evt-1", "sender/main"].content_hash != given
+
+
+def test_a_lane_record_without_attributes() -> None:
+    """A message that somebody wrote by hand is delivered too."""
+    room = Room("sender")
+    assert (
+        failures(deliver_doors(room).open(sqs_batch(lane_record(event_json(properties={"name": "x"}))), CONTEXT)) == []
+    )
+    assert room.sent == ["x"]
+
+
+# ------------------------------------------------------------------------------------------------ deliver: direct
+
+
+def call(**changes: Any) -> dict[str, Any]:
+    given = {"destination": "yotpo/main", "event": event_data(properties={"name": "x"}), **changes}
+    return {key: value for key, value in given.items() if value is not ...}
+
+
+@pytest.mark.parametrize("provider", ["yotpo", "sender"])
+def test_a_dry_run(provider: str) -> None:
+    """The exact request, with every secret masked, and nothing sent, claimed or written."""
+    room = Room(provider, secrets=FakeSecrets({"store_id": "store 1", "access_token": "to/k+en&1"}))
+    answer = deliver_doors(room).open(call(destination=f"{provider}/main", dry_run=True), CONTEXT)
+    assert (answer["dry_run"], answer["destination"]) == (True, f"{provider}/main")
+    request = answer["request"]
+    assert request["method"] == "POST"
+    assert json.loads(request["body"])["type"] == "order_shipped"
+    assert "***" in f"{request['url']}{request['headers']}"
+    shown = json.dumps(answer)
+    assert "to/k+en&1" not in shown
+    assert "to%2Fk%2Ben%261" not in shown
+    assert room.sent == []
+    assert room.ledger.claims == 0
+
+
+def test_a_dry_run_of_an_event_without_a_moment() -> None:
+    """What would be delivered can be shown."""
+    answer = deliver_doors(Room()).open(call(event=event_data(occurred_at=...), dry_run=True), CONTEXT)
+    assert "request" in answer
+
+
+def test_delivered_directly() -> None:
+    """Without dry_run it delivers once, and shows what went out and what came back."""
+    room = Room(answers={"x": [make_reply(201, {"message": f"created with {TOKEN}"})]})
+    answer = deliver_doors(room).open(call(), CONTEXT)
+    assert (answer["outcome"], answer["event_id"], answer["destination"]) == ("delivered", "evt-1", "yotpo/main")
+    assert answer["attempts"] == 1
+    assert answer["response"]["status"] == 201
+    assert TOKEN not in json.dumps(answer)
+    assert EMAIL in answer["request"]["body"]
+    assert room.ledger.records["evt-1", "yotpo/main"].state == "delivered"
+
+
+def test_delivered_directly_twice() -> None:
+    """The ledger holds for direct calls too: the second shows no request."""
+    doors = deliver_doors(Room())
+    doors.open(call(), CONTEXT)
+    answer = doors.open(call(), CONTEXT)
+    assert (answer["outcome"], answer["request"], answer["response"]) == ("duplicate", None, None)
+
+
+def test_refused_directly() -> None:
+    """The provider's answer is shown, its reason masked."""
+    room = Room(answers={"x": [make_reply(422, {"message": f"{EMAIL} is bad"})]})
+    answer = deliver_doors(room).open(call(), CONTEXT)
+    assert (answer["outcome"], answer["reason"]) == ("rejected", "HTTP 422")
+    assert EMAIL not in answer["detail"]
+    assert answer["response"]["status"] == 422
+
+
+def test_no_answer_directly() -> None:
+    """No reply, no response; the request is shown."""
+    room = Room()
+    room.transport._otherwise = NotSentError("ConnectionRefusedError")
+    answer = deliver_doors(room).open(call(), CONTEXT)
+    assert answer["outcome"] == "retry"
+    assert answer["response"] is None
+    assert answer["request"]
+
+
+def test_an_envelope_directly() -> None:
+    """The event may come in an envelope, as everywhere."""
+    wrapped = eventbridge(event_data(properties={"name": "x"}))
+    assert deliver_doors(Room()).open(call(event=wrapped), CONTEXT)["outcome"] == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        (None, ["body"]),
+        (5, ["body"]),
+        ("text", ["body"]),
+        ([], ["body"]),
+        ({}, ["destination", "event"]),
+        (call(destination=...), ["destination"]),
+        (call(event=...), ["event"]),
+        (call(event="text"), ["event"]),
+        (call(event=[]), ["event"]),
+        (call(dry_run="yes"), ["dry_run"]),
+        (call(dry_run=1), ["dry_run"]),
+        (call(colour="red"), ["colour"]),
+        (call(destination=5), ["destination"]),
+        (call(destination="yotpo/other"), ["destination"]),
+        (call(destination="sender/main"), ["destination"]),
+        (call(destination=""), ["destination"]),
+        (call(event=event_data(type="?", value="x")), ["type", "value"]),
+        (call(event=event_data(customer={"id": "4711"}), dry_run=True), ["customer"]),
+        ({"Records": [{"eventSource": "aws:sns"}]}, ["destination", "event", "Records"]),
+    ],
+)
+def test_wrong_calls(given: object, fields: list[str]) -> None:
+    """One answer with every error and its field; nothing sent."""
+    room = Room()
+    answer = deliver_doors(room).open(given, CONTEXT)
+    assert answer["outcome"] == "rejected"
+    assert [error["field"] for error in answer["errors"]] == fields
+    assert all(error["message"] for error in answer["errors"])
+    assert room.sent == []
+
+
+def test_a_dry_run_without_a_secret() -> None:
+    """What is missing is said, not raised."""
+    room = Room()
+    room.secrets.failure = CredentialsError("no readable secret for yotpo/main")
+    answer = deliver_doors(room).open(call(dry_run=True), CONTEXT)
+    assert answer["outcome"] == "unauthorized"
+    assert answer["errors"] == [{"field": "destination", "message": "no readable secret for yotpo/main"}]
+
+
+HOSTILE: list[Callable[[], dict[str, Any]]] = [
+    lambda: call(event=event_data(properties={"name": "x", "big": "ü" * 200_000})),
+    lambda: call(event=json.loads('{"a":' * 900 + "1" + "}" * 900)),
+    lambda: call(event={"\ud800": 1}),
+    lambda: {"destination": "\ud800", "event": {}},
+]
+
+
+@pytest.mark.parametrize("given", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_calls(given: Callable[[], dict[str, Any]]) -> None:
+    """Size, depth and broken text end as an answer that is JSON."""
+    answer = deliver_doors(Room()).open(given(), CONTEXT)
+    assert answer["outcome"] == "rejected"
+    json.dumps(answer).encode()
+
+
+def test_no_secret_in_any_answer() -> None:
+    """The token is in no answer, whatever the provider repeats of it."""
+    room = Room(answers={"x": [make_reply(400, {"message": f"{TOKEN} {TOKEN}"})]})
+    assert CREDENTIALS["access_token"] == TOKEN
+    assert TOKEN not in json.dumps(deliver_doors(room).open(call(), CONTEXT))

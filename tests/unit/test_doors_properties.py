@@ -1,0 +1,173 @@
+"""Arbitrary input at every door: no crash, no loss, errors name fields."""
+
+import json
+from operator import itemgetter
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relay.clock import SystemClock
+from relay.doors import DeliverDoors, DirectDoor, IntakeDoors, lane_message
+from relay.envelope import open_record
+from relay.intake import Intake
+from relay.observability import DeliverObserver, IntakeObserver
+from relay.outcome import Outcome
+from tests.factories import DESTINATIONS, event_data, eventbridge, lane_record, sns, sqs_batch, sqs_record
+from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues
+from tests.unit.rooms import Room
+
+CONTEXT = FakeContext()
+COMMON = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+
+# Lone surrogates included: JSON can say them, UTF-8 cannot.
+words = st.text(st.characters(exclude_categories=()), max_size=20) | st.sampled_from(
+    [
+        *event_data(),
+        "events",
+        "Records",
+        "detail",
+        "detail-type",
+        "TopicArn",
+        "Message",
+        "event",
+        "destination",
+        "email",
+    ]
+)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | words | st.integers(2**62, 2**70)
+values = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4), max_leaves=12
+)
+almost_events = st.dictionaries(
+    st.sampled_from([*event_data(), "customer", "properties", "destinations", "x"]), values
+).map(lambda changes: {**event_data(), **changes})
+customers = st.dictionaries(st.sampled_from(["email", "phone_number", "id", "provider_ids", "properties", "x"]), values)
+events = almost_events | customers.map(lambda customer: event_data(customer=customer)) | st.just(event_data())
+inputs = (
+    values
+    | events
+    | events.map(eventbridge)
+    | events.map(sns)
+    | events.map(lambda event: sns(eventbridge(event)))
+    | st.lists(events | values, max_size=3).map(lambda many: {"events": many})
+    | st.dictionaries(st.sampled_from(list(eventbridge({}))), values).map(
+        lambda changes: {**eventbridge({}), **changes}
+    )
+    | st.dictionaries(st.sampled_from(list(sns(""))), values).map(lambda changes: {**sns("x"), **changes})
+)
+bodies = st.text(max_size=200) | inputs.map(json.dumps) | st.binary(max_size=100).map(lambda raw: raw.decode("latin-1"))
+
+
+def intake_room() -> tuple[IntakeDoors, FakeIntakeQueues]:
+    queues = FakeIntakeQueues()
+    return IntakeDoors(Intake(queues, FakeClock(), DESTINATIONS, open_record), IntakeObserver()), queues
+
+
+def deliver_doors(room: Room) -> DeliverDoors:
+    observer = DeliverObserver(room.provider)
+    return DeliverDoors(
+        room.lane,
+        DirectDoor(room.provider, DESTINATIONS, room.courier, room.account, observer, SystemClock()),
+        observer,
+        SystemClock(),
+    )
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "CRITICAL")
+
+
+def named(errors: list[dict[str, str]]) -> bool:
+    return bool(errors) and all(error["field"] and error["message"] for error in errors)
+
+
+@COMMON
+@given(st.lists(bodies, min_size=1, max_size=6))
+def test_any_batch_at_intake(given_bodies: list[str]) -> None:
+    """Each record is on its lanes or kept with a reason; nothing is reported, nothing lost, nothing doubled."""
+    doors, queues = intake_room()
+    assert doors.open(sqs_batch(*map(sqs_record, given_bodies)), CONTEXT) == {"batchItemFailures": []}
+    accepted = {entry.correlation_id for entry in queues.entries}
+    assert len(accepted) + len(queues.rejects) == len(given_bodies)
+    assert all(kept.body in given_bodies and ": " in kept.reason for kept in queues.rejects)
+    for entry in queues.entries:
+        entry.body.encode()
+        open_record(entry.body)
+
+
+@COMMON
+@given(st.lists(bodies, min_size=1, max_size=6), st.sets(st.integers(0, 5)))
+def test_any_batch_at_intake_while_queues_fail(given_bodies: list[str], failing: set[int]) -> None:
+    """What our queues would not take is reported: accepted, kept or reported, each record once."""
+    doors, queues = intake_room()
+    calls = iter(range(1_000))
+    queues.fails_for = lambda body: next(calls) % 6 in failing
+    records = [sqs_record(body) for body in given_bodies]
+    answer = doors.open(sqs_batch(*records), CONTEXT)
+    reported = [entry["itemIdentifier"] for entry in answer["batchItemFailures"]]
+    accepted = {entry.correlation_id for entry in queues.entries}
+    assert len(set(reported)) == len(reported)
+    assert set(reported) <= {record["messageId"] for record in records}
+    assert not accepted & set(reported)
+    assert len(accepted) + len(queues.rejects) + len(reported) == len(records)
+
+
+@COMMON
+@given(inputs)
+def test_anything_at_intakes_other_doors(given_input: Any) -> None:
+    """A direct call or an EventBridge event is accepted, or comes back with errors that name fields."""
+    doors, queues = intake_room()
+    answer = doors.open(given_input, CONTEXT)
+    json.dumps(answer).encode()
+    if "batchItemFailures" in answer:
+        return
+    many = given_input.get("events") if isinstance(given_input, dict) else None
+    expected = len(many) if isinstance(many, list) and len(given_input) == 1 else 1
+    assert len(answer["accepted"]) + len(answer["rejected"]) == expected
+    assert all(named(entry["errors"]) for entry in answer["rejected"])
+    assert bool(queues.entries) == bool(answer["accepted"])
+
+
+@COMMON
+@given(events.map(eventbridge))
+def test_any_detail_from_eventbridge(envelope: dict[str, Any]) -> None:
+    """Nobody hears the answer: what is not accepted is kept."""
+    doors, queues = intake_room()
+    answer = doors.open(envelope, CONTEXT)
+    assert len(queues.rejects) == len(answer["rejected"])
+    assert bool(queues.entries) != bool(queues.rejects)
+
+
+@pytest.mark.parametrize("provider", ["yotpo", "sender"])
+@COMMON
+@given(st.lists(bodies | events.map(json.dumps), min_size=1, max_size=6))
+def test_any_batch_on_a_lane(provider: str, given_bodies: list[str]) -> None:
+    """Each message comes to its end, a dead letter with its body and reason included, or is reported."""
+    room = Room(provider, deaf=True)
+    records = [lane_record(body) for body in given_bodies]
+    report = room.handle([lane_message(SQSRecord(record)) for record in records])
+    final = [result for result in report.results if result.final]
+    assert len(final) + len(report.failed) == len(records)
+    assert report.failed == [each for each in map(itemgetter("messageId"), records) if each in set(report.failed)]
+    rejected = [result for result in final if result.outcome is Outcome.REJECTED]
+    assert len(room.queue.letters) == len(rejected)
+    assert len({letter.deduplication_id for letter in room.queue.letters}) == len(rejected)
+    assert all(letter.reason and letter.body in given_bodies for letter in room.queue.letters)
+
+
+@COMMON
+@given(inputs, inputs, st.booleans() | values)
+def test_anything_at_delivers_direct_door(given_event: Any, anything: Any, dry_run: Any) -> None:
+    """A direct call of deliver is carried out or answered with errors that name fields."""
+    room = Room("yotpo", deaf=True)
+    doors = deliver_doors(room)
+    for call in ({"destination": "yotpo/main", "event": given_event, "dry_run": dry_run}, anything):
+        answer = doors.open(call, CONTEXT)
+        json.dumps(answer).encode()
+        if "batchItemFailures" not in answer and "dry_run" not in answer:
+            assert answer["outcome"] in {"delivered", "duplicate", "rejected", "throttled"}
+            assert answer["outcome"] != "rejected" or named(answer.get("errors", [{"field": "-", "message": "-"}]))

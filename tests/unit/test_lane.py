@@ -1,0 +1,467 @@
+"""One batch of a lane: at each account's pace, in order per customer, waiting or deferring as it must."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from relay.errors import NoAnswerError
+from relay.lane import PASSES_AFTER, BatchReport
+from relay.outcome import Outcome
+from relay.pacing import LONGEST_DEFERRAL
+from relay.ports import LaneMessage, Record
+from tests.factories import NOW, lane_message, make_event, make_reply
+from tests.fakes import FakeClock, OneByOneWorkers, StuckWorkers
+from tests.unit.rooms import Room
+
+
+def message(name: str, customer: str = "", account: str = "main", **changes: Any) -> LaneMessage:
+    """A message named like its event; without a customer of its own, everyone is somebody else."""
+    return lane_message(
+        name,
+        account=account,
+        customer={"email": f"{customer or name}@example.com"},
+        properties={"name": name},
+        **changes,
+    )
+
+
+def outcomes(report: BatchReport) -> dict[str, list[Outcome]]:
+    found: dict[str, list[Outcome]] = {}
+    for result in report.results:
+        found.setdefault(result.event_id, []).append(result.outcome)
+    return found
+
+
+@pytest.fixture
+def room() -> Room:
+    return Room()
+
+
+@pytest.fixture
+def sender() -> Room:
+    """A lane whose budget is not what matters: 60 at once."""
+    return Room(provider="sender")
+
+
+# ------------------------------------------------------------------------------------------------ delivering
+
+
+@pytest.mark.parametrize("provider", ["yotpo", "sender"])
+def test_a_batch_is_delivered(provider: str) -> None:
+    """All delivered: nothing to bring back, nothing deferred."""
+    room = Room(provider=provider)
+    names = [f"e{number}" for number in range(10)]
+    report = room.handle([message(name) for name in names])
+    assert report.failed == []
+    assert outcomes(report) == {name: [Outcome.DELIVERED] for name in names}
+    assert (report.deferred, report.not_hidden, report.abandoned) == ({}, 0, 0)
+    assert room.queue.deferred == []
+    assert sorted(room.sent) == names
+
+
+def test_an_empty_batch(room: Room) -> None:
+    """Nothing in, nothing out, and still a report."""
+    report = room.handle([])
+    assert (report.failed, report.results) == ([], [])
+
+
+def test_never_above_the_limit(room: Room) -> None:
+    """Ten events for an account of five a second: no second holds six, and no wait is left to SQS."""
+    report = room.handle([message(f"e{number}") for number in range(10)])
+    assert report.failed == []
+    times = room.transport.times
+    assert max(sum(start <= time < start + 1.0 for time in times) for start in times) == 5
+
+
+def test_ten_at_a_time(sender: Room) -> None:
+    """Whatever the budget allows is in flight side by side."""
+    sender.handle([message(f"e{number}") for number in range(10)])
+    assert isinstance(sender.workers, OneByOneWorkers)
+    assert sender.workers.most_in_flight == 10
+
+
+def test_no_more_than_there_are_workers() -> None:
+    """Three workers, three in flight, over all accounts."""
+    room = Room(provider="sender", workers=OneByOneWorkers(3))
+    report = room.handle([message(f"e{number}", account=("main", "second")[number % 2]) for number in range(9)])
+    assert report.failed == []
+    assert isinstance(room.workers, OneByOneWorkers)
+    assert room.workers.most_in_flight == 3
+
+
+def test_a_message_keeps_what_came_with_it(sender: Room) -> None:
+    """Age counts from acceptance, and the content hash is intake's where it gave one."""
+    given = lane_message("e1", sent_at=NOW - 100, customer={"id": "1", "email": "a@b.io"}, properties={"name": "e1"})
+    hashed = LaneMessage(**{name: getattr(given, name) for name in given.__slots__} | {"content_hash": "ab" * 32})
+    report = sender.handle([hashed])
+    assert report.results[0].age >= 100
+    assert sender.ledger.records["e1", "sender/main"].content_hash == "ab" * 32
+
+
+# ------------------------------------------------------------------------------------------------ order
+
+
+def test_events_of_one_customer_go_in_order(sender: Room) -> None:
+    """GIVEN several events of one customer among others
+    WHEN the batch is worked through side by side
+    THEN they go one after the other, and others do not wait for them.
+    """
+    batch = [message("a1", "ada"), message("a2", "ada"), message("b1", "bob"), message("a3", "ada")]
+    assert sender.handle(batch).failed == []
+    assert [name for name in sender.sent if name.startswith("a")] == ["a1", "a2", "a3"]
+    assert sender.sent.index("b1") < sender.sent.index("a2")
+
+
+def test_customers_are_recognised_by_any_identifier(sender: Room) -> None:
+    """An event by e-mail, one by both, one by phone: all of one customer, in order."""
+    both = {"email": "ada@example.com", "phone_number": "+15551234567"}
+    batch = [
+        lane_message("a1", customer={"email": "Ada@example.com"}, properties={"name": "a1"}),
+        lane_message("a2", customer=both, properties={"name": "a2"}),
+        lane_message("a3", customer={"phone_number": "+15551234567"}, properties={"name": "a3"}),
+    ]
+    assert sender.handle(batch).failed == []
+    assert sender.sent == ["a1", "a2", "a3"]
+
+
+def test_a_failure_holds_back_later_events_of_its_customer(sender: Room) -> None:
+    """GIVEN a customer's first event fails THEN their second is not sent, and both come back together."""
+    sender.answers = {"a1": [make_reply(503)]}
+    report = sender.handle([message("a1", "ada"), message("a2", "ada"), message("b1", "bob")])
+    assert sender.sent == ["a1", "b1"]
+    assert report.failed == ["a1", "a2"]
+    ((ids, seconds),) = sender.queue.deferred
+    assert ids == ["a1", "a2"]
+    assert report.deferred == {"sender/main": seconds}
+    assert seconds > 0
+
+
+def test_an_event_that_keeps_failing_gives_way(sender: Room) -> None:
+    """GIVEN an event that has failed again and again THEN later events of its customer no longer wait for it."""
+    a1 = message("a1", "ada")
+    content = make_event(id="a1", customer={"email": "ada@example.com"}, properties={"name": "a1"}).content_hash
+    sender.ledger.records["a1", "sender/main"] = Record(
+        "a1", "sender/main", content, "open", attempts=PASSES_AFTER - 1, strikes=1, failed_at=NOW
+    )
+    sender.answers = {"a1": [make_reply(500)]}
+    report = sender.handle([a1, message("a2", "ada")])
+    assert sender.sent == ["a1", "a2"]
+    assert report.failed == ["a1"]
+
+
+def test_a_rejection_holds_nobody_back(sender: Room) -> None:
+    """An event given up does not stop its customer's next."""
+    sender.answers = {"a1": [make_reply(422)]}
+    report = sender.handle([message("a1", "ada"), message("a2", "ada")])
+    assert report.failed == []
+    assert outcomes(report) == {"a1": [Outcome.REJECTED], "a2": [Outcome.DELIVERED]}
+
+
+# ------------------------------------------------------------------------------------------------ wait or defer
+
+
+def test_a_budget_used_up_is_deferred(sender: Room) -> None:
+    """GIVEN no budget for a minute THEN what is left is hidden until it is back, in one go, and reported."""
+    sender.answers = {"e0": [make_reply(200, x_ratelimit_remaining="0", x_ratelimit_reset="40")]}
+    sender.handle([message("e0")])
+    report = sender.handle([message(f"f{number}") for number in range(4)])
+    names = [f"f{number}" for number in range(4)]
+    assert sender.sent == ["e0"]
+    assert report.failed == names
+    ((ids, seconds),) = sender.queue.deferred
+    assert ids == names
+    assert 38 <= seconds <= 41
+    assert sender.queue.letters == []
+
+
+def test_a_429_defers_head_and_followers_alike(sender: Room) -> None:
+    """The event that met the 429 and all behind it come back at the same moment, the one the provider named."""
+    sender.workers.size = 1
+    sender.answers = {"e0": [make_reply(429, retry_after="30")]}
+    report = sender.handle([message(f"e{number}") for number in range(4)])
+    names = [f"e{number}" for number in range(4)]
+    assert sender.sent == ["e0"]
+    assert report.failed == names
+    ((ids, seconds),) = sender.queue.deferred
+    assert ids == names
+    assert 29 <= seconds <= 31
+
+
+def test_a_short_429_is_waited_out(room: Room) -> None:
+    """A second is not worth a trip through the queue."""
+    room.answers = {"e0": [make_reply(429, ratelimit_reset="1")]}
+    report = room.handle([message("e0"), message("e1")])
+    assert report.failed == []
+    assert outcomes(report)["e0"] == [Outcome.THROTTLED, Outcome.DELIVERED]
+    assert room.queue.deferred == []
+
+
+def test_a_deferral_is_at_most_twelve_hours(sender: Room) -> None:
+    """SQS refuses more, counted from the receive."""
+    sender.answers = {"e0": [make_reply(429, retry_after="86400")]}
+    sender.handle([message("e0")])
+    ((_, seconds),) = sender.queue.deferred
+    assert LONGEST_DEFERRAL - 300 <= seconds <= LONGEST_DEFERRAL - 30
+
+
+def test_a_message_that_cannot_be_hidden(sender: Room) -> None:
+    """It is counted and still reported: the queue's own visibility timeout brings it back."""
+    sender.answers = {"e0": [make_reply(429, retry_after="30")]}
+    sender.queue.refuses = {"e0", "somebody else's"}
+    report = sender.handle([message("e0")])
+    assert report.not_hidden == 1
+    assert report.failed == ["e0"]
+
+
+def test_no_time_left(room: Room) -> None:
+    """Nothing is started that cannot end before the invocation does; everything comes back."""
+    report = room.handle([message("e0"), message("e1")], seconds=5)
+    assert room.sent == []
+    assert report.failed == ["e0", "e1"]
+    assert room.ledger.claims == 0
+
+
+def test_time_runs_out_in_the_middle(room: Room) -> None:
+    """GIVEN more than fits THEN what was not started comes back, at once."""
+    report = room.handle([message(f"e{number}") for number in range(10)], seconds=room.transport.longest + 3.5)
+    assert 0 < len(room.sent) < 10
+    assert report.failed == [f"e{number}" for number in range(len(room.sent), 10)]
+
+
+def test_attempts_that_do_not_end() -> None:
+    """GIVEN attempts still running when the time is up THEN they are reported and not waited for; nothing is lost."""
+    clock = FakeClock()
+    room = Room(clock=clock, workers=StuckWorkers(clock))
+    report = room.handle([message("e0"), message("e1")])
+    assert report.failed == ["e0", "e1"]
+    assert report.abandoned == 2
+    assert clock.monotonic() < 60 + 30
+
+
+# ------------------------------------------------------------------------------------------------ trouble
+
+
+def test_held_credentials_send_nothing_more(sender: Room) -> None:
+    """GIVEN refused credentials THEN the account is deferred for the hold, and nothing is dropped or sent meanwhile."""
+    sender.answers = {"e0": [make_reply(401, x_ratelimit_remaining="59")] * 2}
+    first = sender.handle([message("e0")])
+    second = sender.handle([message("e1"), message("e2")])
+    assert sender.sent == ["e0", "e0"]
+    assert (first.failed, second.failed) == (["e0"], ["e1", "e2"])
+    assert [ids for ids, _ in sender.queue.deferred] == [["e0"], ["e1", "e2"]]
+    assert all(299 <= seconds <= 301 for _, seconds in sender.queue.deferred)
+    assert sender.queue.letters == []
+
+
+def test_after_the_hold_one_asks(sender: Room) -> None:
+    """GIVEN a hold that ended and a secret that works again THEN the whole batch goes."""
+    sender.answers = {"e0": [make_reply(401, x_ratelimit_remaining="59")] * 2}
+    sender.handle([message("e0")])
+    sender.clock.pass_by(301)
+    assert sender.account("sender/main").room == 1
+    assert sender.handle([message(f"e{number}") for number in range(4)]).failed == []
+
+
+def test_an_outage_stops_the_batch(sender: Room) -> None:
+    """GIVEN a provider that is down THEN a batch finds out with few requests, and everything waits."""
+    sender.workers.size = 1
+    sender.answers = {f"e{number}": [make_reply(503)] for number in range(10)}
+    names = [f"e{number}" for number in range(10)]
+    report = sender.handle([message(name) for name in names])
+    assert len(sender.sent) <= 3
+    assert report.failed == names
+    ((ids, seconds),) = sender.queue.deferred
+    assert ids == names
+    assert seconds >= 1
+    assert sender.queue.letters == []
+
+
+def test_a_poison_event_costs_seconds(sender: Room) -> None:
+    """One event that fails among others that succeed comes back after seconds, not minutes."""
+    sender.answers = {"bad": [make_reply(500)]}
+    report = sender.handle([message("bad"), *(message(f"e{number}") for number in range(5))])
+    assert report.failed == ["bad"]
+    ((ids, seconds),) = sender.queue.deferred
+    assert ids == ["bad"]
+    assert 1 <= seconds <= 15
+
+
+def test_an_unknown_answer_comes_back(sender: Room) -> None:
+    """An answer that never came is not final by default."""
+    sender.answers = {"e0": [NoAnswerError("ReadTimeoutError")]}
+    report = sender.handle([message("e0"), message("e1")])
+    assert report.failed == ["e0"]
+    assert outcomes(report)["e0"] == [Outcome.UNKNOWN]
+
+
+def test_a_ledger_that_is_away(sender: Room) -> None:
+    """Nothing is sent, everything comes back, nothing is given up."""
+    sender.ledger.fails_on = {"claim"}
+    report = sender.handle([message("e0"), message("e1")])
+    assert report.failed == ["e0", "e1"]
+    assert sender.sent == []
+    assert sender.queue.letters == []
+
+
+# ------------------------------------------------------------------------------------------------ many accounts
+
+
+def test_an_account_in_trouble_does_not_touch_another(sender: Room) -> None:
+    """GIVEN three accounts in a batch, one throttled and one refused THEN the third is delivered, the two deferred."""
+    sender.answers = {
+        "m1": [make_reply(429, retry_after="30")],
+        "s1": [make_reply(403, x_ratelimit_remaining="59")] * 2,
+    }
+    batch = [
+        message("m1", "ada", "main"),
+        message("s1", "bob", "second"),
+        message("t1", account="third"),
+        message("m2", "ada", "main"),
+        message("s2", "bob", "second"),
+        message("t2", account="third"),
+    ]
+    report = sender.handle(batch)
+    assert report.failed == ["m1", "s1", "m2", "s2"]
+    assert set(report.deferred) == {"sender/main", "sender/second"}
+    assert sorted(ids for ids, _ in sender.queue.deferred) == [["m1", "m2"], ["s1", "s2"]]
+    assert report.deferred["sender/second"] >= 299
+    assert {"t1", "t2"} <= set(sender.sent)
+
+
+def test_the_same_event_for_two_accounts(sender: Room) -> None:
+    """An event id is one per destination: two accounts are two deliveries."""
+    batch = [
+        lane_message("m-1", account="main", id="same", properties={"name": "x"}),
+        lane_message("m-2", account="second", id="same", properties={"name": "x"}),
+    ]
+    assert sender.handle(batch).failed == []
+    assert len(sender.sent) == 2
+
+
+def test_the_same_event_twice_in_a_batch(sender: Room) -> None:
+    """The second is a duplicate."""
+    batch = [lane_message(name, id="same", properties={"name": "x"}) for name in ("m-1", "m-2")]
+    report = sender.handle(batch)
+    assert report.failed == []
+    assert outcomes(report) == {"same": [Outcome.DELIVERED, Outcome.DUPLICATE]}
+    assert len(sender.sent) == 1
+
+
+def test_an_update_for_another_address_in_the_same_batch(room: Room) -> None:
+    """GIVEN an event and its update, which names the customer otherwise THEN both reach Yotpo, and none is an error."""
+    batch = [
+        lane_message("m-1", id="same", customer={"email": "old@example.com"}, properties={"name": "x"}),
+        lane_message("m-2", id="same", customer={"email": "new@example.com"}, properties={"name": "y"}),
+    ]
+    report = room.handle(batch)
+    assert room.queue.letters == []
+    assert room.sent[0] == "x"
+    assert "y" in room.sent or report.failed == ["m-2"]
+
+
+# ------------------------------------------------------------------------------------------------ bad records
+
+BAD_BODIES = [
+    "",
+    "hello",
+    "[]",
+    "5",
+    "null",
+    "[" * 10_000 + "]" * 10_000,
+    '{"value": NaN}',
+    '{"id": "\\ud800"}',
+    '{"id": 1, "id": 1}',
+    json.dumps({"id": "bad", "source": "s", "type": "t", "customer": {}}),
+    "x" * 200_000,
+]
+
+
+@pytest.mark.parametrize("body", BAD_BODIES, ids=range(len(BAD_BODIES)))
+def test_a_bad_record_never_touches_its_neighbours(room: Room, body: str) -> None:
+    """It becomes a dead letter with its body and its reasons, and the batch goes on."""
+    report = room.handle([message("e0"), lane_message("bad", body=body), message("e1")])
+    assert report.failed == []
+    assert sorted(room.sent) == ["e0", "e1"]
+    (letter,) = room.queue.letters
+    assert letter.body == body
+    assert letter.deduplication_id == "bad"
+    assert ": " in letter.reason
+    assert len(letter.reason.encode()) <= 1024
+    assert [result.outcome for result in report.results if result.final and not result.status] == [Outcome.REJECTED]
+
+
+def test_a_bad_record_whose_dead_letter_cannot_be_written(room: Room) -> None:
+    """It is reported and comes back: a bad record is never simply gone."""
+    room.queue.loses_letters = True
+    report = room.handle([lane_message("bad", body="{"), message("e1")])
+    assert report.failed == ["bad"]
+    assert room.sent == ["e1"]
+
+
+@pytest.mark.parametrize("account", ["elsewhere", "", "main/second", "a@b.io"])
+def test_an_account_that_is_not_configured(room: Room, account: str) -> None:
+    """A message for nobody here is a dead letter that says so, and names nobody."""
+    report = room.handle([message("e0", account=account), message("e1")])
+    assert report.failed == []
+    (letter,) = room.queue.letters
+    assert "is not configured here" in letter.reason
+    assert letter.event_id == "e0"
+    assert "a@b.io" not in f"{letter.reason}{letter.destination}"
+    assert room.sent == ["e1"]
+
+
+def test_an_event_for_another_destination(room: Room) -> None:
+    """A message on the wrong lane is not sent to whoever owns the lane."""
+    report = room.handle([message("e0", destinations=["sender/main"])])
+    assert report.failed == []
+    assert room.queue.letters[0].reason == "destinations: does not name yotpo/main"
+    assert room.sent == []
+
+
+def test_a_lane_takes_envelopes_too(room: Room) -> None:
+    """Other systems may route EventBridge to a lane themselves."""
+    inner = json.loads(message("e0").body)
+    envelope = {
+        "version": "0",
+        "id": "1",
+        "detail-type": "x",
+        "source": "shop",
+        "account": "123456789012",
+        "time": "2026-11-22T10:00:00Z",
+        "region": "us-east-1",
+        "resources": [],
+        "detail": inner,
+    }
+    assert room.handle([lane_message("m-1", body=json.dumps(envelope))]).failed == []
+    assert room.sent == ["e0"]
+
+
+# ------------------------------------------------------------------------------------------------ the report
+
+SCENES: list[Callable[[Room], None]] = [
+    lambda room: None,
+    lambda room: room.answers.update({f"e{n}": [make_reply(503)] for n in range(10)}),
+    lambda room: room.answers.update({f"e{n}": [make_reply(429, retry_after="9")] for n in range(10)}),
+    lambda room: room.answers.update({f"e{n}": [make_reply(401)] * 2 for n in range(10)}),
+    lambda room: room.answers.update({f"e{n}": [make_reply(422)] for n in range(10)}),
+    lambda room: setattr(room.queue, "loses_letters", True),
+    lambda room: setattr(room.ledger, "fails_on", {"claim"}),
+    lambda room: setattr(room.ledger, "fails_on", {"settle"}),
+]
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=range(len(SCENES)))
+def test_every_message_is_accounted_for(sender: Room, scene: Callable[[Room], None]) -> None:
+    """Whatever happens: ids of the batch only, each once, in its order; what is not reported has reached its end."""
+    batch = [message(f"e{number}") for number in range(8)]
+    batch.insert(3, lane_message("bad", body="{"))
+    scene(sender)
+    report = sender.handle(batch)
+    ids = [each.message_id for each in batch]
+    assert report.failed == [each for each in ids if each in set(report.failed)]
+    ended = {result.event_id for result in report.results if result.final}
+    lettered = {letter.deduplication_id for letter in sender.queue.letters}
+    for each in ids:
+        assert (each in report.failed) != (each in ended or each in lettered)

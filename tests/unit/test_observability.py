@@ -1,0 +1,230 @@
+"""Logs and metrics: what a person and CloudWatch will see."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from relay.errors import FieldError
+from relay.intake import Accepted, Rejected
+from relay.lane import BatchReport
+from relay.observability import METRICS, DeliverObserver, IntakeObserver, silence_libraries
+from relay.outcome import Outcome, Result
+from tests.factories import EMAIL, PHONE
+
+RESULT = Result(
+    Outcome.DELIVERED,
+    "HTTP 200",
+    final=True,
+    status=200,
+    attempts=1,
+    event_id="evt-1",
+    destination="yotpo/main",
+    correlation_id="corr-1",
+    age=1.2345,
+)
+
+
+class Output:
+    """What a function wrote to its standard output, as CloudWatch would read it."""
+
+    def __init__(self, captured: pytest.CaptureFixture[str]) -> None:
+        self.text = captured.readouterr().out
+        lines = [json.loads(line) for line in self.text.splitlines()]
+        self.logs: list[dict[str, Any]] = [line for line in lines if "_aws" not in line]
+        self.emf: list[dict[str, Any]] = [line for line in lines if "_aws" in line]
+
+    @property
+    def metrics(self) -> dict[str, list[float]]:
+        found: dict[str, list[float]] = {}
+        for line in self.emf:
+            for directive in line["_aws"]["CloudWatchMetrics"]:
+                for metric in directive["Metrics"]:
+                    found.setdefault(metric["Name"], []).extend(line[metric["Name"]])
+        return found
+
+    @property
+    def dimensions(self) -> set[str]:
+        return {
+            name
+            for line in self.emf
+            for directive in line["_aws"]["CloudWatchMetrics"]
+            for names in directive["Dimensions"]
+            for name in names
+        }
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "INFO")
+
+
+# ------------------------------------------------------------------------------------------------ intake
+
+
+def test_an_accepted_event(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line with the ids and where it goes, one count."""
+    observer = IntakeObserver()
+    observer.saw(Accepted("evt-1", ("yotpo/main", "sender/main")), "corr-1")
+    observer.flush()
+    output = Output(capsys)
+    (line,) = output.logs
+    assert (line["level"], line["service"]) == ("INFO", "intake")
+    assert (line["event_id"], line["correlation_id"]) == ("evt-1", "corr-1")
+    assert line["destinations"] == ["yotpo/main", "sender/main"]
+    assert output.metrics == {"Accepted": [1]}
+    assert output.dimensions == {"service"}
+
+
+def test_a_rejected_record(capsys: pytest.CaptureFixture[str]) -> None:
+    """A warning with every reason, another count."""
+    observer = IntakeObserver()
+    observer.saw(Rejected(None, (FieldError("type", "is required"), FieldError("value", "must be a number"))), "corr-1")
+    observer.flush()
+    output = Output(capsys)
+    (line,) = output.logs
+    assert line["level"] == "WARNING"
+    assert line["reason"] == "type: is required; value: must be a number"
+    assert output.metrics == {"RejectedEvents": [1]}
+
+
+def test_a_batch_is_one_flush(capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts of a batch go out together, and nothing goes out for nothing."""
+    observer = IntakeObserver()
+    for number in range(10):
+        observer.saw(Accepted(f"evt-{number}", ("yotpo/main",)), "corr-1")
+    observer.flush()
+    observer.flush()
+    output = Output(capsys)
+    assert len(output.emf) == 1
+    assert sum(output.metrics["Accepted"]) == 10
+
+
+@pytest.mark.parametrize("event_id", [EMAIL, PHONE, f"order of {EMAIL}", "a\ud800b", "a\nb\x1b[31m"])
+def test_an_event_id_brings_nothing_personal(capsys: pytest.CaptureFixture[str], event_id: str) -> None:
+    """Whatever a producer takes for an id, one line of JSON without addresses comes of it."""
+    intake, deliver = IntakeObserver(), DeliverObserver("yotpo")
+    intake.saw(Accepted(event_id, ()), "corr-1")
+    intake.saw(Rejected(event_id, ()), "corr-1")
+    deliver.results([Result(Outcome.DELIVERED, "", event_id=event_id)])
+    output = Output(capsys)
+    assert EMAIL not in output.text
+    assert PHONE not in output.text
+    output.text.encode()
+    assert len(output.logs) == 3
+
+
+# ------------------------------------------------------------------------------------------------ deliver
+
+
+def test_a_delivery(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line with all that is known of it."""
+    DeliverObserver("yotpo").results([RESULT])
+    (line,) = Output(capsys).logs
+    expected = {
+        "level": "INFO",
+        "service": "deliver-yotpo",
+        "event_id": "evt-1",
+        "destination": "yotpo/main",
+        "outcome": "delivered",
+        "correlation_id": "corr-1",
+        "reason": "HTTP 200",
+        "status": 200,
+        "attempts": 1,
+        "final": True,
+    }
+    assert {name: line[name] for name in expected} == expected
+    assert line["age"] == pytest.approx(1.23, abs=0.01)
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_each_outcome_has_its_count(capsys: pytest.CaptureFixture[str], outcome: Outcome) -> None:
+    """One metric per outcome, named as it is; what needs a person's eye is a warning."""
+    DeliverObserver("sender").results([Result(outcome, "why")])
+    output = Output(capsys)
+    assert output.metrics[METRICS[outcome]] == [1]
+    assert METRICS[outcome] == str(outcome).capitalize()
+    routine = outcome in {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.THROTTLED}
+    assert output.logs[0]["level"] == ("INFO" if routine else "WARNING")
+    assert ("AccountHeld" in output.metrics) is (outcome is Outcome.UNAUTHORIZED)
+
+
+@pytest.mark.parametrize("service", [None, "deliver-yotpo"])
+def test_the_provider_is_the_only_dimension(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, service: str | None
+) -> None:
+    """No account, no event and no person in a dimension: only the function's own name may stand beside the provider."""
+    if service:
+        monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", service)
+    observer = DeliverObserver("yotpo")
+    observer.results([RESULT])
+    observer.results([RESULT])
+    output = Output(capsys)
+    assert len(output.emf) == 2
+    for line in output.emf:
+        assert line["provider"] == "yotpo"
+        assert line["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "CustomerEventRelay"
+    assert output.dimensions == ({"provider", "service"} if service else {"provider"})
+    assert not {"evt-1", "yotpo/main", "main", "corr-1"} & {
+        str(value) for line in output.emf for value in line.values()
+    }
+
+
+def test_the_age_of_the_oldest(capsys: pytest.CaptureFixture[str]) -> None:
+    """SQS's own age metric forgets what was received three times; ours does not."""
+    results = [Result(Outcome.DELIVERED, "", age=age) for age in (3.0, 700.5, 12.0)]
+    DeliverObserver("yotpo").results(results)
+    output = Output(capsys)
+    assert output.metrics["DeliveryAge"] == [700.5]
+    assert output.emf[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"][-1]["Unit"] == "Seconds"
+
+
+def test_a_crash_is_counted_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:
+    """An attempt that vanished between its post and its record is counted, once, besides what comes of it now."""
+    observer = DeliverObserver("sender")
+    observer.results([Result(Outcome.DELIVERED, "", crashed=True)])
+    output = Output(capsys)
+    assert (output.metrics["Delivered"], output.metrics["Unknown"]) == ([1], [1])
+    observer.results([Result(Outcome.UNKNOWN, "", crashed=True)])
+    assert Output(capsys).metrics["Unknown"] == [1]
+
+
+def test_a_batch_with_deferrals(capsys: pytest.CaptureFixture[str]) -> None:
+    """Deferrals are logged with their seconds, and what SQS would not hide is a warning."""
+    report = BatchReport(
+        failed=["m-1", "m-2"], results=[RESULT], deferred={"yotpo/main": 30.0}, not_hidden=1, abandoned=2
+    )
+    DeliverObserver("yotpo").saw(report)
+    logs = Output(capsys).logs
+    (deferred,) = [line for line in logs if line["message"] == "deferred"]
+    assert (deferred["destination"], deferred["seconds"]) == ("yotpo/main", 30.0)
+    (trouble,) = [line for line in logs if "not_hidden" in line]
+    assert (trouble["level"], trouble["not_hidden"], trouble["abandoned"]) == ("WARNING", 1, 2)
+
+
+def test_a_batch_without_results_has_no_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing happened to any event: no age, no count, no warning of Powertools."""
+    DeliverObserver("yotpo").saw(BatchReport(failed=["m-1"], results=[], deferred={"yotpo/main": 30.0}))
+    output = Output(capsys)
+    assert output.emf == []
+    assert all(line["level"] == "INFO" for line in output.logs)
+
+
+def test_logs_are_quiet_where_they_are_told_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stack's LogLevel counts; metrics go out all the same."""
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "ERROR")
+    DeliverObserver("yotpo").results([RESULT])
+    output = Output(capsys)
+    assert output.logs == []
+    assert output.metrics["Delivered"] == [1]
+
+
+def test_libraries_say_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Not even what it calls critical: it writes whole URLs."""
+    silence_libraries()
+    for name in ("urllib3", "urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry"):
+        logging.getLogger(name).critical("https://api.example.com/?access_token=secret")
+    assert caplog.text == ""

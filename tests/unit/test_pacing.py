@@ -1,0 +1,416 @@
+"""The limiter: never more than the limit in any window, corrected by every reply."""
+
+import threading
+from email.utils import formatdate
+
+import pytest
+
+from relay.pacing import LONGEST_DEFERRAL, Budget, Limit, Pace, Turn, read_count, read_wait
+from tests.factories import NOW
+from tests.fakes import FakeClock
+
+YOTPO = Limit(5, 1.0)
+SENDER = Limit(60, 60.0)
+EVER = float("inf")
+
+
+class Account:
+    """A provider's side of one account: a true sliding window. `others` requests a second are somebody else's."""
+
+    def __init__(self, limit: Limit, clock: FakeClock) -> None:
+        self.limit = limit
+        self.clock = clock
+        self.times: list[float] = []
+
+    def remaining(self) -> int:
+        now = self.clock.monotonic()
+        return self.limit.requests - sum(time > now - self.limit.window for time in self.times)
+
+    def take(self) -> Budget:
+        self.times.append(self.clock.monotonic())
+        return Budget(remaining=max(0, self.remaining()))
+
+    def most_in_a_window(self) -> int:
+        return max(sum(start <= time < start + self.limit.window for time in self.times) for start in self.times)
+
+
+def send(pace: Pace) -> Turn:
+    """Sends one request as soon as the pace allows."""
+    with pace.turn() as turn:
+        assert turn.wait(EVER)
+    return turn
+
+
+def send_at(pace: Pace, clock: FakeClock) -> float:
+    """Sends one request; returns when that was."""
+    send(pace)
+    return clock.monotonic()
+
+
+def known(limit: Limit, clock: FakeClock) -> Pace:
+    """A pace that already knows the account is its own."""
+    pace = Pace(limit, clock)
+    clock.pass_by(limit.window)
+    return pace
+
+
+# ------------------------------------------------------------------------------------------------ the first requests
+
+
+@pytest.mark.parametrize("limit", [YOTPO, SENDER, Limit(1, 1.0)])
+def test_a_new_environment_starts_almost_empty(limit: Limit) -> None:
+    """Nobody knows who was here before: one request goes at once, the next after a window."""
+    clock = FakeClock()
+    pace = Pace(limit, clock)
+    assert send_at(pace, clock) == 0
+    assert send_at(pace, clock) >= limit.window
+
+
+@pytest.mark.parametrize("limit", [YOTPO, SENDER])
+def test_the_first_reply_ends_the_guessing(limit: Limit) -> None:
+    """Once a reply shows that nobody else is there, the rest of the window may go at once."""
+    clock = FakeClock()
+    pace = Pace(limit, clock)
+    send(pace).observe(Budget(remaining=limit.requests - 1))
+    assert [send_at(pace, clock) for _ in range(limit.requests - 1)] == [0.0] * (limit.requests - 1)
+    assert send_at(pace, clock) >= limit.window
+
+
+def test_a_first_reply_that_shows_others() -> None:
+    """What others used of the window is not ours to use."""
+    clock = FakeClock()
+    pace = Pace(SENDER, clock)
+    send(pace).observe(Budget(remaining=2, reset_after=20))
+    assert [send_at(pace, clock) for _ in range(2)] == [0.0, 0.0]
+    assert send_at(pace, clock) >= 20
+
+
+# ------------------------------------------------------------------------------------------------ the limit
+
+
+@pytest.mark.parametrize("limit", [YOTPO, SENDER, Limit(1, 1.0), Limit(3, 0.5), Limit(100, 10.0)])
+def test_never_above_the_limit_and_hardly_below(limit: Limit) -> None:
+    """Over a long run no window holds more than the limit, and the limit is used."""
+    clock = FakeClock()
+    pace, account = Pace(limit, clock), Account(limit, clock)
+    for _ in range(limit.requests * 20):
+        send(pace).observe(account.take())
+    assert account.most_in_a_window() <= limit.requests
+    ideal = 20 * limit.window
+    assert clock.monotonic() < ideal * 1.02 + limit.window
+
+
+def test_without_any_header_the_documented_limit_holds() -> None:
+    """A provider that says nothing is sent to at its documented limit."""
+    clock = FakeClock()
+    pace, account = Pace(YOTPO, clock), Account(YOTPO, clock)
+    for _ in range(50):
+        turn = send(pace)
+        account.take()
+        turn.observe(Budget())
+    assert account.most_in_a_window() <= 5
+    assert clock.monotonic() < 11.5
+
+
+def test_side_by_side_threads_share_one_budget() -> None:
+    """However many threads ask at once, no more than the limit may go."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    went: list[bool] = []
+    barrier = threading.Barrier(20)
+
+    def work() -> None:
+        with pace.turn() as turn:
+            barrier.wait()
+            went.append(turn.wait(at_most=0.0))
+
+    threads = [threading.Thread(target=work) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(went) == [False] * 15 + [True] * 5
+
+
+def test_a_wait_that_is_too_long_takes_nothing() -> None:
+    """A turn refused for its wait leaves the budget as it was."""
+    clock = FakeClock()
+    pace = known(SENDER, clock)
+    for _ in range(60):
+        send(pace)
+    for _ in range(5):
+        assert not pace.turn().wait(at_most=1.0)
+    before = pace.delay()
+    assert 59 < before <= 61
+    clock.pass_by(before)
+    assert pace.turn().wait(at_most=1.0)
+
+
+def test_delay_counts_those_in_line() -> None:
+    """Who asks next is told of the wait behind all whose turn is already given."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    turns = [pace.turn() for _ in range(5)]
+    assert pace.delay() >= 1.0
+    turns[0].close()
+    turns[0].close()
+    assert pace.delay() == 0
+    for turn in turns[1:]:
+        assert turn.wait(at_most=0)
+    assert pace.delay() == 0
+
+
+def test_a_429_reaches_those_already_waiting() -> None:
+    """GIVEN a request asleep for its slot WHEN a 429 comes in meanwhile THEN it does not go."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    turns = [send(pace) for _ in range(5)]
+
+    def throttled_meanwhile(seconds: float) -> None:
+        clock.pass_by(seconds)
+        turns[0].throttle(Budget(retry_after=60))
+        clock.on_sleep = None
+
+    clock.on_sleep = throttled_meanwhile
+    assert not pace.turn().wait(at_most=2.0)
+    assert pace.delay() > 50
+
+
+def test_a_reply_without_a_request_teaches_nothing() -> None:
+    """A turn that never went has nothing to learn from."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    turn = pace.turn()
+    turn.close()
+    turn.observe(Budget(remaining=0))
+    turn.throttle(Budget(retry_after=60))
+    assert pace.delay() == 0
+
+
+def test_idle_time_brings_no_more_than_one_window() -> None:
+    """An account that was quiet for an hour may still send only its limit at once."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    clock.pass_by(3600)
+    account = Account(YOTPO, clock)
+    for _ in range(20):
+        send(pace)
+        account.take()
+    assert account.most_in_a_window() == 5
+
+
+# ------------------------------------------------------------------------------------------------ what replies teach
+
+
+def test_somebody_else_eats_of_the_limit() -> None:
+    """GIVEN another client that takes 2 of 5 a second THEN ours takes the other 3, and is hardly ever refused."""
+    clock = FakeClock()
+    pace, account = Pace(YOTPO, clock), Account(YOTPO, clock)
+    ours = refused = 0
+    theirs = 0.0
+    while clock.monotonic() < 120:
+        turn = send(pace)
+        while theirs <= clock.monotonic():
+            account.times.append(theirs)
+            theirs += 0.5
+        if account.remaining() > 0:
+            turn.observe(account.take())
+            ours += 1
+        else:
+            turn.throttle(Budget(remaining=0, reset_after=1))
+            refused += 1
+    assert ours >= 0.9 * 3 * 120
+    assert refused <= 0.03 * ours
+
+
+def test_nothing_remaining_waits_for_the_reset() -> None:
+    """When the provider says there is nothing left, the next request waits as long as it says."""
+    clock = FakeClock()
+    pace = known(SENDER, clock)
+    send(pace).observe(Budget(remaining=0, reset_after=42))
+    assert pace.delay() == pytest.approx(42, abs=1)
+
+
+def test_a_reset_beyond_the_window_is_not_believed() -> None:
+    """A budget comes back within its window, whatever a header says."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    send(pace).observe(Budget(remaining=0, reset_after=3600))
+    assert pace.delay() <= 1.1
+
+
+@pytest.mark.parametrize("remaining", [5, 1_000_000])
+def test_a_lie_about_the_budget_does_not_raise_the_pace(remaining: int) -> None:
+    """More remaining than the limit changes nothing."""
+    clock = FakeClock()
+    pace, account = Pace(YOTPO, clock), Account(YOTPO, clock)
+    for _ in range(40):
+        turn = send(pace)
+        account.take()
+        turn.observe(Budget(remaining=remaining))
+    assert account.most_in_a_window() <= 5
+
+
+@pytest.mark.parametrize("new", [1, 30, 120])
+def test_another_limit_is_taken_over(new: int) -> None:
+    """The provider's own figure for this account replaces the documented one."""
+    clock = FakeClock()
+    pace = known(SENDER, clock)
+    send(pace).observe(Budget(limit=new, remaining=new - 1))
+    account = Account(Limit(new, 60.0), clock)
+    account.take()
+    for _ in range(3 * new):
+        send(pace).observe(Budget(limit=new, remaining=account.take().remaining))
+    assert account.most_in_a_window() == new
+
+
+def test_a_limit_of_nothing_is_not_believed() -> None:
+    """A limit of zero would stop an account for ever."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    send(pace).observe(Budget(limit=0))
+    assert pace.delay() == 0
+
+
+# ------------------------------------------------------------------------------------------------ 429
+
+
+@pytest.mark.parametrize("limit", [YOTPO, SENDER])
+@pytest.mark.parametrize("budget", [Budget(retry_after=7), Budget(reset_after=7), Budget(retry_after=7, reset_after=7)])
+def test_a_429_that_names_a_moment(limit: Limit, budget: Budget) -> None:
+    """Nothing goes before the moment the provider names, and then something does."""
+    clock = FakeClock()
+    pace = known(limit, clock)
+    send(pace).throttle(budget)
+    assert 7 <= pace.delay() <= 8.1
+
+
+def test_a_429_without_a_word() -> None:
+    """The back-off doubles up to a quarter of an hour, and a success ends it."""
+    clock = FakeClock()
+    pace = Pace(YOTPO, clock, backoff=1.0)
+    waits = []
+    for _ in range(14):
+        send(pace).throttle(Budget())
+        waits.append(pace.delay())
+    assert waits[:5] == pytest.approx([1, 2, 4, 8, 16], abs=0.1)
+    assert waits[-1] == 900
+    send(pace).observe(Budget(remaining=4))
+    send(pace).throttle(Budget())
+    assert pace.delay() == pytest.approx(1, abs=0.1)
+
+
+def test_a_429_is_at_most_a_deferral() -> None:
+    """SQS cannot hide a message for longer than twelve hours."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    send(pace).throttle(Budget(retry_after=86_400))
+    assert pace.delay() == LONGEST_DEFERRAL
+
+
+def test_a_shorter_429_does_not_shorten_a_longer_one() -> None:
+    """Replies come in any order; the later moment stands."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    first, second = send(pace), send(pace)
+    first.throttle(Budget(retry_after=60))
+    second.throttle(Budget(retry_after=1))
+    assert pace.delay() >= 60
+
+
+def test_after_a_429_no_burst() -> None:
+    """When the moment comes, the account is sent to at its limit, not all at once."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    send(pace).throttle(Budget(retry_after=30))
+    account = Account(YOTPO, clock)
+    for _ in range(20):
+        send(pace)
+        account.take()
+    assert account.most_in_a_window() <= 5
+
+
+# ------------------------------------------------------------------------------------------------ headers
+
+DATE = {"date": formatdate(NOW, usegmt=True)}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1", 1.0),
+        (" 30 ", 30.0),
+        ("0.5", 0.5),
+        ("86400", 86_400.0),
+        (formatdate(NOW + 30, usegmt=True), 30.0),
+        ("2026-11-22T10:00:30Z", 30.0),
+        ("2026-11-22T10:00:30+00:00", 30.0),
+        ("2026-11-22T12:00:30+02:00", 30.0),
+        ("2026-11-22 10:00:30", 30.0),
+    ],
+)
+def test_waits_that_are_believed(text: str, seconds: float) -> None:
+    """Seconds, an HTTP date or an ISO 8601 date, with or without the reply's own date."""
+    assert read_wait(text, {}, NOW) == seconds
+    assert read_wait(text, DATE, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "soon",
+        "0",
+        "-1",
+        "86401",
+        "1e99",
+        "nan",
+        "inf",
+        "-inf",
+        "1,5",
+        formatdate(NOW - 30, usegmt=True),
+        formatdate(NOW, usegmt=True),
+        formatdate(NOW + 100_000, usegmt=True),
+        "2026-11-22T09:59:59Z",
+        "9999-12-31T23:59:59Z",
+        "Mon, 99 Foo 2026 10:00:00 GMT",
+        "x" * 10_000,
+        "\x00",
+        "1795341600",
+    ],
+)
+def test_waits_that_say_nothing(text: str | None) -> None:
+    """Missing, past, negative, zero, absurd and garbled: as if the header were not there."""
+    assert read_wait(text, DATE, NOW) is None
+    assert read_wait(text, {}, NOW) is None
+
+
+@pytest.mark.parametrize("skew", [-3600, 3600])
+def test_a_date_is_taken_against_the_replys_own(skew: float) -> None:
+    """Neither our clock nor theirs need be right, as long as theirs agrees with itself."""
+    theirs = {"date": formatdate(NOW + skew, usegmt=True)}
+    assert read_wait(formatdate(NOW + skew + 30, usegmt=True), theirs, NOW) == 30
+
+
+@pytest.mark.parametrize("date", ["", "garbage", "0"])
+def test_a_garbled_own_date_is_no_date(date: str) -> None:
+    """Then our clock must do."""
+    assert read_wait("2026-11-22T10:00:30Z", {"date": date}, NOW) == 30
+
+
+@pytest.mark.parametrize(("text", "count"), [("0", 0), ("5", 5), (" 60 ", 60), ("1000000", 1_000_000)])
+def test_counts_that_are_believed(text: str, count: int) -> None:
+    """Whole numbers."""
+    assert read_count(text) == count
+
+
+@pytest.mark.parametrize("text", [None, "", "-1", "+1", "1.5", "1e3", "٣", "²", "x", "1000001", "9" * 5_000, "1_000"])
+def test_counts_that_say_nothing(text: str | None) -> None:
+    """Anything else is as if it were not there."""
+    assert read_count(text) is None
+
+
+def test_counts_have_a_bound() -> None:
+    """Nobody allows that many."""
+    assert read_count("101", most=100) is None

@@ -1,0 +1,84 @@
+"""Which lanes an event goes to, and as what."""
+
+import json
+
+import pytest
+
+from relay.errors import InvalidEventError
+from relay.event import parse_event, parse_json
+from relay.routing import Destination, deduplication_id, route
+from tests.factories import DESTINATIONS, NOW, make_event
+
+
+def test_without_destinations_every_configured_one() -> None:
+    """An event that names none goes to all, in the configured order."""
+    entries = route(make_event(), DESTINATIONS, NOW, "corr-1")
+    assert [(entry.provider, entry.account) for entry in entries] == [("yotpo", "main"), ("sender", "main")]
+    assert {entry.correlation_id for entry in entries} == {"corr-1"}
+
+
+def test_named_destinations_only() -> None:
+    """An event goes where it says, once each."""
+    event = make_event(destinations=["sender/main", "sender/main"])
+    assert [f"{entry.provider}/{entry.account}" for entry in route(event, DESTINATIONS, NOW)] == ["sender/main"]
+
+
+def test_unknown_destinations() -> None:
+    """Each unknown destination is an error at its place; nothing is sent to the known ones."""
+    with pytest.raises(InvalidEventError) as caught:
+        route(make_event(destinations=["yotpo/main", "yotpo/other", "klaviyo/main"]), DESTINATIONS, NOW)
+    assert [error.field for error in caught.value.errors] == ["destinations.1", "destinations.2"]
+    assert all("yotpo/main, sender/main" in error.message for error in caught.value.errors)
+    assert caught.value.event_id == "evt-1"
+
+
+def test_each_entry_is_complete_in_itself() -> None:
+    """A lane message is an event again, for its one destination."""
+    for entry in route(make_event(), DESTINATIONS, NOW):
+        event = parse_event(parse_json(entry.body))
+        assert event.destinations == [f"{entry.provider}/{entry.account}"]
+        assert event.id == "evt-1"
+        assert entry.content_hash == make_event().content_hash
+
+
+def test_the_moment_of_intake() -> None:
+    """Without `occurred_at` the event happened when it was accepted, and that does not count as content."""
+    event = make_event(occurred_at=...)
+    first, again = route(event, ["yotpo/main"], NOW)[0], route(event, ["yotpo/main"], NOW + 60)[0]
+    assert json.loads(first.body)["occurred_at"] == "2026-11-22T10:00:00Z"
+    assert json.loads(again.body)["occurred_at"] == "2026-11-22T10:01:00Z"
+    assert first.content_hash == again.content_hash
+    assert first.deduplication_id == again.deduplication_id
+
+
+def test_a_given_moment_stays() -> None:
+    """`occurred_at` of the producer is not touched, its offset included."""
+    (entry,) = route(make_event(occurred_at="2026-11-22T11:00:00.5+02:00"), ["yotpo/main"], NOW)
+    assert json.loads(entry.body)["occurred_at"] == "2026-11-22T11:00:00.500000+02:00"
+
+
+def test_deduplication_ids() -> None:
+    """Destination, id and content make the id; SQS takes 128 characters of it at most."""
+    ids = {
+        deduplication_id("yotpo/main", "1", "aa"),
+        deduplication_id("sender/main", "1", "aa"),
+        deduplication_id("yotpo/main", "2", "aa"),
+        deduplication_id("yotpo/main", "1", "bb"),
+        deduplication_id("yotpo/main", "\n1", "aa"),
+    }
+    assert len(ids) == 5
+    assert all(len(each) == 64 and each.isalnum() for each in ids)
+
+
+@pytest.mark.parametrize(
+    ("text", "provider", "account"), [("yotpo/main", "yotpo", "main"), ("yotpo", "yotpo", ""), ("a/b/c", "a", "b/c")]
+)
+def test_destination(text: str, provider: str, account: str) -> None:
+    """Provider before the first slash, account after it."""
+    destination = Destination.parse(text)
+    assert (destination.provider, destination.account) == (provider, account)
+
+
+def test_destination_as_text() -> None:
+    """Written as it is read."""
+    assert str(Destination("yotpo", "main")) == "yotpo/main"
