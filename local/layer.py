@@ -23,7 +23,7 @@ def ready(layer: Path = BUILT) -> None:
     shutil.rmtree(layer / "boto3" / "data", ignore_errors=True)
     # Unchecked: the files' times in a zip say nothing, and nobody edits a deployed layer.
     mode = PycInvalidationMode.UNCHECKED_HASH
-    if not compileall.compile_dir(layer, quiet=1, force=True, workers=0, invalidation_mode=mode, stripdir=str(layer)):
+    if not compileall.compile_dir(layer, quiet=1, force=True, invalidation_mode=mode, stripdir=str(layer)):
         raise SystemExit(f"{layer} holds modules that do not compile")
 
 
