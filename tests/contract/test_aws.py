@@ -262,6 +262,8 @@ def letter(**changes: Any) -> DeadLetter:
         destination="yotpo/main",
         event_id="evt-1",
         status=422,
+        content_hash="0" * 64,
+        correlation_id="corr-1",
         attempts=3,
         deduplication_id="m-1",
     )
@@ -280,6 +282,8 @@ def test_a_dead_letter(aws: Aws) -> None:
         "event_id": "evt-1",
         "status": "422",
         "attempts": "3",
+        "content_hash": "0" * 64,
+        "correlation_id": "corr-1",
     }
 
 

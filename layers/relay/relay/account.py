@@ -109,13 +109,15 @@ class Account:
         """
         with self._lock:
             lone = len(self._failing) <= 1
+            if not lone:
+                # The next round asks anew: what failed in this one does not speak against it.
+                self._failing.clear()
             if succeeded or (lone and strikes > 1):
                 self._rounds = 0
                 return SHORTEST_BACKOFF * max(1, strikes)
             self._rounds = min(self._rounds + 1, 16)
             if not lone:
-                # The provider is down: the next round asks anew, and until it works again no failure is an event's own.
+                # The provider is down: until it works again no failure is an event's own.
                 self._down_at = self._clock.now()
-                self._failing.clear()
             most = LONGEST_LONE_BACKOFF if lone else LONGEST_BACKOFF
             return max(1.0, self._rng() * min(SHORTEST_BACKOFF * float(2**self._rounds), most))

@@ -320,4 +320,6 @@ def dead_letter(delivery: Delivery, reason: str, detail: str, status: int | None
         status=status,
         attempts=attempts,
         deduplication_id=delivery.key,
+        content_hash=delivery.content_hash,
+        correlation_id=delivery.correlation_id,
     )

@@ -17,7 +17,7 @@ from relay.errors import CredentialsError, FieldError, InvalidEventError, Undeli
 from relay.event import field_errors
 from relay.intake import Accepted, Intake, Rejected
 from relay.lane import Lane
-from relay.masking import MASK, mask_identifiers, shorten
+from relay.masking import MASK, mask_identifiers, printable, shorten
 from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
 from relay.ports import Clock, LaneMessage, Reply, Request
@@ -90,7 +90,11 @@ class IntakeDoors:
         return {
             "accepted": [verdict.event_id for verdict in verdicts if isinstance(verdict, Accepted)],
             "rejected": [
-                {"index": index, "id": verdict.event_id, "errors": _errors(verdict.errors)}
+                {
+                    "index": index,
+                    "id": verdict.event_id and printable(verdict.event_id),
+                    "errors": _errors(verdict.errors),
+                }
                 for index, verdict in enumerate(verdicts)
                 if isinstance(verdict, Rejected)
             ],

@@ -59,6 +59,7 @@ class _Group:
     failed: bool = False
     strikes: int = 0
     succeeded: bool = False
+    started: bool = False
 
     @property
     def in_flight(self) -> int:
@@ -160,7 +161,7 @@ class Lane:
         event_id = error.event_id or ""
         reason = shorten("; ".join(map(str, error.errors)), 1024)
         letter = DeadLetter(
-            message.body, reason, destination, shorten(mask_identifiers(event_id), 255), None, 0, message.message_id
+            message.body, reason, destination, mask_identifiers(shorten(event_id, 255)), None, 0, message.message_id
         )
         result = Result(Outcome.REJECTED, reason, final=True, event_id=event_id, destination=destination)
         try:
@@ -181,7 +182,7 @@ class Lane:
                 if group.account.pace.delay() > LONGEST_WAIT:
                     break
                 item.future = self._workers.submit(self._attempt(item.delivery, group.account, deadline))
-                started = True
+                started = group.started = True
         return started
 
     def _attempt(self, delivery: Delivery, account: Account, deadline: float) -> Callable[[], Result]:
@@ -236,7 +237,9 @@ class Lane:
             if group.failed:
                 wait = max(wait, group.account.back_off(group.strikes, group.succeeded))
             # For the pace rounded down: a moment early costs a short wait here, a moment late the provider's time.
-            seconds = min(max(math.ceil(wait), math.floor(group.account.pace.delay())), LONGEST_DEFERRAL - 60)
+            paced = math.floor(group.account.pace.delay())
+            # Nothing done and back at once would go round and round, and wear the messages out.
+            seconds = min(max(math.ceil(wait), paced, 0 if group.started else 1), LONGEST_DEFERRAL - 60)
             deferred[group.destination] = seconds
             refused += len(self._queue.defer(left, seconds))
         return deferred, refused

@@ -98,6 +98,9 @@ class DeadLetter:
     status: int | None
     attempts: int
     deduplication_id: str
+    content_hash: str = ""
+    """Goes with the body: intake may have dated it, and redriven it must still be the same event."""
+    correlation_id: str = ""
 
 
 class LaneQueue(Protocol):

@@ -38,10 +38,7 @@ class SqsIntakeQueues:
                 MessageBody=entry.body,
                 MessageGroupId=entry.account,
                 MessageDeduplicationId=entry.deduplication_id,
-                MessageAttributes={
-                    "content_hash": _text(entry.content_hash),
-                    "correlation_id": _text(entry.correlation_id),
-                },
+                MessageAttributes=_kept(entry.content_hash, entry.correlation_id),
             )
 
     def reject(self, record: RejectedRecord) -> None:
@@ -88,7 +85,8 @@ class SqsLaneQueue:
             MessageDeduplicationId=letter.deduplication_id,
             MessageAttributes=_fitting(
                 letter.body,
-                _evidence(letter.reason, letter.destination, letter.event_id, letter.status, letter.attempts),
+                _evidence(letter.reason, letter.destination, letter.event_id, letter.status, letter.attempts)
+                | _kept(letter.content_hash, letter.correlation_id),
             ),
         )
 
@@ -108,6 +106,10 @@ def _evidence(reason: str, destination: str, event_id: str, status: int | None, 
         "status": _text(str(status) if status else ""),
         "attempts": {"DataType": "Number", "StringValue": str(attempts)},
     }
+
+
+def _kept(content_hash: str, correlation_id: str) -> Attributes:
+    return {"content_hash": _text(content_hash), "correlation_id": _text(correlation_id)}
 
 
 def _fitting(body: str, evidence: Attributes) -> Attributes:

@@ -1,0 +1,262 @@
+"""A running relay as a test sees it: the doors to put events in, and every place where one may end up."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import urllib3
+
+from local.clients import Clients
+from local.invoke import invoke
+from local.sandbox.providers import TOKENS
+
+type Json = dict[str, Any]
+
+ON_THE_WAY = ("IntakeQueueUrl", "YotpoQueueUrl", "SenderQueueUrl")
+BOTH = ("yotpo/main", "sender/main")
+PHONE = "+15557654321"
+
+STORES = {"main": "sandbox-store", "odd": "../../x?y=1#z"} | {
+    account: f"store-{account}" for account in ("burst", "down", "killed", "missing", "poison", "rotated")
+}
+"""Yotpo's store for each account configured at both providers; Sender's accounts are named as they are here."""
+
+
+def token(provider: str, account: str) -> str:
+    """The token that the sandbox takes for an account."""
+    return next(iter(TOKENS[provider])) if account == "main" else f"tok3n-{provider}-{account}"
+
+
+def provider_account(provider: str, account: str) -> str:
+    """What the provider itself calls the account."""
+    return STORES[account] if provider == "yotpo" else account
+
+
+def secret(provider: str, account: str, access_token: str | None = None) -> str:
+    """The secret of a destination as JSON text."""
+    credentials = {"access_token": access_token or token(provider, account)}
+    return json.dumps({"store_id": STORES[account], **credentials} if provider == "yotpo" else credentials)
+
+
+def event(name: str, number: int = 1, **changes: Any) -> Json:
+    """An event that no other test sends: its type is `name`. A change to `...` leaves the field out."""
+    data: Json = {
+        "id": f"{name}-{number}",
+        "source": "shop",
+        "type": name,
+        "occurred_at": "2026-11-22T10:00:00Z",
+        "customer": {"email": f"{name}.{number}@customers.example"},
+        "properties": {"order_id": f"{name}-{number}", "total": 6.7},
+        "destinations": list(BOTH),
+        **changes,
+    }
+    return {key: value for key, value in data.items() if value is not ...}
+
+
+def until[T](look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+    """The first thing seen that is not empty. Fails when there was none for so long."""
+    deadline = time.monotonic() + seconds
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.1)
+    return seen
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A rejected record or a dead letter. `attributes` are those that the producer of the body did not write."""
+
+    body: str
+    attributes: dict[str, str]
+
+    @classmethod
+    def read(cls, message: Any) -> Self:
+        given = message.get("MessageAttributes", {})
+        return cls(message["Body"], {name: value["StringValue"] for name, value in given.items()})
+
+
+class Providers:
+    """The provider sandbox's own controls. Its journal is read by event type: every test has its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = f"{url}/_sandbox"
+        self._pool = urllib3.PoolManager(retries=False, timeout=10)
+
+    def requests(self, name: str, provider: str | None = None) -> list[Json]:
+        """What was received for the events called `name`, in order."""
+        query = {"type": name} | ({"provider": provider} if provider else {})
+        found: list[Json] = self._pool.request("GET", f"{self._url}/requests", fields=query).json()["requests"]
+        return found
+
+    def accepted(self, name: str, provider: str | None = None) -> list[Json]:
+        """Those of the requests that the provider acted on."""
+        return [request for request in self.requests(name, provider) if request["accepted"]]
+
+    def misbehave(self, name: str | None = None, **fault: Any) -> None:
+        """A `local.sandbox.faults.Fault`, for the events called `name`."""
+        self.tell("faults", {"type": name, **fault})
+
+    def behave(self) -> None:
+        """No fault any more."""
+        self._pool.request("DELETE", f"{self._url}/faults")
+
+    def change_token(self, provider: str, account: str, **change: list[str]) -> None:
+        """Tokens to `accept` or to `revoke` from now on."""
+        self.tell("tokens", {"provider": provider, "account": provider_account(provider, account), **change})
+
+    def tell(self, path: str, body: Json) -> None:
+        reply = self._pool.request("POST", f"{self._url}/{path}", json=body)
+        assert reply.status < 300, reply.data
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+@dataclass
+class Relay:
+    """One deployed stack. `log` is the emulator's log file, which holds all that the functions write."""
+
+    clients: Clients
+    outputs: dict[str, str]
+    providers: Providers
+    log: Path
+    _letters: dict[str, list[Letter]] = field(default_factory=dict)
+    _lines: list[Json] = field(default_factory=list)
+    _read: int = 0
+
+    # ---------------------------------------------------------------------------------------------------- doors
+
+    def send(self, *bodies: Json | str) -> None:
+        """To IntakeQueue, ten at a time: text as it is, all else as JSON."""
+        for start in range(0, len(bodies), 10):
+            entries: list[Any] = [
+                {"Id": str(number), "MessageBody": body if isinstance(body, str) else json.dumps(body)}
+                for number, body in enumerate(bodies[start : start + 10])
+            ]
+            reply = self.clients.sqs.send_message_batch(QueueUrl=self.outputs["IntakeQueueUrl"], Entries=entries)
+            assert not reply.get("Failed"), reply["Failed"]
+
+    def put_on_bus(self, *details: Json) -> None:
+        """Onto the event bus, one entry each."""
+        entries: list[Any] = [
+            {
+                "EventBusName": self.outputs["EventBusName"],
+                "Source": "shop",
+                "DetailType": "customer event",
+                "Detail": json.dumps(detail),
+            }
+            for detail in details
+        ]
+        assert self.clients.events.put_events(Entries=entries)["FailedEntryCount"] == 0
+
+    def put_on_lane(self, provider: str, body: Json | str, account: str = "main") -> None:
+        """Straight onto a lane, as another system may."""
+        self.clients.sqs.send_message(
+            QueueUrl=self.outputs[f"{provider.title()}QueueUrl"],
+            MessageBody=body if isinstance(body, str) else json.dumps(body),
+            MessageGroupId=account,
+            MessageDeduplicationId=uuid4().hex,
+        )
+
+    def call(self, function: str, payload: Any) -> Any:
+        """The function's answer. `function` is Intake, Yotpo or Sender."""
+        answered, answer = invoke(self.clients, self.outputs[f"{function}FunctionName"], payload)
+        assert answered, answer
+        return answer
+
+    # ----------------------------------------------------------------------------------------------------- ends
+
+    def ledger(self, event_id: str) -> dict[str, Json]:
+        """The ledger's records of one event by destination, from one Query. Every value as text."""
+        reply = self.clients.dynamodb.query(
+            TableName=self.outputs["LedgerTableName"],
+            KeyConditionExpression="event_id = :id",
+            ExpressionAttributeValues={":id": {"S": event_id}},
+        )
+        plain = [{name: next(iter(value.values())) for name, value in item.items()} for item in reply["Items"]]
+        return {str(item["destination"]): item for item in plain}
+
+    def rejected(self) -> list[Letter]:
+        """Every rejected record so far."""
+        return self._read_letters("RejectedQueueUrl")
+
+    def dead_letters(self, provider: str, event_id: str | None = None) -> list[Letter]:
+        """Every dead letter of a lane so far, or those of one event."""
+        found = self._read_letters(f"{provider.title()}DeadLetterQueueUrl")
+        return [one for one in found if event_id in (None, one.attributes.get("event_id"))]
+
+    def logged(self, **fields: Any) -> list[Json]:
+        """The functions' log records so far that have these fields."""
+        with self.log.open("rb") as log:
+            log.seek(self._read)
+            whole, newline, _ = log.read().rpartition(b"\n")
+        self._read += len(whole + newline)
+        self._lines.extend(_json_objects(whole.decode("utf-8", "replace").splitlines()))
+        return [line for line in self._lines if fields.items() <= line.items()]
+
+    def counted(self, metric: str, provider: str) -> float:
+        """The sum of a metric over all its records so far."""
+        return sum(sum(_values(line[metric])) for line in self.logged(provider=provider) if metric in line)
+
+    # -------------------------------------------------------------------------------------------------- waiting
+
+    def drained(self) -> bool:
+        """Whether no message is on the way: waiting, in work or deferred."""
+        return not any(self.waiting(name) for name in ON_THE_WAY)
+
+    def waiting(self, queue: str) -> int:
+        """Messages in a queue, hidden ones included."""
+        reply = self.clients.sqs.get_queue_attributes(QueueUrl=self.outputs[queue], AttributeNames=["All"])
+        counts = {f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed")}
+        return sum(int(value) for name, value in reply["Attributes"].items() if name in counts)
+
+    def until_drained(self, seconds: float = 60.0) -> None:
+        until(self.drained, f"all of {', '.join(ON_THE_WAY)} empty", seconds)
+
+    def until_settled(self, events: Iterable[Json], *states: str, seconds: float = 60.0) -> None:
+        """Waits until the ledger has each event `delivered` (or in one of `states`) at every destination it names."""
+        wanted = states or ("delivered",)
+        for one in events:
+            for destination in one["destinations"]:
+                until(
+                    lambda id=one["id"], to=destination: self.ledger(id).get(to, {}).get("state") in wanted,  # type: ignore[misc]
+                    f"{one['id']} {' or '.join(wanted)} at {destination}",
+                    seconds,
+                )
+
+    def close(self) -> None:
+        for client in vars(self.clients).values():
+            if hasattr(client, "close"):
+                client.close()
+        self.providers.close()
+
+    def _read_letters(self, queue: str) -> list[Letter]:
+        letters = self._letters.setdefault(queue, [])
+        url = self.outputs[queue]
+        while messages := self.clients.sqs.receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+        ).get("Messages"):
+            letters.extend(map(Letter.read, messages))
+            entries: list[Any] = [
+                {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
+                for number, message in enumerate(messages)
+            ]
+            self.clients.sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+        return letters
+
+
+def _json_objects(lines: Sequence[str]) -> Iterator[Json]:
+    for line in lines:
+        if line.startswith("{"):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def _values(value: Any) -> list[float]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,127 @@
+"""Every way in leads to both providers: each event once, with exactly the body the provider's reference asks for."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.factories import eventbridge, sns
+from tests.system.running import PHONE, Json, Relay, event, until
+from tests.template.stack import Stack as Template
+
+
+def order(door: str) -> Json:
+    """The event that goes through a door: with all that either provider takes."""
+    return event(
+        door,
+        customer={
+            "email": f"{door}@customers.example",
+            "phone_number": PHONE,
+            "provider_ids": {"sender": "Qmp2g5"},
+            "properties": {"tier": "gold", "vip": True},
+        },
+        properties={"order_id": "A-1001", "total": 6.7, "items": 3, "gift": False, "shipped_on": "2026-11-22"},
+        value=6.7,
+        currency="USD",
+    )
+
+
+def asynchronously(relay: Relay, payload: Json) -> None:
+    relay.clients.functions.invoke(
+        FunctionName=relay.outputs["IntakeFunctionName"], InvocationType="Event", Payload=json.dumps(payload).encode()
+    )
+
+
+DOORS: dict[str, Callable[[Relay, Json], Any]] = {
+    "door_bus": lambda relay, order: relay.put_on_bus(order),
+    "door_sqs": lambda relay, order: relay.send(order),
+    "door_sqs_eventbridge": lambda relay, order: relay.send(eventbridge(order)),
+    "door_sqs_sns": lambda relay, order: relay.send(sns(order)),
+    "door_sqs_sns_eventbridge": lambda relay, order: relay.send(sns(eventbridge(order))),
+    "door_direct_one": lambda relay, order: relay.call("Intake", order),
+    "door_direct_many": lambda relay, order: relay.call("Intake", {"events": [order]}),
+    "door_rule_on_the_function": lambda relay, order: relay.call("Intake", eventbridge(order)),
+    "door_rule_on_the_function_async": lambda relay, order: asynchronously(relay, eventbridge(order)),
+}
+ANSWERING = ("door_direct_one", "door_direct_many", "door_rule_on_the_function")
+
+
+@pytest.fixture(scope="module")
+def answers(deployed: Relay) -> dict[str, Any]:
+    """What each door answered to its event, when all have arrived."""
+    answered = {door: enter(deployed, order(door)) for door, enter in DOORS.items()}
+    for door in DOORS:
+        until(lambda door=door: len(deployed.providers.accepted(door)) >= 2, f"{door} at both providers")  # type: ignore[misc]
+    deployed.until_drained()
+    return answered
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_leads_to_both_providers(relay: Relay, answers: dict[str, Any], door: str) -> None:
+    """Exactly one request each, with the exact body."""
+    requests = {request["provider"]: request for request in relay.providers.requests(door)}
+    assert len(relay.providers.requests(door)) == 2
+    properties = {"order_id": "A-1001", "total": 6.7, "items": 3, "gift": False, "shipped_on": "2026-11-22"}
+    assert requests["yotpo"]["body"] == {
+        "source": "shop",
+        "type": door,
+        "timestamp": "2026-11-22T10:00:00Z",
+        "id": f"{door}-1",
+        "customer": {"email": f"{door}@customers.example", "properties": {"tier": "gold", "vip": True}},
+        "properties": properties,
+    }
+    assert requests["sender"]["body"] == {
+        "subscriber": {"id": "Qmp2g5", "email": f"{door}@customers.example", "phone": PHONE},
+        "type": door,
+        "value": 6.7,
+        "value_currency": "USD",
+        "properties": properties,
+    }
+
+
+@pytest.mark.parametrize("door", ANSWERING)
+def test_a_direct_call_hears_what_was_accepted(answers: dict[str, Any], door: str) -> None:
+    assert answers[door] == {"accepted": [f"{door}-1"], "rejected": []}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_the_ledger_tells_an_events_fate_by_one_query(relay: Relay, answers: dict[str, Any], door: str) -> None:
+    """Both destinations, nothing personal, and an end to how long it is kept."""
+    records = relay.ledger(f"{door}-1")
+    assert {to: (one["state"], one["attempts"], one["status"]) for to, one in records.items()} == {
+        "yotpo/main": ("delivered", "1", "200"),
+        "sender/main": ("delivered", "1", "201"),
+    }
+    assert "customers.example" not in json.dumps(records)
+    assert PHONE not in json.dumps(records)
+
+
+def test_the_ledger_forgets(relay: Relay, answers: dict[str, Any]) -> None:
+    """DynamoDB's time to live looks at an attribute that the records really have."""
+    # The emulator drops this part of a table, so the template has to say it.
+    [table] = Template.load().of("AWS::DynamoDB::Table").values()
+    for record in relay.ledger("door_sqs-1").values():
+        kept_until = float(record.get(table["TimeToLiveSpecification"]["AttributeName"], "0"))
+        assert kept_until > float(record["accepted_at"]) + 7 * 86_400
+
+
+def test_an_event_without_a_moment_gets_that_of_its_intake(relay: Relay) -> None:
+    relay.send(event("no_moment", occurred_at=..., destinations=["yotpo/main"]))
+    request = until(lambda: relay.providers.accepted("no_moment"), "the event at Yotpo")[0]
+    assert request["body"]["timestamp"].endswith("Z")
+
+
+def test_a_phone_identifies_where_there_is_no_email(relay: Relay) -> None:
+    relay.send(event("phone_only", customer={"phone_number": PHONE}))
+    until(lambda: len(relay.providers.accepted("phone_only")) == 2, "the event at both providers")
+    bodies = {request["provider"]: request["body"] for request in relay.providers.requests("phone_only")}
+    assert bodies["yotpo"]["customer"] == {"phone_number": PHONE}
+    assert bodies["sender"]["subscriber"] == {"phone": PHONE}
+
+
+def test_a_store_id_is_one_segment_of_the_path_whatever_it_holds(relay: Relay) -> None:
+    """`../../x?y=1#z` is a store of the sandbox: it only gets there percent-encoded."""
+    relay.send(event("odd_store", destinations=["yotpo/odd"]))
+    [request] = until(lambda: relay.providers.accepted("odd_store"), "the event at Yotpo")
+    assert request["account"] == "../../x?y=1#z"

@@ -1,0 +1,35 @@
+"""Runs last: what every function of every test wrote, at the most talkative log level a stack can have."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from local.stack import Stack
+from tests.system.running import PHONE, STORES, Relay, event, token, until
+
+HIDDEN = {
+    "an e-mail address": re.compile(r"[\w.+-]+(@|%40)[\w-]+(\.[\w-]+)+"),
+    "a phone number": re.compile(r"(?<!such as )\+\d{8,}"),  # but the example in an error message
+    "a token": re.compile("|".join(token(provider, account) for provider in ("yotpo", "sender") for account in STORES)),
+    "a URL with a token": re.compile(r"access_token=|Bearer ", re.IGNORECASE),
+}
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+def test_no_log_holds(relay: Relay, stack: tuple[Stack, Path], what: str) -> None:
+    """In all that the functions of this session wrote."""
+    lines = [line for log in stack[1].glob("emulator*.log") for line in log.read_text(errors="replace").splitlines()]
+    assert [line[:500] for line in lines if HIDDEN[what].search(line)] == []
+
+
+def test_the_functions_do_write_there(relay: Relay) -> None:
+    """Else the tests above would have looked at nothing."""
+    relay.send(event("told"), event("told_badly", colour="blue"))
+    for fields in ({"message": "accepted"}, {"message": "delivered"}, {"message": "rejected"}):
+        until(lambda fields=fields: relay.logged(**fields), f"{fields} in the log")  # type: ignore[misc]
+
+
+def test_the_search_finds_what_it_looks_for() -> None:
+    sample = f"ada@customers.example {PHONE} {token('yotpo', 'main')} ?access_token=x"
+    assert all(pattern.search(sample) for pattern in HIDDEN.values())

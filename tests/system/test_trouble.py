@@ -1,0 +1,196 @@
+"""Providers that fail, credentials that fail, workers that die: nothing is lost, and nothing that can be is repeated.
+
+Each trouble has an account of its own: it must not be seen in any other.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from local.deployment import STAGE
+from local.stack import Stack
+from tests.system.conftest import HOLD_SECONDS
+from tests.system.running import Json, Relay, event, secret, token, until
+
+PROVIDERS = ("yotpo", "sender")
+
+
+def events(name: str, account: str, count: int) -> list[Json]:
+    """For that account at both providers."""
+    to = [f"{provider}/{account}" for provider in PROVIDERS]
+    return [event(name, number, destinations=to) for number in range(1, count + 1)]
+
+
+def received(relay: Relay, name: str, provider: str) -> list[str]:
+    """The events called `name` that the provider took, by their number, in order of id."""
+    return sorted(one["body"]["properties"]["order_id"] for one in relay.providers.accepted(name, provider))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def killed(deployed: Relay, stack: tuple[Stack, Any]) -> dict[str, Json]:
+    """By provider, an event whose worker was killed in the middle of its post. Its lease runs out while others run."""
+    [emulator] = [process.pid for process in stack[0].processes if process.name == "emulator"]
+    bodies: dict[str, Json] = {}
+    for provider in PROVIDERS:
+        name = f"killed_{provider}"
+        bodies[provider] = event(name, destinations=[f"{provider}/killed"])
+        deployed.providers.misbehave(name, delay=10, count=1)
+        with short_visibility(deployed, provider):
+            deployed.send(bodies[provider])
+            until(lambda name=name: deployed.providers.accepted(name), f"{name} at the provider")  # type: ignore[misc]
+        for worker in workers(emulator, deployed.outputs[f"{provider.title()}FunctionName"]):
+            os.kill(worker, signal.SIGKILL)
+    return bodies
+
+
+@contextmanager
+def short_visibility(relay: Relay, provider: str) -> Iterator[None]:
+    """What the lane hands out inside comes back after two seconds, when nobody ends it."""
+    lane = relay.outputs[f"{provider.title()}QueueUrl"]
+    usual = relay.clients.sqs.get_queue_attributes(QueueUrl=lane, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    relay.clients.sqs.set_queue_attributes(QueueUrl=lane, Attributes={"VisibilityTimeout": "2"})
+    yield
+    relay.clients.sqs.set_queue_attributes(QueueUrl=lane, Attributes={"VisibilityTimeout": usual["VisibilityTimeout"]})
+
+
+def workers(emulator: int, function: str) -> list[int]:
+    """The processes of that emulator that run the function."""
+    shown = subprocess.run(["ps", "-axwwo", "pid=,ppid=,command="], capture_output=True, text=True, check=True)  # noqa: S607
+    rows = (line.split(maxsplit=2) for line in shown.stdout.splitlines())
+    return [int(pid) for pid, parent, command in rows if int(parent) == emulator and f"-{function}-" in command]
+
+
+def test_a_burst_of_failures_loses_nothing(relay: Relay) -> None:
+    """It starts in the middle of a batch, after others succeeded, and ends: every event arrives, once."""
+    for provider in PROVIDERS:
+        relay.providers.misbehave("burst", provider=provider, skip=2, count=6, status=500)
+    bodies = events("burst", "burst", 10)
+    relay.send(*bodies)
+    relay.until_settled(bodies)
+    for provider in PROVIDERS:
+        assert received(relay, "burst", provider) == sorted(body["id"] for body in bodies)
+        assert sum(one["status"] == 500 for one in relay.providers.requests("burst", provider)) == 6
+        assert not any(relay.dead_letters(provider, body["id"]) for body in bodies)
+
+
+def test_a_provider_that_is_down_stops_nobody_else(relay: Relay) -> None:
+    """One account gets 503 for everything; the others of its provider are delivered meanwhile, then it is as well."""
+    for provider in PROVIDERS:
+        relay.providers.misbehave("down", provider=provider, status=503)
+    down, well = events("down", "down", 6), events("well", "main", 6)
+    relay.send(*down)
+    until(lambda: len(relay.providers.requests("down")) >= 4, "failures at both")
+    relay.send(*well)
+    relay.until_settled(well)
+    assert not any(relay.providers.accepted("down", provider) for provider in PROVIDERS)
+    relay.providers.behave()
+    relay.until_settled(down)
+    for provider in PROVIDERS:
+        assert received(relay, "down", provider) == sorted(body["id"] for body in down)
+        assert not any(relay.dead_letters(provider, body["id"]) for body in down)
+
+
+def test_a_poison_event_becomes_a_dead_letter_and_the_others_arrive(relay: Relay) -> None:
+    """After five failures that are its own: others of its account succeeded in between."""
+    relay.providers.misbehave("poison", status=500, body={"message": "cannot handle ada@customers.example"})
+    [poison] = events("poison", "poison", 1)
+    others = events("not_poison", "poison", 14)
+    relay.send(*others[:2], poison, *others[2:])
+    relay.until_settled([poison], "given_up", seconds=90)
+    relay.until_settled(others)
+    for provider in PROVIDERS:
+        assert received(relay, "not_poison", provider) == sorted(body["id"] for body in others)
+        [letter] = relay.dead_letters(provider, poison["id"])
+        failures = len(relay.providers.requests("poison", provider))
+        assert failures >= 5
+        assert letter.attributes == {
+            "reason": "failed 5 times while others succeeded, last HTTP 500: cannot handle ***",
+            "destination": f"{provider}/poison",
+            "event_id": poison["id"],
+            "status": "500",
+            "attempts": str(failures),
+        }
+
+
+def test_a_revoked_token_holds_the_account_until_the_secret_is_rotated(relay: Relay) -> None:
+    """No request while it is held, nothing dropped, and no redeploy to go on."""
+    bodies = events("rotated", "rotated", 3)
+    held = {provider: relay.counted("AccountHeld", provider) for provider in PROVIDERS}
+    for provider in PROVIDERS:
+        relay.providers.change_token(provider, "rotated", revoke=[token(provider, "rotated")])
+    relay.send(*bodies)
+    for provider in PROVIDERS:
+        until(
+            lambda to=f"{provider}/rotated": relay.logged(outcome="unauthorized", destination=to),  # type: ignore[misc]
+            f"{provider} refusing the token",
+        )
+        fresh = f"{token(provider, 'rotated')}-2"
+        relay.providers.change_token(provider, "rotated", accept=[fresh])
+        relay.clients.secrets.put_secret_value(
+            SecretId=f"{STAGE}/customer-events/{provider}/rotated", SecretString=secret(provider, "rotated", fresh)
+        )
+    relay.until_settled(bodies)
+    for provider in PROVIDERS:
+        refused = [one for one in relay.providers.requests("rotated", provider) if one["status"] == 401]
+        accepted = relay.providers.accepted("rotated", provider)
+        # Each of the batch once, and once more with the secret fetched again; then nobody until the hold is over.
+        assert 2 <= len(refused) <= 2 * len(bodies)
+        assert accepted[0]["time"] - refused[0]["time"] >= HOLD_SECONDS
+        assert received(relay, "rotated", provider) == sorted(body["id"] for body in bodies)
+        assert relay.counted("AccountHeld", provider) > held[provider]
+        assert not any(relay.dead_letters(provider, body["id"]) for body in bodies)
+
+
+def test_a_missing_secret_holds_the_account_until_there_is_one(relay: Relay) -> None:
+    """No request without credentials, nothing dropped."""
+    bodies = events("missing", "missing", 3)
+    relay.send(*bodies)
+    for provider in PROVIDERS:
+        until(
+            lambda to=f"{provider}/missing": relay.logged(outcome="unauthorized", destination=to),  # type: ignore[misc]
+            f"{provider}/missing held",
+        )
+    assert relay.providers.requests("missing") == []
+    for provider in PROVIDERS:
+        relay.clients.secrets.create_secret(
+            Name=f"{STAGE}/customer-events/{provider}/missing", SecretString=secret(provider, "missing")
+        )
+    relay.until_settled(bodies)
+    for provider in PROVIDERS:
+        assert received(relay, "missing", provider) == sorted(body["id"] for body in bodies)
+
+
+def test_an_answer_that_never_came_is_unknown_and_tried_again(relay: Relay) -> None:
+    """Yotpo overrides by id, so a second request is harmless; at Sender it is a repeat. Both are counted."""
+    unknown = {provider: relay.counted("Unknown", provider) for provider in PROVIDERS}
+    for provider in PROVIDERS:
+        relay.providers.misbehave("unknown", provider=provider, reset="after", count=1)
+    [body] = events("unknown", "main", 1)
+    relay.send(body)
+    relay.until_settled([body])
+    for provider in PROVIDERS:
+        first, second = relay.providers.accepted("unknown", provider)
+        assert (first["status"], second["repeat"]) == (None, True)
+        assert relay.ledger(body["id"])[f"{provider}/main"]["attempts"] == "2"
+        [line] = relay.logged(outcome="unknown", event_id=body["id"], destination=f"{provider}/main")
+        assert (line["final"], line["reason"].startswith("no answer: ")) == (False, True)
+        until(lambda who=provider: relay.counted("Unknown", who) == unknown[who] + 1, "one more Unknown")  # type: ignore[misc]
+
+
+def test_what_a_killed_worker_had_in_hand_is_delivered(relay: Relay, killed: dict[str, Json]) -> None:
+    """The ledger's claim tells the next attempt that the first one may have arrived; that is logged and counted."""
+    for provider, body in killed.items():
+        relay.until_settled([body], seconds=90)
+        [line] = until(
+            lambda id=body["id"]: relay.logged(event_id=id, outcome="delivered"),  # type: ignore[misc]
+            f"the delivery of {body['id']} in the log",
+        )
+        assert line["crashed_before"]
+        assert relay.ledger(body["id"])[f"{provider}/killed"]["attempts"] == "2"
+        assert len(relay.providers.accepted(body["type"])) == 2
+        assert relay.dead_letters(provider, body["id"]) == []
