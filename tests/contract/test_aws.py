@@ -323,6 +323,7 @@ def claim(owner: str = "m-1@1", **changes: Any) -> Record:
         content_hash="aa",
         state="claimed",
         owner=owner,
+        message_id=owner.partition("@")[0],
         lease_until=NOW + 30,
         accepted_at=NOW - 5.25,
     )
@@ -377,6 +378,17 @@ def test_a_claim_between_attempts(ledger: Ledger, overrides: bool, state: Any) -
     assert before is not None
     assert (before.state, before.attempts, before.strikes, before.failed_at) == (state, 2, 1, NOW + 0.5)
     assert (before.outcome, before.reason, before.status) == ("retry", "HTTP 503", 503)
+
+
+@BOTH
+def test_a_claim_of_a_message_that_was_given_up(ledger: Ledger, overrides: bool) -> None:
+    """The same message, brought back after a crash: refused, for its end is written."""
+    ledger.claim(claim("m-1@1"), now=NOW, overrides=overrides)
+    ledger.settle(claim("m-1@1", state="given_up", outcome="unknown", reason="parked"))
+    refused = ledger.claim(claim("m-1@2"), now=NOW + 200, overrides=overrides)
+    assert not refused.granted
+    assert refused.before is not None
+    assert (refused.before.state, refused.before.outcome) == ("given_up", "unknown")
 
 
 @BOTH

@@ -27,6 +27,10 @@ def least_random() -> float:
     return 0.0
 
 
+def since(clock: FakeClock, failure: Failure) -> float:
+    return clock.now() - failure.failed_at
+
+
 # ------------------------------------------------------------------------------------------------ poison
 
 
@@ -55,7 +59,7 @@ def test_when_everything_fails_it_is_nobodys_fault(account: Account, clock: Fake
     for _ in range(100):
         for name in failures:
             failures[name] = account.failed(name, failures[name])
-        clock.pass_by(account.back_off(1, succeeded=False))
+        clock.pass_by(account.back_off(1, succeeded=False, failing_for=since(clock, failures["a"])))
     assert not any(failure.is_poison for failure in failures.values())
 
 
@@ -64,7 +68,7 @@ def test_an_event_alone_with_a_dead_provider_is_not_poison(account: Account, clo
     failure = NEVER
     for _ in range(100):
         failure = account.failed("only", failure)
-        clock.pass_by(account.back_off(failure.strikes, succeeded=False))
+        clock.pass_by(account.back_off(failure.strikes, succeeded=False, failing_for=since(clock, failure)))
     assert not failure.is_poison
 
 
@@ -90,22 +94,29 @@ def test_the_first_failure_is_remembered(account: Account, clock: FakeClock) -> 
 def test_a_hold_grows_from_five_to_fifteen_minutes(account: Account, clock: FakeClock) -> None:
     """Refused credentials are tried again after 5, 10, 15, 15 … minutes."""
     holds = []
+    refused_at = clock.now()
     for _ in range(5):
-        holds.append(account.hold())
+        holds.append(account.hold(refused_at))
         clock.pass_by(holds[-1])
     assert holds == [300, 600, 900, 900, 900]
 
 
+def test_a_new_environment_holds_for_as_long_as_the_old_one_would(account: Account, clock: FakeClock) -> None:
+    """The ledger remembers since when the credentials are refused."""
+    assert account.hold(clock.now() - 3600) == 900
+
+
 def test_a_hold_is_one_for_all_in_flight(account: Account, clock: FakeClock) -> None:
     """Ten requests refused at once are one hold, with what is left of it."""
-    assert account.hold() == 300
+    refused_at = clock.now()
+    assert account.hold(refused_at) == 300
     clock.pass_by(100)
-    assert account.hold() == 200
+    assert account.hold(refused_at) == 200
 
 
 def test_nothing_is_sent_while_held(account: Account, clock: FakeClock) -> None:
     """GIVEN a held account THEN there is no room; WHEN the hold ends THEN one request asks how things are."""
-    account.hold()
+    account.hold(clock.now())
     assert account.room == 0
     clock.pass_by(300)
     assert account.room == 1
@@ -113,12 +124,12 @@ def test_nothing_is_sent_while_held(account: Account, clock: FakeClock) -> None:
 
 def test_a_success_ends_the_holding(account: Account, clock: FakeClock) -> None:
     """A rotated secret that works brings the account back at once, and the next hold is short again."""
-    account.hold()
+    account.hold(clock.now())
     clock.pass_by(300)
-    account.hold()
+    account.hold(clock.now())
     account.succeeded("a", clock.now())
     assert account.room > 1
-    assert account.hold() == 300
+    assert account.hold(clock.now()) == 300
 
 
 # ------------------------------------------------------------------------------------------------ room and back-off
@@ -145,7 +156,7 @@ def test_after_an_outage_one_request_asks_first(account: Account, clock: FakeClo
     """GIVEN a provider that was down WHEN the wait is over THEN one request probes; a success opens the account."""
     for name in ("a", "b", "c"):
         account.failed(name, NEVER)
-    clock.pass_by(account.back_off(1, succeeded=False))
+    clock.pass_by(account.back_off(1, succeeded=False, failing_for=0))
     assert account.room == 1
     account.succeeded("a", clock.now())
     assert account.room > 1
@@ -173,11 +184,11 @@ def test_a_success_that_started_before_a_failure_does_not_outweigh_it(account: A
 def test_an_outage_backs_off_to_a_quarter_of_an_hour(clock: FakeClock) -> None:
     """GIVEN a provider that stays down THEN each round waits longer, up to 15 minutes."""
     account = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
-    waits = []
+    waits: list[float] = []
     for _ in range(12):
         for name in ("a", "b"):
             account.failed(name, NEVER)
-        waits.append(account.back_off(1, succeeded=False))
+        waits.append(account.back_off(1, succeeded=False, failing_for=sum(waits)))
         clock.pass_by(waits[-1])
     assert waits == sorted(waits)
     assert waits[0] < 10
@@ -189,10 +200,9 @@ def test_the_back_off_is_jittered_in_full(clock: FakeClock) -> None:
     least = Account(Pace(Limit(5, 1.0), clock), clock, rng=least_random)
     most = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
     for account in (least, most):
-        for _ in range(8):
-            for name in ("a", "b"):
-                account.failed(name, NEVER)
-            wait = account.back_off(1, succeeded=False)
+        for name in ("a", "b"):
+            account.failed(name, NEVER)
+        wait = account.back_off(1, succeeded=False, failing_for=300)
         if account is least:
             assert 0 < wait <= 2
         else:
@@ -202,7 +212,7 @@ def test_the_back_off_is_jittered_in_full(clock: FakeClock) -> None:
 def test_a_failure_among_successes_waits_seconds(account: Account) -> None:
     """An event's own fault costs its account seconds, a little more each time."""
     account.failed("bad", NEVER)
-    waits = [account.back_off(strikes, succeeded=True) for strikes in (1, 2, 3, 4)]
+    waits = [account.back_off(strikes, succeeded=True, failing_for=60) for strikes in (1, 2, 3, 4)]
     assert waits == sorted(waits)
     assert all(1 <= wait <= 15 for wait in waits)
 
@@ -210,14 +220,33 @@ def test_a_failure_among_successes_waits_seconds(account: Account) -> None:
 def test_an_event_known_to_fail_alone_waits_seconds(account: Account, clock: FakeClock) -> None:
     """An event with strikes that comes back in a batch of its own does not slow its account down to minutes."""
     account.failed("bad", Failure(3, clock.now() - 60))
-    assert account.back_off(3, succeeded=False) <= 15
+    assert account.back_off(3, succeeded=False, failing_for=60) <= 15
 
 
 def test_a_lone_failure_asks_again_within_a_minute(clock: FakeClock) -> None:
     """One event that fails with nothing to compare may be poison or an outage: neither may stop a lane for long."""
     account = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
-    for _ in range(12):
+    account.failed("only", NEVER)
+    assert account.back_off(1, succeeded=False, failing_for=600) <= 60
+
+
+def test_a_lone_failure_of_hours_is_not_asked_every_minute(clock: FakeClock) -> None:
+    """A thousand receives would end it without a reason: three days must cost far fewer."""
+    account = Account(Pace(Limit(5, 1.0), clock), clock, rng=middle)
+    began, tries = clock.now(), 0
+    while clock.now() - began < 72 * 3600:
         account.failed("only", NEVER)
-        wait = account.back_off(1, succeeded=False)
-        clock.pass_by(wait)
-    assert wait <= 60
+        clock.pass_by(account.back_off(1, succeeded=False, failing_for=clock.now() - began))
+        tries += 1
+    assert 50 < tries < 900
+
+
+def test_while_probing_any_event_may_be_the_one_that_asks(clock: FakeClock) -> None:
+    """GIVEN a provider that was down THEN the probe may begin anywhere, or poison at the head would answer for all."""
+    account = Account(Pace(Limit(5, 1.0), clock), clock, rng=middle)
+    assert account.order([1, 2, 3, 4]) == [1, 2, 3, 4]
+    for name in ("a", "b", "c"):
+        account.failed(name, NEVER)
+    clock.pass_by(account.back_off(1, succeeded=False, failing_for=0))
+    assert account.order([1, 2, 3, 4]) == [3, 4, 1, 2]
+    assert account.order([]) == []

@@ -455,7 +455,7 @@ def test_an_outage_makes_no_poison(room: Room) -> None:
     for _ in range(30):
         for delivery in deliveries:
             assert room.attempt(delivery).outcome is Outcome.RETRY
-        room.clock.pass_by(room.account("yotpo/main").back_off(1, succeeded=False))
+        room.clock.pass_by(room.account("yotpo/main").back_off(1, succeeded=False, failing_for=0))
     assert room.queue.letters == []
 
 
@@ -753,3 +753,20 @@ def _claimed(delivery: Delivery, lease_until: float, attempts: int = 0) -> Recor
         lease_until=lease_until,
         attempts=attempts,
     )
+
+
+@BOTH
+def test_a_given_up_message_that_comes_back_is_not_tried_again(room: Room, destination: str) -> None:
+    """GIVEN a crash between the dead letter and the end of the batch
+    WHEN SQS brings the same message back
+    THEN it ends as it had, without a request and without a second letter; redriven as a new message it is tried.
+    """
+    room.transport = FakeTransport(otherwise=make_reply(422))
+    delivery = make_delivery(destination)
+    assert room.attempt(delivery).outcome is Outcome.REJECTED
+    again = room.attempt(delivery)
+    assert (again.outcome, again.final) == (Outcome.REJECTED, True)
+    assert "given up before" in again.reason
+    assert (len(room.transport.requests), len(room.queue.letters)) == (1, 1)
+    room.attempt(replace(delivery, key="redriven"))
+    assert len(room.transport.requests) == 2

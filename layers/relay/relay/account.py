@@ -47,8 +47,7 @@ class Account:
         self._down_at = float("-inf")
         self._failing: dict[str, float] = {}
         """Events that failed since the last success, and when."""
-        self._rounds = 0
-        self._holds = 0
+        self._probing = False
         self._held_until = 0.0
 
     def succeeded(self, event_id: str, started_at: float) -> None:
@@ -58,7 +57,7 @@ class Account:
             self._failing = {
                 other: at for other, at in self._failing.items() if at > self._worked_at and other != event_id
             }
-            self._rounds = self._holds = 0
+            self._probing = False
             self._held_until = 0.0
 
     def failed(self, event_id: str, before: Failure) -> Failure:
@@ -76,13 +75,16 @@ class Account:
         with self._lock:
             self._failing.pop(event_id, None)
 
-    def hold(self) -> float:
-        """The credentials are refused. Returns the seconds to stay away: five minutes, growing to fifteen."""
+    def hold(self, refused_at: float) -> float:
+        """The credentials are refused, first at `refused_at`. Returns the seconds to stay away: five minutes, growing
+        to fifteen the longer it lasts.
+        """
         with self._lock:
             now = self._clock.now()
             if self._held_until <= now:
-                self._held_until = now + self._hold_seconds * min(1 + self._holds, 3)
-                self._holds += 1
+                times = 1 + (now - refused_at) // self._hold_seconds
+                self._held_until = now + self._hold_seconds * min(max(times, 1.0), 3.0)
+                self._probing = True
             return self._held_until - now
 
     @property
@@ -97,15 +99,23 @@ class Account:
         with self._lock:
             if self._held_until > self._clock.now():
                 return 0
-            probing = self._rounds > 0 or self._holds > 0
-            if len(self._failing) >= (2 if probing else 3):
+            if len(self._failing) >= (2 if self._probing else 3):
                 return 0
-            return 1 if probing else 1_000
+            return 1 if self._probing else 1_000
 
-    def back_off(self, strikes: int, succeeded: bool) -> float:
+    def order[T](self, items: list[T]) -> list[T]:
+        """The order in which to try: as they come, but from anywhere while we probe, or two poison events at the head
+        would answer for all behind them.
+        """
+        with self._lock:
+            start = int(self._rng() * len(items)) if self._probing else 0
+            return items[start:] + items[:start]
+
+    def back_off(self, strikes: int, succeeded: bool, failing_for: float) -> float:
         """Ends a batch in which something failed; returns the seconds until the account's next try.
 
         `strikes`: the most of any failed event. `succeeded`: others got through, so the provider is well.
+        `failing_for`: seconds since the first of the failures; the ledger remembers it where an environment would not.
         """
         with self._lock:
             lone = len(self._failing) <= 1
@@ -113,11 +123,12 @@ class Account:
                 # The next round asks anew: what failed in this one does not speak against it.
                 self._failing.clear()
             if succeeded or (lone and strikes > 1):
-                self._rounds = 0
+                self._probing = False
                 return SHORTEST_BACKOFF * max(1, strikes)
-            self._rounds = min(self._rounds + 1, 16)
+            self._probing = True
             if not lone:
                 # The provider is down: until it works again no failure is an event's own.
                 self._down_at = self._clock.now()
-            most = LONGEST_LONE_BACKOFF if lone else LONGEST_BACKOFF
-            return max(1.0, self._rng() * min(SHORTEST_BACKOFF * float(2**self._rounds), most))
+            most = max(LONGEST_LONE_BACKOFF, failing_for / 20) if lone else LONGEST_BACKOFF
+            # In proportion to what it has lasted: that grows as powers of a number of tries would, and needs no count.
+            return max(1.0, self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF), most, LONGEST_BACKOFF))

@@ -123,6 +123,7 @@ class Courier:
             content_hash=delivery.content_hash,
             state="claimed",
             owner=f"{delivery.key}@{began:.6f}",
+            message_id=delivery.key,
             lease_until=began + max(0.0, deadline - self._clock.monotonic()),
             accepted_at=delivery.accepted_at,
         )
@@ -159,6 +160,10 @@ class Courier:
             return self._give_up(delivery, replace(record, attempts=0), post, settle=False)
         if before is not None and before.state == "delivered":
             return self._result(delivery, Outcome.DUPLICATE, "delivered before", final=True, attempts=before.attempts)
+        if before is not None and before.state == "given_up":
+            # A crash between the dead letter and the end of its batch: the message came back, its end is written.
+            reason = f"given up before: {before.reason}"
+            return self._result(delivery, Outcome(before.outcome), reason, final=True, attempts=before.attempts)
         wait = max(2 * LONGEST_WAIT, before.lease_until - self._clock.now() if before is not None else 0.0)
         return self._result(delivery, Outcome.THROTTLED, "another execution has it", wait=wait)
 
@@ -248,7 +253,8 @@ class Courier:
                     reason = f"failed {failure.strikes} times while others succeeded, last {post.reason}"
                     return self._give_up(delivery, record, replace(post, outcome=Outcome.REJECTED, reason=reason))
             case Outcome.UNAUTHORIZED:
-                post = replace(post, wait=account.hold())
+                record = replace(record, failed_at=record.failed_at or self._clock.now())
+                post = replace(post, wait=account.hold(record.failed_at))
         return self._settle(delivery, record, post, "open", attempts=record.attempts)
 
     def _settle(
@@ -284,6 +290,7 @@ class Courier:
             attempts=attempts,
             wait=post.wait,
             strikes=ended.strikes,
+            failed_at=ended.failed_at,
         )
 
     def _give_up(self, delivery: Delivery, record: Record, post: _Post, settle: bool = True) -> Result:

@@ -58,6 +58,7 @@ class _Group:
     wait: float = 0.0
     failed: bool = False
     strikes: int = 0
+    failed_at: float = math.inf
     succeeded: bool = False
     started: bool = False
 
@@ -176,7 +177,7 @@ class Lane:
             return False
         started = False
         for group in groups.values():
-            for item in group.startable():
+            for item in group.account.order(group.startable()):
                 if group.in_flight >= group.account.room or len(self._in_flight(groups)) >= self._workers.size:
                     break
                 if group.account.pace.delay() > LONGEST_WAIT:
@@ -221,6 +222,7 @@ class Lane:
             case Outcome.RETRY | Outcome.UNKNOWN if not result.final:
                 group.failed = True
                 group.strikes = max(group.strikes, result.strikes)
+                group.failed_at = min(group.failed_at, result.failed_at or self._clock.now())
         if not result.final:
             item.result = result
             group.wait = max(group.wait, result.wait)
@@ -235,7 +237,8 @@ class Lane:
                 continue
             wait = max(group.wait, group.account.held_for)
             if group.failed:
-                wait = max(wait, group.account.back_off(group.strikes, group.succeeded))
+                failing_for = self._clock.now() - group.failed_at
+                wait = max(wait, group.account.back_off(group.strikes, group.succeeded, failing_for))
             # For the pace rounded down: a moment early costs a short wait here, a moment late the provider's time.
             paced = math.floor(group.account.pace.delay())
             # Nothing done and back at once would go round and round, and wear the messages out.

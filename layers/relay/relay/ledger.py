@@ -22,10 +22,14 @@ KEEP_SECONDS = 30 * 86_400
 """How long a record is kept after its last write: longer than any queue keeps a message."""
 
 _CLAIM = (
-    "SET content_hash = :content_hash, #state = :claimed, #owner = :owner, lease_until = :lease_until, "
+    "SET content_hash = :content_hash, #state = :claimed, #owner = :owner, message_id = :message_id, "
+    "lease_until = :lease_until, "
     "accepted_at = :accepted_at, #ttl = :ttl"
 )
-_FREE = "(#state IN (:open, :given_up) OR (#state = :claimed AND lease_until < :now))"
+_FREE = (
+    "(#state = :open OR (#state = :given_up AND message_id <> :message_id)"
+    " OR (#state = :claimed AND lease_until < :now))"
+)
 _SAME = "content_hash = :content_hash"
 _NEW = "attribute_not_exists(event_id)"
 _IF_SAME = f"{_NEW} OR ({_SAME} AND {_FREE})"
@@ -46,6 +50,7 @@ class DynamoLedger:
         values = {
             ":content_hash": record.content_hash,
             ":owner": record.owner,
+            ":message_id": record.message_id,
             ":lease_until": record.lease_until,
             ":accepted_at": record.accepted_at,
             ":ttl": int(now) + KEEP_SECONDS,

@@ -49,5 +49,7 @@ class Result:
     """Seconds since acceptance."""
     strikes: int = 0
     """Failures so far that are the event's own fault."""
+    failed_at: float = 0.0
+    """Unix seconds of the first failure, or refusal of credentials, that it has not got over yet; zero for none."""
     crashed: bool = False
     """An earlier attempt ended between its post and its record: counted as `unknown` besides this outcome."""

@@ -23,6 +23,11 @@ MARGIN = 0.002
 GLANCE = 0.05
 """Seconds between looks at the budget while nothing is known of it."""
 
+BELIEVED = 5
+"""How many 429s in a row may name a moment at which the next one comes."""
+
+LONGEST_GROWING_WAIT = 900.0
+
 LONGEST_DEFERRAL = 12 * 3600.0
 """SQS hides a message for at most twelve hours after its receive."""
 
@@ -161,9 +166,12 @@ class Pace:
     def _throttle(self, budget: Budget, slot: _Slot) -> None:
         with self._lock:
             now = self._answered(slot)
+            growing = min(self._backoff * 2.0**self._throttled, LONGEST_GROWING_WAIT)
             named = budget.retry_after or budget.reset_after
-            wait = named or min(self._backoff * 2.0**self._throttled, 900.0)
-            self._throttled = min(self._throttled + 1, 16)
+            # Refused again and again at the moment it named, the provider is not believed any more.
+            wait = named if named and self._throttled < BELIEVED else max(named or 0.0, growing)
+            if self._blocked_until <= now:
+                self._throttled = min(self._throttled + 1, 16)
             self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_DEFERRAL))
             # What was refused did not count.
             self._slots.remove(slot)

@@ -127,6 +127,8 @@ class Record:
     content_hash: str
     state: Literal["claimed", "open", "delivered", "given_up"]
     owner: str = ""
+    message_id: str = ""
+    """The message whose attempt this is: given up, it is not tried again when SQS brings it back; a redriven one is."""
     lease_until: float = 0.0
     attempts: int = 0
     strikes: int = 0
