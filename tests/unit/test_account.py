@@ -42,7 +42,7 @@ def test_an_event_that_fails_while_others_succeed_is_poison(account: Account, cl
     failure = NEVER
     for round_ in range(POISON_FAILURES):
         assert not failure.is_poison, round_
-        failure = account.failed("bad", failure)
+        failure = account.failed("bad", failure, clock.now())
         clock.pass_by(2)
         account.succeeded(f"good-{round_}", clock.now())
         clock.pass_by(2)
@@ -58,7 +58,7 @@ def test_when_everything_fails_it_is_nobodys_fault(account: Account, clock: Fake
     failures = dict.fromkeys(("a", "b", "c"), NEVER)
     for _ in range(100):
         for name in failures:
-            failures[name] = account.failed(name, failures[name])
+            failures[name] = account.failed(name, failures[name], clock.now())
         clock.pass_by(account.back_off(1, succeeded=False, failing_for=since(clock, failures["a"])))
     assert not any(failure.is_poison for failure in failures.values())
 
@@ -67,7 +67,7 @@ def test_an_event_alone_with_a_dead_provider_is_not_poison(account: Account, clo
     """One event, tried a hundred times with no other to compare, has nothing proven against it."""
     failure = NEVER
     for _ in range(100):
-        failure = account.failed("only", failure)
+        failure = account.failed("only", failure, clock.now())
         clock.pass_by(account.back_off(failure.strikes, succeeded=False, failing_for=since(clock, failure)))
     assert not failure.is_poison
 
@@ -76,16 +76,16 @@ def test_a_success_from_before_the_outage_proves_nothing(account: Account, clock
     """That others succeeded before an event first failed says nothing of why it fails."""
     account.succeeded("earlier", clock.now())
     clock.pass_by(1)
-    failure = account.failed("late", NEVER)
+    failure = account.failed("late", NEVER, clock.now())
     clock.pass_by(1)
-    assert account.failed("late", failure).strikes == 1
+    assert account.failed("late", failure, clock.now()).strikes == 1
 
 
 def test_the_first_failure_is_remembered(account: Account, clock: FakeClock) -> None:
     """When an event first failed is kept through all its failures."""
-    first = account.failed("bad", NEVER)
+    first = account.failed("bad", NEVER, clock.now())
     clock.pass_by(60)
-    assert account.failed("bad", first).failed_at == first.failed_at
+    assert account.failed("bad", first, clock.now()).failed_at == first.failed_at
 
 
 # ------------------------------------------------------------------------------------------------ holding
@@ -135,37 +135,37 @@ def test_a_success_ends_the_holding(account: Account, clock: FakeClock) -> None:
 # ------------------------------------------------------------------------------------------------ room and back-off
 
 
-def test_room_ends_when_whatever_is_tried_fails(account: Account) -> None:
+def test_room_ends_when_whatever_is_tried_fails(account: Account, clock: FakeClock) -> None:
     """Three events in a row that fail are reason enough to stop the batch."""
     for name in ("a", "b"):
-        account.failed(name, NEVER)
+        account.failed(name, NEVER, clock.now())
         assert account.room > 0
-    account.failed("c", NEVER)
+    account.failed("c", NEVER, clock.now())
     assert account.room == 0
 
 
-def test_one_event_that_fails_leaves_room(account: Account) -> None:
+def test_one_event_that_fails_leaves_room(account: Account, clock: FakeClock) -> None:
     """The same event again and again does not stop the others."""
     failure = NEVER
     for _ in range(4):
-        failure = account.failed("bad", failure)
+        failure = account.failed("bad", failure, clock.now())
     assert account.room > 1
 
 
 def test_after_an_outage_one_request_asks_first(account: Account, clock: FakeClock) -> None:
     """GIVEN a provider that was down WHEN the wait is over THEN one request probes; a success opens the account."""
     for name in ("a", "b", "c"):
-        account.failed(name, NEVER)
+        account.failed(name, NEVER, clock.now())
     clock.pass_by(account.back_off(1, succeeded=False, failing_for=0))
     assert account.room == 1
     account.succeeded("a", clock.now())
     assert account.room > 1
 
 
-def test_an_event_given_up_no_longer_counts(account: Account) -> None:
+def test_an_event_given_up_no_longer_counts(account: Account, clock: FakeClock) -> None:
     """A dead letter is not evidence against its provider."""
     for name in ("a", "b", "c"):
-        account.failed(name, NEVER)
+        account.failed(name, NEVER, clock.now())
     account.forget("c")
     assert account.room > 0
     account.forget("unheard of")
@@ -176,7 +176,7 @@ def test_a_success_that_started_before_a_failure_does_not_outweigh_it(account: A
     started = clock.now()
     clock.pass_by(5)
     for name in ("a", "b", "c"):
-        account.failed(name, NEVER)
+        account.failed(name, NEVER, clock.now())
     account.succeeded("slow", started)
     assert account.room == 0
 
@@ -187,7 +187,7 @@ def test_an_outage_backs_off_to_a_quarter_of_an_hour(clock: FakeClock) -> None:
     waits: list[float] = []
     for _ in range(12):
         for name in ("a", "b"):
-            account.failed(name, NEVER)
+            account.failed(name, NEVER, clock.now())
         waits.append(account.back_off(1, succeeded=False, failing_for=sum(waits)))
         clock.pass_by(waits[-1])
     assert waits == sorted(waits)
@@ -201,7 +201,7 @@ def test_the_back_off_is_jittered_in_full(clock: FakeClock) -> None:
     most = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
     for account in (least, most):
         for name in ("a", "b"):
-            account.failed(name, NEVER)
+            account.failed(name, NEVER, clock.now())
         wait = account.back_off(1, succeeded=False, failing_for=300)
         if account is least:
             assert 0 < wait <= 2
@@ -209,9 +209,9 @@ def test_the_back_off_is_jittered_in_full(clock: FakeClock) -> None:
             assert wait > 100
 
 
-def test_a_failure_among_successes_waits_seconds(account: Account) -> None:
+def test_a_failure_among_successes_waits_seconds(account: Account, clock: FakeClock) -> None:
     """An event's own fault costs its account seconds, a little more each time."""
-    account.failed("bad", NEVER)
+    account.failed("bad", NEVER, clock.now())
     waits = [account.back_off(strikes, succeeded=True, failing_for=60) for strikes in (1, 2, 3, 4)]
     assert waits == sorted(waits)
     assert all(1 <= wait <= 15 for wait in waits)
@@ -219,14 +219,14 @@ def test_a_failure_among_successes_waits_seconds(account: Account) -> None:
 
 def test_an_event_known_to_fail_alone_waits_seconds(account: Account, clock: FakeClock) -> None:
     """An event with strikes that comes back in a batch of its own does not slow its account down to minutes."""
-    account.failed("bad", Failure(3, clock.now() - 60))
+    account.failed("bad", Failure(3, clock.now() - 60), clock.now())
     assert account.back_off(3, succeeded=False, failing_for=60) <= 15
 
 
 def test_a_lone_failure_asks_again_within_a_minute(clock: FakeClock) -> None:
     """One event that fails with nothing to compare may be poison or an outage: neither may stop a lane for long."""
     account = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
-    account.failed("only", NEVER)
+    account.failed("only", NEVER, clock.now())
     assert account.back_off(1, succeeded=False, failing_for=600) <= 60
 
 
@@ -235,7 +235,7 @@ def test_a_lone_failure_of_hours_is_not_asked_every_minute(clock: FakeClock) -> 
     account = Account(Pace(Limit(5, 1.0), clock), clock, rng=middle)
     began, tries = clock.now(), 0
     while clock.now() - began < 72 * 3600:
-        account.failed("only", NEVER)
+        account.failed("only", NEVER, clock.now())
         clock.pass_by(account.back_off(1, succeeded=False, failing_for=clock.now() - began))
         tries += 1
     assert 50 < tries < 900
@@ -246,7 +246,7 @@ def test_while_probing_any_event_may_be_the_one_that_asks(clock: FakeClock) -> N
     account = Account(Pace(Limit(5, 1.0), clock), clock, rng=middle)
     assert account.order([1, 2, 3, 4]) == [1, 2, 3, 4]
     for name in ("a", "b", "c"):
-        account.failed(name, NEVER)
+        account.failed(name, NEVER, clock.now())
     clock.pass_by(account.back_off(1, succeeded=False, failing_for=0))
     assert account.order([1, 2, 3, 4]) == [3, 4, 1, 2]
     assert account.order([]) == []

@@ -18,10 +18,14 @@ SHORTEST_BACKOFF = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One event's failures: `strikes` counts those that are the event's own fault, the first one included."""
+    """One event's failures: `strikes` counts those that are the event's own fault, the first one included.
 
-    strikes: int
-    failed_at: float
+    `failed_at` and `last_failed_at` are when the first and the last attempt that failed began, in Unix seconds.
+    """
+
+    strikes: int = 0
+    failed_at: float = 0.0
+    last_failed_at: float = 0.0
 
     @property
     def is_poison(self) -> bool:
@@ -60,15 +64,17 @@ class Account:
             self._probing = False
             self._held_until = 0.0
 
-    def failed(self, event_id: str, before: Failure) -> Failure:
-        """The event failed again; `before` is what the ledger remembers of it (no strikes: it never failed)."""
+    def failed(self, event_id: str, before: Failure, started_at: float) -> Failure:
+        """The event failed again, in an attempt begun then; `before` is what the ledger remembers of it."""
         with self._lock:
-            now = self._clock.now()
-            first = before.failed_at or now
-            others_fail = any(other != event_id for other in self._failing)
-            proven = bool(before.strikes) and self._worked_at > max(first, self._down_at) and not others_fail
-            self._failing[event_id] = now
-            return Failure(max(before.strikes, 1) + (1 if proven else 0), first)
+            first = before.failed_at or started_at
+            alone = not any(other != event_id for other in self._failing)
+            # Another event, tried after this one failed last, got through; or this is the only one that does not.
+            worked_between = self._worked_at > before.last_failed_at
+            worked_since = alone and self._worked_at > max(first, self._down_at)
+            strike = before.strikes > 0 and (worked_between or worked_since)
+            self._failing[event_id] = self._clock.now()
+            return Failure(max(before.strikes, 1) + strike, first, started_at)
 
     def forget(self, event_id: str) -> None:
         """The event is given up: it no longer speaks for its account."""

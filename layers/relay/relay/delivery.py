@@ -137,8 +137,14 @@ class Courier:
         same = before is not None and before.content_hash == record.content_hash
         crashed = before is not None and before.state == "claimed"
         attempts = (before.attempts if before and same else 0) + (1 if crashed else 0)
-        failure = Failure(before.strikes, before.failed_at) if before and same else Failure(0, 0.0)
-        record = replace(record, attempts=attempts, strikes=failure.strikes, failed_at=failure.failed_at)
+        failure = Failure(before.strikes, before.failed_at, before.last_failed_at) if before and same else Failure()
+        record = replace(
+            record,
+            attempts=attempts,
+            strikes=failure.strikes,
+            failed_at=failure.failed_at,
+            last_failed_at=failure.last_failed_at,
+        )
 
         if crashed and provider.settings.on_unknown == "park":
             parked = _Post(Outcome.UNKNOWN, "an earlier attempt ended without a record of its answer: parked")
@@ -241,17 +247,23 @@ class Courier:
                     account.succeeded(event_id, post.started_at)
                 return self._give_up(delivery, replace(record, attempts=record.attempts + bool(post.status)), post)
             case Outcome.UNKNOWN if provider.settings.on_unknown == "park":
-                account.failed(event_id, failure)
+                account.failed(event_id, failure, post.started_at)
                 return self._give_up(delivery, replace(record, attempts=record.attempts + 1), post)
             case Outcome.UNKNOWN | Outcome.RETRY if post.request is not None:
-                failure = account.failed(event_id, failure)
+                failure = account.failed(event_id, failure, post.started_at)
                 record = replace(
-                    record, attempts=record.attempts + 1, strikes=failure.strikes, failed_at=failure.failed_at
+                    record,
+                    attempts=record.attempts + 1,
+                    strikes=failure.strikes,
+                    failed_at=failure.failed_at,
+                    last_failed_at=failure.last_failed_at,
                 )
                 if failure.is_poison:
                     account.forget(event_id)
                     reason = f"failed {failure.strikes} times while others succeeded, last {post.reason}"
-                    return self._give_up(delivery, record, replace(post, outcome=Outcome.REJECTED, reason=reason))
+                    # An unknown stays one: it may have been acted on, and is counted.
+                    outcome = Outcome.REJECTED if post.outcome is Outcome.RETRY else post.outcome
+                    return self._give_up(delivery, record, replace(post, outcome=outcome, reason=reason))
             case Outcome.UNAUTHORIZED:
                 record = replace(record, failed_at=record.failed_at or self._clock.now())
                 post = replace(post, wait=account.hold(record.failed_at))

@@ -133,6 +133,7 @@ class Record:
     attempts: int = 0
     strikes: int = 0
     failed_at: float = 0.0
+    last_failed_at: float = 0.0
     outcome: str = ""
     reason: str = ""
     status: int | None = None
