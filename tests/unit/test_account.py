@@ -157,6 +157,7 @@ def test_after_an_outage_one_request_asks_first(account: Account, clock: FakeClo
     for name in ("a", "b", "c"):
         account.failed(name, NEVER, clock.now())
     clock.pass_by(account.back_off(1, succeeded=False, failing_for=0))
+    account.begin_round()
     assert account.room == 1
     account.succeeded("a", clock.now())
     assert account.room > 1
@@ -219,6 +220,7 @@ def test_a_failure_among_successes_waits_seconds(account: Account, clock: FakeCl
 
 def test_an_event_known_to_fail_alone_waits_seconds(account: Account, clock: FakeClock) -> None:
     """An event with strikes that comes back in a batch of its own does not slow its account down to minutes."""
+    account.succeeded("good", clock.now() - 30)
     account.failed("bad", Failure(3, clock.now() - 60), clock.now())
     assert account.back_off(3, succeeded=False, failing_for=60) <= 15
 

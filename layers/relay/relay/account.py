@@ -51,8 +51,14 @@ class Account:
         self._down_at = float("-inf")
         self._failing: dict[str, float] = {}
         """Events that failed since the last success, and when."""
+        self._round_at = float("-inf")
         self._probing = False
         self._held_until = 0.0
+
+    def begin_round(self) -> None:
+        """A batch begins: what failed in an earlier one does not keep this one from asking."""
+        with self._lock:
+            self._round_at = self._clock.now()
 
     def succeeded(self, event_id: str, started_at: float) -> None:
         """The provider took an event whose request started then."""
@@ -105,7 +111,8 @@ class Account:
         with self._lock:
             if self._held_until > self._clock.now():
                 return 0
-            if len(self._failing) >= (2 if self._probing else 3):
+            failed_now = sum(at >= self._round_at for at in self._failing.values())
+            if failed_now >= (2 if self._probing else 3):
                 return 0
             return 1 if self._probing else 1_000
 
@@ -125,10 +132,8 @@ class Account:
         """
         with self._lock:
             lone = len(self._failing) <= 1
-            if not lone:
-                # The next round asks anew: what failed in this one does not speak against it.
-                self._failing.clear()
-            if succeeded or (lone and strikes > 1):
+            worked_since = self._worked_at > max(self._clock.now() - failing_for, self._down_at)
+            if succeeded or (lone and worked_since):
                 self._probing = False
                 return SHORTEST_BACKOFF * max(1, strikes)
             self._probing = True

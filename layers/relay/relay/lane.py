@@ -149,8 +149,10 @@ class Lane:
             key=message.message_id,
             correlation_id=message.correlation_id,
         )
-        group = groups.setdefault(destination, _Group(destination, self._accounts(destination)))
-        group.items.append(_Item(message, delivery))
+        if destination not in groups:
+            groups[destination] = _Group(destination, self._accounts(destination))
+            groups[destination].account.begin_round()
+        groups[destination].items.append(_Item(message, delivery))
 
     def _check(self, event: Event, destination: str) -> None:
         if destination not in self._destinations:
