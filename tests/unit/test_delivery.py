@@ -765,7 +765,7 @@ def test_a_given_up_message_that_comes_back_is_not_tried_again(room: Room, desti
     delivery = make_delivery(destination)
     assert room.attempt(delivery).outcome is Outcome.REJECTED
     again = room.attempt(delivery)
-    assert (again.outcome, again.final) == (Outcome.REJECTED, True)
+    assert (again.outcome, again.final) == (Outcome.DUPLICATE, True)
     assert "given up before" in again.reason
     assert (len(room.transport.requests), len(room.queue.letters)) == (1, 1)
     room.attempt(replace(delivery, key="redriven"))

@@ -11,6 +11,9 @@ from relay.ports import Clock
 POISON_FAILURES = 5
 """An event that failed this often while others of its account succeeded becomes a dead letter."""
 
+RECENT_SECONDS = 60.0
+"""For how long a success is taken to say that the provider works."""
+
 LONGEST_BACKOFF = 900.0
 LONGEST_LONE_BACKOFF = 60.0
 SHORTEST_BACKOFF = 2.0
@@ -77,8 +80,7 @@ class Account:
             alone = not any(other != event_id for other in self._failing)
             # Another event, tried after this one failed last, got through; or this is the only one that does not.
             worked_between = self._worked_at > before.last_failed_at
-            worked_since = alone and self._worked_at > max(first, self._down_at)
-            strike = before.strikes > 0 and (worked_between or worked_since)
+            strike = before.strikes > 0 and (worked_between or (alone and self._worked_since(first)))
             self._failing[event_id] = self._clock.now()
             return Failure(max(before.strikes, 1) + strike, first, started_at)
 
@@ -116,6 +118,10 @@ class Account:
                 return 0
             return 1 if self._probing else 1_000
 
+    def _worked_since(self, moment: float) -> bool:
+        # A while ago says nothing: an outage may have begun.
+        return self._worked_at > max(moment, self._down_at, self._clock.now() - RECENT_SECONDS)
+
     def order[T](self, items: list[T]) -> list[T]:
         """The order in which to try: as they come, but from anywhere while we probe, or two poison events at the head
         would answer for all behind them.
@@ -132,8 +138,7 @@ class Account:
         """
         with self._lock:
             lone = len(self._failing) <= 1
-            worked_since = self._worked_at > max(self._clock.now() - failing_for, self._down_at)
-            if succeeded or (lone and worked_since):
+            if succeeded or (lone and self._worked_since(self._clock.now() - failing_for)):
                 self._probing = False
                 return SHORTEST_BACKOFF * max(1, strikes)
             self._probing = True

@@ -169,7 +169,7 @@ class Courier:
         if before is not None and before.state == "given_up":
             # A crash between the dead letter and the end of its batch: the message came back, its end is written.
             reason = f"given up before: {before.reason}"
-            return self._result(delivery, Outcome(before.outcome), reason, final=True, attempts=before.attempts)
+            return self._result(delivery, Outcome.DUPLICATE, reason, final=True, attempts=before.attempts)
         wait = max(2 * LONGEST_WAIT, before.lease_until - self._clock.now() if before is not None else 0.0)
         return self._result(delivery, Outcome.THROTTLED, "another execution has it", wait=wait)
 

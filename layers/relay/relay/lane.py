@@ -221,7 +221,8 @@ class Lane:
             case Outcome.THROTTLED if result.wait <= LONGEST_WAIT:
                 # It may go again within this batch.
                 return
-            case Outcome.RETRY | Outcome.UNKNOWN if not result.final:
+            case Outcome.RETRY | Outcome.UNKNOWN:
+                # Parked or not: the provider did not answer.
                 group.failed = True
                 group.strikes = max(group.strikes, result.strikes)
                 group.failed_at = min(group.failed_at, result.failed_at or self._clock.now())

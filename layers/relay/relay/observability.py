@@ -65,7 +65,7 @@ class DeliverObserver:
         oldest = None
         for result in results:
             self._metrics.add_metric(METRICS[result.outcome], MetricUnit.Count, 1)
-            if result.crashed and result.outcome is not Outcome.UNKNOWN:
+            if result.crashed:
                 self._metrics.add_metric(METRICS[Outcome.UNKNOWN], MetricUnit.Count, 1)
             if result.outcome is Outcome.UNAUTHORIZED:
                 self._metrics.add_metric("AccountHeld", MetricUnit.Count, 1)

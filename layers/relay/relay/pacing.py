@@ -20,6 +20,9 @@ _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 MARGIN = 0.002
 """Seconds between the end of a window as we reckon it and the next request."""
 
+SHORT_WINDOW = 1.0
+"""Seconds of window that a new environment waits out rather than ask."""
+
 GLANCE = 0.05
 """Seconds between looks at the budget while nothing is known of it."""
 
@@ -84,7 +87,7 @@ def _read_date(text: str) -> float | None:
     return None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Slot:
     """One request's place in the window: planned, then sent, then answered."""
 
@@ -104,8 +107,10 @@ class Pace:
         self._expected = 0
         self._blocked_until = 0.0
         self._throttled = 0
-        # Who was here before us is unknown: start as if others had all but one of the window, until a reply tells.
-        self._others = [(clock.monotonic() + limit.window, limit.requests - 1)]
+        # Who was here before us is unknown. A short window is waited out; of a long one, all but one is taken for used
+        # until a reply tells.
+        used = limit.requests - (1 if limit.window > SHORT_WINDOW else 0)
+        self._others = [(clock.monotonic() + limit.window, used)]
         self._guessing = True
 
     def delay(self) -> float:
@@ -147,7 +152,7 @@ class Pace:
                     self._forget(now)
                     return slot
                 # The first reply may open the whole window: do not sleep through it.
-                longest = GLANCE if self._guessing else at_most
+                longest = GLANCE if self._guessing or self._throttled else at_most
             self._clock.sleep(min(at - now, longest))
 
     def _observe(self, budget: Budget, slot: _Slot) -> None:
@@ -179,7 +184,7 @@ class Pace:
     def _answered(self, slot: _Slot) -> float:
         # The provider counted it somewhere between its send and its reply: on the safe side, at the reply.
         now = self._clock.monotonic()
-        slot.at = min(now, slot.at + min(0.02 * self._limit.window, 0.25))
+        slot.at = min(now, slot.at + min(0.01 * self._limit.window, 0.25))
         return now
 
     def _note_others(self, count: int, now: float, reset_after: float | None) -> None:
@@ -209,7 +214,9 @@ class Pace:
 
     def _next(self, times: list[float], now: float) -> float:
         """When one more request may start after those `times`."""
-        earliest = max(now, self._blocked_until, times[-1] if times else now)
+        # After a 429 one request asks whether it is over; the others come when it has its answer.
+        apart = self._backoff if self._throttled else 0.0
+        earliest = max(now, self._blocked_until, times[-1] + apart if times else now)
         while True:
             others = max((n for end, n in self._others if end > earliest), default=0)
             allowed = self._limit.requests - others
