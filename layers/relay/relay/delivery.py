@@ -135,17 +135,26 @@ class Courier:
             return self._refused(delivery, record, claim, provider.overrides_by_id)
         before = claim.before
         same = before is not None and before.content_hash == record.content_hash
+        under_way = before is not None and before.state in ("claimed", "open")
         crashed = before is not None and before.state == "claimed"
         attempts = (before.attempts if before and same else 0) + (1 if crashed else 0)
-        failure = Failure(before.strikes, before.failed_at, before.last_failed_at) if before and same else Failure()
+        failure = Failure(
+            strikes=before.strikes if before and same else 0,
+            failed_at=before.failed_at if before and under_way else 0.0,
+            last_failed_at=before.last_failed_at if before and same else 0.0,
+        )
         record = replace(
             record,
             attempts=attempts,
             strikes=failure.strikes,
             failed_at=failure.failed_at,
             last_failed_at=failure.last_failed_at,
+            delivered_hash=before.delivered_hash if before else "",
         )
 
+        if record.delivered_hash == record.content_hash:
+            post = _Post(Outcome.DUPLICATE, "delivered before")
+            return replace(self._settle(delivery, record, post, "delivered", attempts), crashed=crashed)
         if crashed and provider.settings.on_unknown == "park":
             parked = _Post(Outcome.UNKNOWN, "an earlier attempt ended without a record of its answer: parked")
             return self._give_up(delivery, record, parked)
@@ -278,6 +287,8 @@ class Courier:
         attempts: int,
     ) -> Result:
         reason = post.reason
+        if post.outcome is Outcome.DELIVERED:
+            record = replace(record, failed_at=0.0, delivered_hash=record.content_hash)
         ended = replace(
             record,
             state=state,

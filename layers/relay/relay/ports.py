@@ -134,6 +134,8 @@ class Record:
     strikes: int = 0
     failed_at: float = 0.0
     last_failed_at: float = 0.0
+    delivered_hash: str = ""
+    """The content delivered last: what a provider that overwrites by id holds, whatever was tried since."""
     outcome: str = ""
     reason: str = ""
     status: int | None = None
