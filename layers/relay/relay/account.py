@@ -15,6 +15,9 @@ RECENT_SECONDS = 60.0
 """For how long a success is taken to say that the provider works."""
 
 LONGEST_BACKOFF = 900.0
+PASSES_AFTER = 3
+"""Failures after which an event no longer holds back later events of its own customer."""
+
 LONGEST_LONE_BACKOFF = 60.0
 SHORTEST_BACKOFF = 2.0
 
@@ -54,6 +57,8 @@ class Account:
         self._down_at = float("-inf")
         self._failing: dict[str, float] = {}
         """Events that failed since the last success, and when."""
+        self._tries: dict[str, int] = {}
+        """How often each of the events that do not get through has failed here."""
         self._round_at = float("-inf")
         self._probing = False
         self._held_until = 0.0
@@ -67,6 +72,7 @@ class Account:
         """The provider took an event whose request started then."""
         with self._lock:
             self._worked_at = max(self._worked_at, started_at)
+            self._tries.pop(event_id, None)
             self._failing = {
                 other: at for other, at in self._failing.items() if at > self._worked_at and other != event_id
             }
@@ -82,12 +88,14 @@ class Account:
             worked_between = self._worked_at > before.last_failed_at
             strike = before.strikes > 0 and (worked_between or (alone and self._worked_since(first)))
             self._failing[event_id] = self._clock.now()
+            self._tries[event_id] = self._tries.get(event_id, 0) + 1
             return Failure(max(before.strikes, 1) + strike, first, started_at)
 
     def forget(self, event_id: str) -> None:
         """The event is given up: it no longer speaks for its account."""
         with self._lock:
             self._failing.pop(event_id, None)
+            self._tries.pop(event_id, None)
 
     def hold(self, refused_at: float) -> float:
         """The credentials are refused, first at `refused_at`. Returns the seconds to stay away: five minutes, growing
@@ -122,13 +130,20 @@ class Account:
         # A while ago says nothing: an outage may have begun.
         return self._worked_at > max(moment, self._down_at, self._clock.now() - RECENT_SECONDS)
 
-    def order[T](self, items: list[T]) -> list[T]:
-        """The order in which to try: as they come, but from anywhere while we probe, or two poison events at the head
-        would answer for all behind them.
+    def stands_aside(self, event_id: str) -> bool:
+        """Whether the event failed so often that later events of its customer no longer wait behind it."""
+        with self._lock:
+            return self._tries.get(event_id, 0) >= PASSES_AFTER
+
+    def order[T](self, items: list[T], event_id: Callable[[T], str]) -> list[T]:
+        """The order in which to try: as they come, but while we probe from anywhere and what failed before last, or
+        poison at the head would answer for all behind it.
         """
         with self._lock:
-            start = int(self._rng() * len(items)) if self._probing else 0
-            return items[start:] + items[:start]
+            if not self._probing:
+                return items
+            start = int(self._rng() * len(items))
+            return sorted(items[start:] + items[:start], key=lambda item: event_id(item) in self._tries)
 
     def back_off(self, strikes: int, succeeded: bool, failing_for: float) -> float:
         """Ends a batch in which something failed; returns the seconds until the account's next try.

@@ -14,9 +14,6 @@ from relay.outcome import Outcome, Result
 from relay.pacing import LONGEST_DEFERRAL
 from relay.ports import Clock, DeadLetter, LaneMessage, LaneQueue, Workers
 
-PASSES_AFTER = 3
-"""Attempts after which an event that keeps failing no longer holds back later events of its own customer."""
-
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
@@ -42,11 +39,6 @@ class _Item:
     result: Result | None = None
     done: bool = False
 
-    @property
-    def gives_way(self) -> bool:
-        """It failed again and again: later events of its customer no longer wait behind it."""
-        return self.result is not None and self.result.attempts >= PASSES_AFTER and self.future is None
-
 
 @dataclass(slots=True)
 class _Group:
@@ -71,12 +63,13 @@ class _Group:
         ahead: set[str] = set()
         ready = []
         for item in self.items:
-            if item.done or item.gives_way:
+            if item.done:
                 continue
-            identities = item.delivery.event.customer.identities
-            if item.future is None and item.result is None and not identities & ahead:
+            event = item.delivery.event
+            if item.future is None and item.result is None and not event.customer.identities & ahead:
                 ready.append(item)
-            ahead |= identities
+            if item.future is not None or not self.account.stands_aside(event.id):
+                ahead |= event.customer.identities
         return ready
 
 
@@ -179,7 +172,7 @@ class Lane:
             return False
         started = False
         for group in groups.values():
-            for item in group.account.order(group.startable()):
+            for item in group.account.order(group.startable(), lambda item: item.delivery.event.id):
                 if group.in_flight >= group.account.room or len(self._in_flight(groups)) >= self._workers.size:
                     break
                 if group.account.pace.delay() > LONGEST_WAIT:
