@@ -246,9 +246,10 @@ def test_a_lone_failure_of_hours_is_not_asked_every_minute(clock: FakeClock) -> 
 def test_while_probing_any_event_may_be_the_one_that_asks(clock: FakeClock) -> None:
     """GIVEN a provider that was down THEN the probe may begin anywhere, or poison at the head would answer for all."""
     account = Account(Pace(Limit(5, 1.0), clock), clock, rng=middle)
-    assert account.order([1, 2, 3, 4]) == [1, 2, 3, 4]
+    assert account.order(["w", "x", "y", "z"], str) == ["w", "x", "y", "z"]
     for name in ("a", "b", "c"):
         account.failed(name, NEVER, clock.now())
     clock.pass_by(account.back_off(1, succeeded=False, failing_for=0))
-    assert account.order([1, 2, 3, 4]) == [3, 4, 1, 2]
-    assert account.order([]) == []
+    assert account.order(["w", "x", "y", "z"], str) == ["y", "z", "w", "x"]
+    assert account.order(["a", "w", "b", "x"], str) == ["x", "w", "b", "a"]
+    assert account.order([], str) == []

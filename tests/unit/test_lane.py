@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from relay.account import PASSES_AFTER
 from relay.errors import NoAnswerError
-from relay.lane import PASSES_AFTER, BatchReport
+from relay.lane import BatchReport
 from relay.outcome import Outcome
 from relay.pacing import LONGEST_DEFERRAL
 from relay.ports import LaneMessage, Record
@@ -191,7 +192,8 @@ def test_a_429_defers_head_and_followers_alike(sender: Room) -> None:
 
 def test_a_short_429_is_waited_out(room: Room) -> None:
     """A second is not worth a trip through the queue."""
-    room.answers = {"e0": [make_reply(429, ratelimit_reset="1")]}
+    alone = make_reply(200, ratelimit_remaining="4")
+    room.answers = {"e0": [make_reply(429, ratelimit_reset="1"), alone], "e1": [alone]}
     report = room.handle([message("e0"), message("e1")])
     assert report.failed == []
     assert outcomes(report)["e0"] == [Outcome.THROTTLED, Outcome.DELIVERED]

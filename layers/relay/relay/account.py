@@ -79,8 +79,8 @@ class Account:
             self._probing = False
             self._held_until = 0.0
 
-    def failed(self, event_id: str, before: Failure, started_at: float) -> Failure:
-        """The event failed again, in an attempt begun then; `before` is what the ledger remembers of it."""
+    def failed(self, event_id: str, before: Failure, started_at: float, attempts: int = 1) -> Failure:
+        """The event failed again, in an attempt begun then, its `attempts`th; `before` is what the ledger remembers."""
         with self._lock:
             first = before.failed_at or started_at
             alone = not any(other != event_id for other in self._failing)
@@ -88,7 +88,7 @@ class Account:
             worked_between = self._worked_at > before.last_failed_at
             strike = before.strikes > 0 and (worked_between or (alone and self._worked_since(first)))
             self._failing[event_id] = self._clock.now()
-            self._tries[event_id] = self._tries.get(event_id, 0) + 1
+            self._tries[event_id] = max(attempts, self._tries.get(event_id, 0) + 1)
             return Failure(max(before.strikes, 1) + strike, first, started_at)
 
     def forget(self, event_id: str) -> None:

@@ -162,7 +162,7 @@ class Courier:
             account.forget(delivery.event.id)
             return replace(self._give_up(delivery, record, _Post(Outcome.EXPIRED, stale)), crashed=crashed)
 
-        post = self._post(delivery, provider, account, turn, deadline)
+        post = self._post(delivery, provider, turn, deadline)
         if witness:
             witness(post.request, post.reply)
         result = self._conclude(delivery, provider, account, record, post, failure)
@@ -190,13 +190,13 @@ class Courier:
             return f"older than {timedelta(seconds=self._oldest)} since acceptance"
         return ""
 
-    def _post(self, delivery: Delivery, provider: Provider, account: Account, turn: Turn, deadline: float) -> _Post:
+    def _post(self, delivery: Delivery, provider: Provider, turn: Turn, deadline: float) -> _Post:
         try:
             credentials = self._secrets.get(delivery.destination)
-            post = self._exchange(delivery, provider, credentials, account, turn, deadline)
+            post = self._exchange(delivery, provider, credentials, turn, deadline)
             if post.outcome is Outcome.UNAUTHORIZED:
                 credentials = self._secrets.refresh(delivery.destination, credentials)
-                again = self._exchange(delivery, provider, credentials, account, turn, deadline)
+                again = self._exchange(delivery, provider, credentials, turn, deadline)
                 post = post if again.outcome is Outcome.THROTTLED and again.status is None else again
             return post
         except CredentialsError as error:
@@ -212,13 +212,12 @@ class Courier:
         delivery: Delivery,
         provider: Provider,
         credentials: Mapping[str, str],
-        account: Account,
         turn: Turn,
         deadline: float,
     ) -> _Post:
         request = provider.build(delivery.dated_event, credentials)
         if not turn.wait(at_most=LONGEST_WAIT):
-            return _Post(Outcome.THROTTLED, "no budget left", wait=account.pace.delay())
+            return _Post(Outcome.THROTTLED, "no budget left")
         started_at = self._clock.now()
         if self._clock.monotonic() + self._transport.longest + RESERVE / 2 > deadline:
             return _Post(Outcome.THROTTLED, "no time left in this invocation")
@@ -237,7 +236,6 @@ class Courier:
             f"HTTP {answer.status}",
             status=answer.status,
             detail="" if outcome is Outcome.DELIVERED else provider.detail(answer, request.secrets),
-            wait=account.pace.delay() if outcome is Outcome.THROTTLED else 0.0,
             started_at=started_at,
             request=request,
             reply=answer,
@@ -256,10 +254,10 @@ class Courier:
                     account.succeeded(event_id, post.started_at)
                 return self._give_up(delivery, replace(record, attempts=record.attempts + bool(post.status)), post)
             case Outcome.UNKNOWN if provider.settings.on_unknown == "park":
-                account.failed(event_id, failure, post.started_at)
+                account.failed(event_id, failure, post.started_at, record.attempts + 1)
                 return self._give_up(delivery, replace(record, attempts=record.attempts + 1), post)
             case Outcome.UNKNOWN | Outcome.RETRY if post.request is not None:
-                failure = account.failed(event_id, failure, post.started_at)
+                failure = account.failed(event_id, failure, post.started_at, record.attempts + 1)
                 record = replace(
                     record,
                     attempts=record.attempts + 1,

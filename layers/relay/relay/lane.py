@@ -66,8 +66,10 @@ class _Group:
             if item.done:
                 continue
             event = item.delivery.event
-            if item.future is None and item.result is None and not event.customer.identities & ahead:
+            itself = f"event={event.id}"
+            if item.future is None and item.result is None and not {itself, *event.customer.identities} & ahead:
                 ready.append(item)
+            ahead.add(itself)
             if item.future is not None or not self.account.stands_aside(event.id):
                 ahead |= event.customer.identities
         return ready
@@ -207,12 +209,8 @@ class Lane:
         match result.outcome:
             case Outcome.DELIVERED | Outcome.REJECTED if result.final:
                 group.succeeded = group.succeeded or (result.status is not None and result.status < 500)
-            case Outcome.THROTTLED if group.account.pace.delay() > LONGEST_WAIT:
-                # Not in this batch; the pace knows until when.
-                item.result = result
-                return
-            case Outcome.THROTTLED if result.wait <= LONGEST_WAIT:
-                # It may go again within this batch.
+            case Outcome.THROTTLED if not result.wait:
+                # It goes again within this batch, if the pace lets it.
                 return
             case Outcome.RETRY | Outcome.UNKNOWN:
                 # Parked or not: the provider did not answer.

@@ -32,7 +32,8 @@ class Result:
     """What became of one attempt to deliver one event to one destination.
 
     `final` says the message is done with and may be deleted; all others come back. `wait` is the least number of
-    seconds to stay away, where something named one. `reason` and `detail` are masked: safe for logs and dead letters.
+    seconds to stay away, where something other than the pace named one. `reason` and `detail` are masked: safe for
+    logs and dead letters.
     """
 
     outcome: Outcome

@@ -107,6 +107,7 @@ class Pace:
         self._expected = 0
         self._blocked_until = 0.0
         self._throttled = 0
+        self._apart_until = 0.0
         # Who was here before us is unknown. A short window is waited out; of a long one, all but one is taken for used
         # until a reply tells.
         used = limit.requests - (1 if limit.window > SHORT_WINDOW else 0)
@@ -152,7 +153,7 @@ class Pace:
                     self._forget(now)
                     return slot
                 # The first reply may open the whole window: do not sleep through it.
-                longest = GLANCE if self._guessing or self._throttled else at_most
+                longest = GLANCE if self._guessing or now < self._apart_until else at_most
             self._clock.sleep(min(at - now, longest))
 
     def _observe(self, budget: Budget, slot: _Slot) -> None:
@@ -165,6 +166,7 @@ class Pace:
                 # A provider that says nothing is believed a request at a time.
                 self._others = [(end, max(0, count - 1)) for end, count in self._others]
             if budget.remaining is not None:
+                self._apart_until = 0.0
                 used = self._limit.requests - budget.remaining
                 self._note_others(used - self._own(slot), now, budget.reset_after)
 
@@ -178,6 +180,7 @@ class Pace:
             if self._blocked_until <= now:
                 self._throttled = min(self._throttled + 1, 16)
             self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_DEFERRAL))
+            self._apart_until = self._blocked_until + self._limit.window
             # What was refused did not count.
             self._slots.remove(slot)
 
@@ -214,8 +217,8 @@ class Pace:
 
     def _next(self, times: list[float], now: float) -> float:
         """When one more request may start after those `times`."""
-        # After a 429 one request asks whether it is over; the others come when it has its answer.
-        apart = self._backoff if self._throttled else 0.0
+        # After a 429 one request asks whether it is over; the others come when it was told what is left.
+        apart = self._backoff if now < self._apart_until else 0.0
         earliest = max(now, self._blocked_until, times[-1] + apart if times else now)
         while True:
             others = max((n for end, n in self._others if end > earliest), default=0)
