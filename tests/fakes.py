@@ -111,7 +111,8 @@ class FakeLedger:
             before = self.records.get(key)
             if before is not None:
                 same = before.content_hash == record.content_hash
-                free = before.state in {"open", "given_up"} or (before.state == "claimed" and before.lease_until < now)
+                ended = before.state == "given_up" and before.message_id != record.message_id
+                free = before.state == "open" or ended or (before.state == "claimed" and before.lease_until < now)
                 changed = overrides and before.state == "delivered" and not same
                 if not (changed or (free and (same or overrides))):
                     return Claim(granted=False, before=before)
@@ -119,6 +120,7 @@ class FakeLedger:
                 "content_hash": record.content_hash,
                 "state": "claimed",
                 "owner": record.owner,
+                "message_id": record.message_id,
                 "lease_until": record.lease_until,
                 "accepted_at": record.accepted_at,
             }

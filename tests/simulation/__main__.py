@@ -1,0 +1,74 @@
+"""`python -m tests.simulation`: many seeds, one seed with its timeline, or the figures."""
+
+import argparse
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.simulation import figures
+from tests.simulation.campaign import Campaign, campaign
+from tests.simulation.plan import draw
+from tests.simulation.world import play
+
+CONSOLE = Console(width=120)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, help="how many seeds to run")
+    parser.add_argument("--seconds", type=float, help="stop after that long")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
+    parser.add_argument("--seed", type=int, help="run this one and print its timeline")
+    parser.add_argument("--figures", action="store_true", help="run the named scenarios")
+    parser.add_argument("--only", help="of the named scenarios, those with this in their name")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
+    asked = parser.parse_args()
+    if asked.seed is not None:
+        return _show(asked.seed)
+    if asked.figures:
+        return figures.show(CONSOLE, asked.only)
+    seeds = asked.seeds if asked.seeds is not None or asked.seconds is not None else 1000
+    return _tell(campaign(asked.first, seeds, asked.seconds, asked.jobs, asked.keep_going))
+
+
+def _show(seed: int) -> int:
+    run = play(draw(seed), timeline=True)
+    for line in run.history.timeline.lines:
+        print(line)
+    print(f"seed {seed}: {run.violation or 'every invariant held'}")
+    return 1 if run.violation else 0
+
+
+def _tell(result: Campaign) -> int:
+    totals = result.totals
+    table = Table(title=f"{result.seeds} seeds in {result.seconds:.0f} s", show_header=False)
+    for name, value in (
+        ("seeds with crashes", result.crashing),
+        ("environments crashed or timed out", totals.crashes),
+        ("deliveries accepted on a lane", totals.accepted),
+        ("records rejected by intake", totals.rejected),
+        ("requests to providers", totals.requests),
+        ("answered 429", totals.throttled),
+        ("events a provider acted on", totals.acts),
+        ("repeats", totals.repeats),
+        ("unknown outcomes counted by the relay", totals.unknowns),
+        ("repeats without an unknown", totals.unexplained),
+        ("dead letters", totals.letters),
+        *((f"  {kind}", number) for kind, number in sorted(totals.dead.items())),
+        ("events without an end", totals.unended),
+        ("steps of the model", totals.steps),
+        ("seeds/s", round(result.seeds / max(result.seconds, 1e-9), 1)),
+        ("steps/s", round(totals.steps / max(result.seconds, 1e-9))),
+    ):
+        table.add_row(name, f"{value:,}")
+    CONSOLE.print(table)
+    for seed, violation in result.violations:
+        CONSOLE.print(f"[bold red]seed {seed}[/] broke {violation}")
+        CONSOLE.print(f"repeat it with: make simulate SEED={seed}", highlight=False)
+    return 1 if result.violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

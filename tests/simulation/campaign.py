@@ -1,0 +1,56 @@
+"""Many seeds, one after the other or on several processes, until one breaks an invariant or the time is up."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count, islice
+from multiprocessing import get_context
+
+from tests.simulation.history import Totals
+from tests.simulation.plan import draw
+from tests.simulation.world import play
+
+
+@dataclass(slots=True)
+class Campaign:
+    """What the seeds came to so far. `violations` are (seed, what)."""
+
+    seeds: int = 0
+    crashing: int = 0
+    totals: Totals = field(default_factory=Totals)
+    violations: list[tuple[int, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def one(seed: int) -> tuple[int, bool, Totals, str | None]:
+    plan = draw(seed)
+    run = play(plan)
+    return seed, plan.crash > 0, run.history.totals, run.violation
+
+
+def campaign(first: int, seeds: int | None, seconds: float | None, jobs: int, keep_going: bool = False) -> Campaign:
+    """Runs `seeds` seeds from `first` on (None: no end), for at most `seconds`."""
+    result = Campaign()
+    began = time.monotonic()
+    for seed, crashing, totals, violation in _outcomes(islice(count(first), seeds), jobs):
+        result.seeds += 1
+        result.crashing += crashing
+        result.totals.add(totals)
+        result.seconds = time.monotonic() - began
+        if violation:
+            result.violations.append((seed, violation))
+            if not keep_going:
+                break
+        if seconds is not None and result.seconds >= seconds:
+            break
+    return result
+
+
+def _outcomes(seeds: Iterator[int], jobs: int) -> Iterator[tuple[int, bool, Totals, str | None]]:
+    if jobs == 1:
+        yield from map(one, seeds)
+        return
+    with get_context("spawn").Pool(jobs) as pool:
+        # In rounds: an endless supply would be read to its end ahead of the work.
+        while chunk := list(islice(seeds, 20 * jobs)):
+            yield from pool.imap(one, chunk)

@@ -1,0 +1,190 @@
+"""How the relay behaves towards the providers, checked request by request. The rules are listed in `invariants`."""
+
+import json
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from relay.ports import Reply, Request
+from tests.simulation.history import Delivery, History
+from tests.simulation.kernel import Kernel
+from tests.simulation.plan import TOTAL
+from tests.simulation.provider import EPOCH, Account, Arrival
+
+if TYPE_CHECKING:
+    from tests.simulation.environment import DeliverEnvironment
+
+FAILING = ("outage", "refused", "auth", "burst", "odd_status", "silence", "poison")
+STORM_SECONDS, STORM, STORM_EACH = 600.0, 100, 25
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """What one environment did at one account."""
+
+    since: float
+    starts: deque[float] = field(default_factory=deque)
+    """Requests of the last window that were not refused."""
+    refusals: deque[float] = field(default_factory=deque)
+    """Answers of 429 in the last window."""
+    answered: bool = False
+    silent_from: float = 0.0
+    silent_until: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """One request to a provider."""
+
+    account: Account
+    delivery: Delivery
+    version: int
+    link: Link
+    direct: bool
+    started_at: float
+
+
+class Conduct:
+    def __init__(self, kernel: Kernel, history: History) -> None:
+        self._kernel = kernel
+        self._history = history
+        self._links: dict[tuple[str, str], Link] = {}
+
+    def meets(self, environment: "DeliverEnvironment", destination: str) -> None:
+        """An environment has an account before it for the first time."""
+        self._links[environment.name, destination] = Link(self._kernel.now)
+
+    def started(self, environment: "DeliverEnvironment", account: Account, request: Request) -> Exchange:
+        """Hears of a request as it leaves."""
+        history, now, destination = self._history, self._kernel.now, account.plan.destination
+        properties = json.loads(request.body)["properties"]
+        delivery = history.delivery(destination, properties["order_id"])
+        delivery.posts += 1
+        history.totals.requests += 1
+        link = self._links[environment.name, destination]
+        exchange = Exchange(account, delivery, properties["version"], link, environment.direct, now)
+        if history.timeline.on:
+            history.timeline.note(now, destination, delivery.event_id, f"posted by {environment.name}")
+        if now + environment.longest > environment.deadline + 1e-6:
+            history.fail("deadline", f"{delivery.event_id} posted {environment.deadline - now:.3f} s before the end")
+        if delivery.holder in delivery.parked:
+            history.fail("parked", f"{destination} {delivery.event_id} posted after it was parked as unknown")
+        self._check_age(exchange)
+        self._check_pace(exchange)
+        self._check_storm(environment.name, destination)
+        return exchange
+
+    def arrived(self, exchange: Exchange, arrival: Arrival) -> None:
+        """Hears what the provider made of it, whether or not an answer reaches us."""
+        history, delivery = self._history, exchange.delivery
+        if history.timeline.on:
+            said = arrival.reply.status if arrival.reply else "no answer"
+            acted = " (acted)" if arrival.acted else ""
+            note = f"provider: {said}{acted} {arrival.cause}"
+            history.timeline.note(self._kernel.now, delivery.destination, delivery.event_id, note)
+        if arrival.acted:
+            self._act(exchange)
+
+    def answered(self, exchange: Exchange, cause: str, reply: Reply | None) -> None:
+        """Hears of the exchange's end as the environment sees it."""
+        history, delivery, now = self._history, exchange.delivery, self._kernel.now
+        site = history.site(delivery.destination)
+        if cause == "silence":
+            delivery.unsure += 1
+            delivery.silent = True
+        if reply is not None:
+            exchange.link.answered = True
+            if reply.status == 429:
+                history.totals.throttled += 1
+                self._refused(exchange)
+                self._silence(exchange.link, reply)
+            delivery.refused |= cause == "bad"
+            if reply.status in range(200, 300) or cause == "bad":
+                site.worked_at = now
+                site.failing.clear()
+        if cause in FAILING:
+            site.failing.append(now)
+            delivery.failures.append(self._nothing_works(exchange.account))
+            if site.worked_at > delivery.failed_at >= 0:
+                delivery.fruitless += 1
+            delivery.failed_at = now
+            if delivery.fruitless > 15 and history.plan.steady:
+                history.fail("poison", f"{delivery.event_id} failed {delivery.fruitless} times, others succeeding")
+
+    def _act(self, exchange: Exchange) -> None:
+        history, delivery, now = self._history, exchange.delivery, self._kernel.now
+        history.totals.acts += 1
+        if not delivery.acted_on(exchange.version) and not exchange.direct:
+            self._check_order(exchange)
+        if delivery.acts and delivery.acts[-1][1] == exchange.version:
+            delivery.repeats += 1
+            history.totals.repeats += 1
+        delivery.acts.append((now, exchange.version))
+
+    def _check_order(self, exchange: Exchange) -> None:
+        delivery = exchange.delivery
+        mine = self._history.messages.get(delivery.holder)
+        waiting = self._history.site(delivery.destination).waiting
+        for line in (waiting[identity] for identity in (mine.identities if mine else ())):
+            for kept in line:
+                if mine is None or kept.sequence >= mine.sequence:
+                    break
+                tried = kept.delivery.posts + kept.delivery.begun - kept.delivery.settled
+                if not kept.ended and tried < 3 and kept.delivery is not delivery:
+                    text = f"{delivery.destination} {delivery.event_id} before {kept.delivery.event_id}"
+                    self._history.fail("order", text)
+
+    def _check_age(self, exchange: Exchange) -> None:
+        plan, kept = self._history.plan, self._history.messages.get(exchange.delivery.holder)
+        moment = self._kernel.now - 30.0 - plan.skew
+        if kept and moment > min(kept.expires_at - EPOCH, kept.accepted_at + plan.oldest):
+            self._history.fail("stale", f"{kept.delivery.event_id} posted after its time")
+
+    def _check_pace(self, exchange: Exchange) -> None:
+        link, now, account = exchange.link, self._kernel.now, exchange.account
+        link.starts.append(now)
+        while link.starts and link.starts[0] <= now - account.window + 1e-9:
+            link.starts.popleft()
+        if len(link.starts) > account.limit + 1:
+            self._history.fail("rate", f"{len(link.starts)} requests to {account.plan.destination} in one window")
+        if len(link.starts) > 1 and not link.answered and now < link.since + account.window - 1e-6:
+            self._history.fail("cold", f"{account.plan.destination}: a new environment did not wait for an answer")
+        if link.silent_from < now < link.silent_until:
+            left = link.silent_until - now
+            self._history.fail("asked", f"{account.plan.destination} asked for {left:.1f} s more of silence")
+
+    def _refused(self, exchange: Exchange) -> None:
+        link, account, now = exchange.link, exchange.account, self._kernel.now
+        if exchange.started_at in link.starts:
+            link.starts.remove(exchange.started_at)
+        link.refusals.append(now)
+        while link.refusals[0] <= now - account.window + 1e-9:
+            link.refusals.popleft()
+        if len(link.refusals) > max(account.limit // 2, 5):
+            text = f"{len(link.refusals)} answers of 429 from {account.plan.destination} in one window"
+            self._history.fail("throttle", text)
+
+    def _silence(self, link: Link, reply: Reply) -> None:
+        named = reply.headers.get("retry-after", "")
+        if named.isdecimal() and len(named) < 5 and self._kernel.now >= link.silent_until:
+            link.silent_from = self._kernel.now + 1.0
+            link.silent_until = self._kernel.now + int(named) - 1e-6
+
+    def _check_storm(self, environment: str, destination: str) -> None:
+        site, now = self._history.site(destination), self._kernel.now
+        site.environments[environment] = now
+        while site.failing and site.failing[0] < now - STORM_SECONDS:
+            site.failing.popleft()
+        if len(site.failing) > STORM:
+            lately = sum(at > now - STORM_SECONDS for at in site.environments.values())
+            if len(site.failing) > STORM + STORM_EACH * lately:
+                self._history.fail("storm", f"{len(site.failing)} failures at {destination} in ten minutes")
+
+    def _nothing_works(self, account: Account) -> bool:
+        now = self._kernel.now
+        return any(
+            each.kind in (*TOTAL, "revoked", "rotated", "odd_status", "burst", "reset_before", "timeout_before")
+            and each.share == 1.0
+            and each.start <= now < each.end
+            for each in account.plan.episodes
+        )

@@ -1,0 +1,355 @@
+"""One Lambda execution environment and its ports: the real code between a modelled clock, network and set of services.
+
+Every call of a port is a place where the environment may die, before or after the call took effect.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from concurrent.futures import Future
+from typing import Any
+
+from greenlet import GreenletExit
+
+from relay.account import Account as OwnAccount
+from relay.delivery import Courier, Delivery
+from relay.envelope import open_record
+from relay.errors import CredentialsError, InvalidEventError, NoAnswerError, NotSentError, UnavailableError
+from relay.intake import Intake, Rejected
+from relay.lane import BatchReport, Lane
+from relay.pacing import Pace
+from relay.ports import Claim, DeadLetter, LaneEntry, LaneMessage, Record, RejectedRecord, Reply, Request
+from relay.providers import PROVIDERS
+from relay.providers.base import Provider
+from tests.simulation.kernel import TIMEOUT, Mutex, Process
+from tests.simulation.provider import EPOCH
+from tests.simulation.services import Services
+from tests.simulation.sqs import Message
+
+LANE_WORKERS = 10
+CONNECT, READ = 3.0, 10.0
+SECRET_MAX_AGE = 900.0
+
+
+class Environment:
+    """Its own process, its own clock. `deadline` is the run's second at which the present invocation is killed."""
+
+    def __init__(self, services: Services, name: str) -> None:
+        self.services = services
+        self.name = name
+        self.kernel = services.kernel
+        self.plan = services.plan
+        self.rng = random.Random(f"environment {services.plan.seed} {name}")
+        self.process = Process()
+        self.skew = self.rng.uniform(-1, 1) * services.plan.skew
+        self._monotonic = self.rng.uniform(0, 1e5)
+        self.deadline = math.inf
+        self.served = 0
+        self.idle_since = 0.0
+        self.died: Callable[[str], None] = lambda _: None
+
+    def handle(self, batch: Sequence[Message]) -> object:
+        raise NotImplementedError
+
+    def now(self) -> float:
+        return EPOCH + self.kernel.now + self.skew
+
+    def monotonic(self) -> float:
+        return self._monotonic + self.kernel.now
+
+    def sleep(self, seconds: float) -> None:
+        self.step("sleep")
+        if seconds > 0:
+            self.kernel.sleep(seconds)
+
+    def step(self, where: str) -> None:
+        """A place to die at."""
+        if not self.process.alive:
+            raise GreenletExit
+        if self.plan.crash and self.kernel.now < self.plan.faults_end and self.rng.random() < self.plan.crash:
+            self.died(f"crashed at {where}")
+            raise GreenletExit
+
+    def call[T](self, where: str, service: str, seconds: float, fails: float, effect: Callable[[], T]) -> T:
+        """One call of a service of ours, which may fail before or after it took effect."""
+        self.step(where)
+        faulty = self.kernel.now < self.plan.faults_end
+        if faulty and self.plan.stall and self.rng.random() < self.plan.stall:
+            seconds += self.rng.uniform(5, 40)
+        failing = faulty and fails > 0 and self.rng.random() < fails
+        self.kernel.sleep(seconds * self.rng.uniform(0.2, 1.0))
+        if failing and self.rng.random() < 0.6:
+            raise UnavailableError(service)
+        result = effect()
+        self.kernel.sleep(seconds * 0.4)
+        if failing:
+            raise UnavailableError(service)
+        self.step(f"{where}, after its effect")
+        return result
+
+
+class IntakeEnvironment(Environment):
+    """Runs the real Intake as `IntakeDoors` does. Satisfies `ports.IntakeQueues`."""
+
+    def __init__(self, services: Services, name: str) -> None:
+        super().__init__(services, name)
+        self._intake = Intake(self, self, [each.destination for each in self.plan.accounts], open_record)
+
+    def handle(self, batch: Sequence[Message]) -> object:
+        failed = []
+        for message in batch:
+            try:
+                verdict = self._intake.accept_or_keep(message.body, message.body, message.message_id)
+            except UnavailableError:
+                failed.append(message.message_id)
+                continue
+            if isinstance(verdict, Rejected):
+                self.services.checker.private("a rejection's reason", verdict.reason)
+        return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+
+    def send(self, entries: Sequence[LaneEntry]) -> None:
+        for entry in entries:
+            self.call("intake send", "SQS", 0.01, self.plan.queue_fails, lambda entry=entry: self._put(entry))  # type: ignore[misc]
+
+    def reject(self, record: RejectedRecord) -> None:
+        self.call("intake reject", "SQS", 0.01, self.plan.queue_fails, lambda: self.services.rejected(record))
+
+    def _put(self, entry: LaneEntry) -> None:
+        attributes = {"content_hash": entry.content_hash, "correlation_id": entry.correlation_id}
+        self.services.put_on_lane(entry.provider, entry.account, entry.body, entry.deduplication_id, attributes)
+
+
+class DeliverEnvironment(Environment):
+    """Runs the real Lane as `DeliverDoors` does. Satisfies Clock, Transport, Ledger, Secrets, LaneQueue, Workers."""
+
+    longest = CONNECT + READ
+    size = LANE_WORKERS
+
+    def __init__(self, services: Services, name: str, provider: str) -> None:
+        super().__init__(services, name)
+        self._provider = provider
+        self._accounts: dict[str, OwnAccount] = {}
+        self._providers: dict[str, Provider] = {}
+        self._secrets: dict[str, tuple[float, Mapping[str, str]]] = {}
+        self._fetching = Mutex(self.kernel)
+        self._waiter: tuple[Any, int, set[Future[Any]]] | None = None
+        self._finished: dict[Future[Any], None] = {}
+        self.direct = False
+        self.courier = Courier(
+            provider_for=self._provider_for,
+            transport=self,
+            ledger=self,
+            secrets=self,
+            queue=self,
+            clock=self,
+            oldest=self.plan.oldest,
+        )
+        self.lane = Lane(
+            provider=provider,
+            destinations=[each.destination for each in self.plan.accounts],
+            courier=self.courier,
+            accounts=self.account,
+            queue=self,
+            workers=self,
+            clock=self,
+            open_record=open_record,
+        )
+
+    def handle(self, batch: Sequence[Message]) -> object:
+        self.direct = False
+        report = self.lane.handle([_lane_message(each) for each in batch], self._deadline())
+        self._report(report)
+        return {"batchItemFailures": [{"itemIdentifier": each} for each in report.failed]}
+
+    def deliver_directly(self, message: Message) -> None:
+        """What `DirectDoor` does with an event that is on the lane as well."""
+        self.direct = True
+        lane_message = _lane_message(message)
+        try:
+            event = open_record(lane_message.body)
+        except InvalidEventError:
+            return
+        destination = f"{self._provider}/{lane_message.account}"
+        key = f"direct-{self.name}"
+        content = lane_message.content_hash or event.content_hash
+        delivery = Delivery(event, destination, lane_message.body, content, self.now(), key, key)
+        account = self.account(destination)
+        result = self.courier.attempt(delivery, account, account.pace.turn(), self._deadline())
+        self._report(BatchReport([], [result], {}))
+
+    def _deadline(self) -> float:
+        return self.monotonic() + self.deadline - self.kernel.now
+
+    def _report(self, report: BatchReport) -> None:
+        self.services.checker.reported(self, report)
+
+    def account(self, destination: str) -> OwnAccount:
+        if destination not in self._accounts:
+            self.services.checker.conduct.meets(self, destination)
+            provider = self._provider_for(destination)
+            pace = Pace(provider.limit, self, provider.backoff)
+            self._accounts[destination] = OwnAccount(pace, self, 300.0, self.rng.random)
+        return self._accounts[destination]
+
+    def _provider_for(self, destination: str) -> Provider:
+        if destination not in self._providers:
+            kind = PROVIDERS[self._provider]
+            park = destination in self.services.accounts and self.services.accounts[destination].plan.park
+            settings = kind.settings_model(on_unknown="park" if park else "retry")
+            self._providers[destination] = kind("https://provider.test", settings)
+        return self._providers[destination]
+
+    # Transport
+
+    def send(self, request: Request) -> Reply:
+        self.step("post")
+        account, checker = self.services.account_of(request), self.services.checker
+        exchange = checker.conduct.started(self, account, request)
+        half = account.plan.network * self.rng.uniform(0.8, 1.2)
+        if account.refuses_connection(self.kernel.now):
+            checker.conduct.answered(exchange, "refused", None)
+            self.kernel.sleep(self.rng.choice((half, CONNECT)))
+            raise NotSentError("NewConnectionError")
+        task = self.kernel.current
+        token = task.token
+
+        def arrive() -> None:
+            arrival = account.arrive(request, self.kernel.now)
+            checker.conduct.arrived(exchange, arrival)
+            if arrival.takes < READ:
+                self.kernel.wake(task, token, arrival, arrival.takes + half)
+
+        self.kernel.call_in(half, arrive)
+        arrival = self.kernel.park(half + READ)
+        if arrival is TIMEOUT or arrival.reply is None:
+            checker.conduct.answered(exchange, "silence", None)
+            raise NoAnswerError("ReadTimeoutError" if arrival is TIMEOUT else "ConnectionResetError")
+        checker.conduct.answered(exchange, arrival.cause, arrival.reply)
+        self.step("post, after its answer")
+        reply: Reply = arrival.reply
+        return reply
+
+    # Ledger
+
+    def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:
+        checker, table = self.services.checker, self.services.table
+
+        def claim() -> Claim:
+            claim = table.claim(record, now, overrides)
+            checker.claimed(self, record, claim)
+            return claim
+
+        checker.begins(self, record)
+        try:
+            answer = self.call("claim", "DynamoDB", 0.008, self.plan.ledger_fails, claim)
+        except UnavailableError:
+            checker.unsure(record)
+            raise
+        checker.told(self, record, answer)
+        return answer
+
+    def settle(self, record: Record) -> None:
+        def settle() -> None:
+            self.services.table.settle(record)
+            self.services.checker.settled(self, record)
+
+        try:
+            self.call("settle", "DynamoDB", 0.008, self.plan.ledger_fails, settle)
+        except UnavailableError:
+            self.services.checker.unsure(record)
+            raise
+
+    # Secrets
+
+    def get(self, destination: str) -> Mapping[str, str]:
+        with self._fetching:
+            kept = self._secrets.get(destination)
+            if kept and self.monotonic() - kept[0] < SECRET_MAX_AGE:
+                return kept[1]
+            try:
+                return self._fetch(destination)
+            except UnavailableError:
+                if kept is None:
+                    raise
+                return kept[1]
+
+    def refresh(self, destination: str, seen: Mapping[str, str]) -> Mapping[str, str]:
+        with self._fetching:
+            kept = self._secrets.get(destination)
+            if kept and kept[1] is not seen:
+                return kept[1]
+            return self._fetch(destination)
+
+    def _fetch(self, destination: str) -> Mapping[str, str]:
+        account = self.services.accounts[destination]
+        secret = self.call(
+            "secret", "Secrets Manager", 0.04, self.plan.secrets_fail, lambda: account.secret(self.kernel.now)
+        )
+        if secret is None:
+            raise CredentialsError(f"no readable secret for {destination}")
+        self._secrets[destination] = (self.monotonic(), secret)
+        return secret
+
+    # LaneQueue
+
+    def defer(self, messages: Sequence[LaneMessage], seconds: float) -> Set[str]:
+        def defer() -> set[str]:
+            lane, failed = self.services.lanes[self._provider], set()
+            for each in messages:
+                unlucky = self.kernel.now < self.plan.faults_end and self.rng.random() < self.plan.defer_fails
+                if unlucky or not lane.hide(each.message_id, each.receipt_handle, each.account, int(seconds)):
+                    failed.add(each.message_id)
+            self.services.checker.deferred(messages, seconds, failed)
+            return failed
+
+        try:
+            return self.call("defer", "SQS", 0.01, self.plan.defer_fails, defer)
+        except UnavailableError:
+            return {each.message_id for each in messages}
+
+    def give_up(self, letter: DeadLetter) -> None:
+        if self.direct:
+            return
+        try:
+            self.call("dead letter", "SQS", 0.01, self.plan.queue_fails, lambda: self.services.dead_letter(letter))
+        except UnavailableError:
+            self.services.checker.unsure(letter)
+            raise
+
+    # Workers
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except Exception as error:
+                future.set_exception(error)
+            if self._waiter and future in self._waiter[2]:
+                self.kernel.wake(self._waiter[0], self._waiter[1])
+
+        self.kernel.spawn(run, self.process)
+        return future
+
+    def wait(self, futures: Iterable[Future[Any]], seconds: float) -> Set[Future[Any]]:
+        waited = set(futures)
+        if not any(future.done() for future in waited):
+            task = self.kernel.current
+            self._waiter = (task, task.token, waited)
+            self.kernel.park(seconds)
+            self._waiter = None
+        return {future for future in waited if future.done()}
+
+
+def _lane_message(message: Message) -> LaneMessage:
+    return LaneMessage(
+        message_id=message.message_id,
+        receipt_handle=message.receipt,
+        body=message.body,
+        account=message.group,
+        sent_at=int((EPOCH + message.sent_at) * 1000) / 1000,
+        receive_count=message.receives,
+        content_hash=message.attributes.get("content_hash"),
+        correlation_id=message.attributes.get("correlation_id") or message.message_id,
+    )

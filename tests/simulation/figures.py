@@ -1,0 +1,190 @@
+"""The figures of virtual time: named scenarios, each measured and held against what it must reach."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.simulation.plan import HOUR, AccountPlan, Episode, EventPlan, Limiter, Plan
+from tests.simulation.provider import LIMITS
+from tests.simulation.world import Run, play
+
+LIMITERS: tuple[Limiter, ...] = ("log", "fixed", "bucket")
+BLOCKING = ("outage", "revoked", "refused", "timeout_before", "throttle_bare")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured number and what it must reach (None: nothing was promised)."""
+
+    what: str
+    value: str
+    reached: bool | None = None
+
+
+def show(console: Console, only: str | None = None) -> int:
+    """Prints every scenario whose name holds `only`; 1 if a figure is not reached."""
+    table = Table("scenario", "measured", "missed")
+    missed = 0
+    for name, scenario in SCENARIOS.items():
+        if only and only not in name:
+            continue
+        for title, figures in scenario():
+            wrong = [f"{each.what} {each.value}" for each in figures if each.reached is False]
+            missed += len(wrong)
+            said = ", ".join(f"{each.what} {each.value}" for each in figures)
+            table.add_row(f"{name}{title}", said, "; ".join(wrong) or "-")
+    console.print(table)
+    return 1 if missed else 0
+
+
+type Scenario = Iterator[tuple[str, list[Figure]]]
+
+
+def rate(
+    destination: str, count: int, share: float, throttled: float, retire_after: int | None = None, **more: float
+) -> Scenario:
+    """`count` events at once to one account, for each way in which its provider may count.
+
+    The rate is what the provider must allow over the run's length, less the first window's burst; the starting of cold
+    environments (0.3 to 0.8 s each, before any of our code runs) is told apart.
+    """
+    for limiter in LIMITERS:
+        account = replace(AccountPlan(destination, limiter), **more)  # type: ignore[arg-type]
+        run = play(_quiet((account,), tuple(_events(destination, count)), retire_after=retire_after))
+        requests, window = LIMITS[account.provider]
+        acts = [at for delivery in run.history.deliveries.values() for at, _ in delivery.acts]
+        function, totals = run.functions[account.provider], run.history.totals
+        ideal = (count / requests - 1.0) * window / (1.0 - account.foreign)
+        used = ideal / (run.lasted - function.starting_seconds)
+        refused = totals.throttled / max(1, totals.requests)
+        yield (
+            f", {limiter}",
+            [
+                Figure("delivered", f"{len(acts)} of {count}", len(acts) == count),
+                Figure("in", f"{run.lasted:.1f} s (ideal {ideal:.0f} s, starting {function.starting_seconds:.1f} s)"),
+                Figure("of the allowed rate", f"{used:.1%}", used >= share),
+                Figure("429", f"{refused:.2%}", refused <= throttled),
+                Figure("function time", f"{function.busy_seconds / run.lasted:.1%}"),
+                *_sound(run),
+            ],
+        )
+
+
+def outage(destination: str) -> Scenario:
+    """10,000 events queued while the provider is gone for six hours."""
+    account = AccountPlan(destination, "log", (Episode("outage", 0.0, 6 * HOUR),))
+    run = play(_quiet((account,), tuple(_events(destination, 10_000)), faults_end=6 * HOUR))
+    acts = sorted(at for delivery in run.history.deliveries.values() for at, _ in delivery.acts)
+    requests, window = LIMITS[account.provider]
+    used = (len(acts) - 1) * window / requests / (acts[-1] - acts[0]) if len(acts) > 1 else 0.0
+    totals = run.history.totals
+    yield (
+        "",
+        [
+            Figure("lost", f"{10_000 - len(acts)}", len(acts) == 10_000),
+            Figure("dead letters", f"{totals.letters}", totals.letters == 0),
+            Figure("of the limit once it works", f"{used:.1%}", used >= 0.95),
+            Figure("first delivery after", f"{acts[0] - 6 * HOUR:.0f} s" if acts else "never"),
+            Figure("failed requests", f"{totals.requests - totals.throttled - len(acts)}"),
+            *_sound(run),
+        ],
+    )
+
+
+def noisy() -> Scenario:
+    """1,000 accounts of one lane, one of them with 50,000 events queued."""
+    others = [f"yotpo/a{number}" for number in range(1, 1000)]
+    accounts = tuple(AccountPlan(destination) for destination in ("yotpo/noisy", *others))
+    own = tuple(
+        EventPlan(10.0 + 600.0 * ((index * 0.618) % 1.0), f"o{index}", index, (others[index % 999],))
+        for index in range(2997)
+    )
+    noise = tuple(_events("yotpo/noisy", 50_000))
+    without = play(_quiet(accounts, own, ends=900.0))
+    run = play(_quiet(accounts, noise + own, ends=900.0))
+    before, after = (_percentile(each, "yotpo/a", own) for each in (without, run))
+    yield (
+        "",
+        [
+            Figure("95th percentile of the others' delay without", f"{before:.2f} s"),
+            Figure("with", f"{after:.2f} s", after - before <= 2.0),
+            Figure("of the noisy account's limit meanwhile", f"{_acts(run, 'yotpo/noisy') / (5 * 900.0):.1%}"),
+            *_sound(run),
+        ],
+    )
+
+
+def blocked() -> Scenario:
+    """20 accounts of one lane, half of them refusing everything in five different ways: do the others notice?"""
+    delays = []
+    for troubled in (False, True):
+        accounts = tuple(
+            AccountPlan(
+                f"yotpo/{'bad' if number % 2 else 'good'}{number}",
+                episodes=(Episode(BLOCKING[number // 2 % 5], 0.0, HOUR),) if troubled and number % 2 else (),
+            )
+            for number in range(20)
+        )
+        events = tuple(
+            EventPlan(1500.0 * ((index * 0.618) % 1.0), f"e{index}", index, (accounts[index % 20].destination,))
+            for index in range(4000)
+        )
+        run = play(_quiet(accounts, events, faults_end=HOUR))
+        delays.append(_percentile(run, "yotpo/good", events))
+    yield (
+        "",
+        [
+            Figure("95th percentile of the healthy accounts' delay, all healthy", f"{delays[0]:.2f} s"),
+            Figure("with half blocked", f"{delays[1]:.2f} s", delays[1] - delays[0] <= 2.0),
+            *_sound(run),
+        ],
+    )
+
+
+def _sound(run: Run) -> Iterator[Figure]:
+    totals = run.history.totals
+    yield Figure("repeats", f"{totals.repeats}")
+    yield Figure("429", f"{totals.throttled} of {totals.requests}")
+    if totals.repeats > totals.unknowns:
+        yield Figure("repeats without an unknown", f"{totals.unexplained}", False)
+    if run.violation:
+        yield Figure("broke", run.violation, False)
+
+
+def _acts(run: Run, destination: str) -> int:
+    return sum(len(each.acts) for each in run.history.deliveries.values() if each.destination == destination)
+
+
+def _percentile(run: Run, prefix: str, events: tuple[EventPlan, ...]) -> float:
+    sent = {each.event_id: each.at for each in events}
+    delays = sorted(
+        delivery.acts[0][0] - sent[delivery.event_id] if delivery.acts else float("inf")
+        for delivery in run.history.deliveries.values()
+        if delivery.destination.startswith(prefix)
+    )
+    return delays[int(0.95 * len(delays))]
+
+
+def _events(destination: str, count: int) -> Iterator[EventPlan]:
+    for index in range(count):
+        yield EventPlan(0.0, f"e{index}", index, (destination,), door="lane")
+
+
+def _quiet(accounts: tuple[AccountPlan, ...], events: tuple[EventPlan, ...], **more: object) -> Plan:
+    return replace(Plan(seed=1, accounts=accounts, events=events, settle_down=False), **more)  # type: ignore[arg-type]
+
+
+SCENARIOS: dict[str, Callable[[], Scenario]] = {
+    "600 to Yotpo, 20 ms": lambda: rate("yotpo/main", 600, 0.98, 0.005),
+    "600 to Yotpo, 1 s": lambda: rate("yotpo/main", 600, 0.95, 0.01, answers_in=1.0),
+    "600 to Yotpo, cold every 50": lambda: rate("yotpo/main", 600, 0.95, 0.01, retire_after=50),
+    "600 to Yotpo, others eat 40 %": lambda: rate("yotpo/main", 600, 0.90, 0.03, foreign=0.4),
+    "240 to Sender": lambda: rate("sender/main", 240, 0.98, 0.01),
+    "240 to Sender, others eat 40 %": lambda: rate("sender/main", 240, 0.90, 0.03, foreign=0.4),
+    "six hours' outage, 10,000 to Yotpo": lambda: outage("yotpo/main"),
+    "six hours' outage, 10,000 to Sender": lambda: outage("sender/main"),
+    "1,000 accounts, one with 50,000": noisy,
+    "20 accounts, 10 blocked": blocked,
+}

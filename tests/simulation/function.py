@@ -1,0 +1,212 @@
+"""Lambda: a function's environments (cold, warm, recycled, killed) and the event source mappings that feed it."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from tests.simulation.environment import Environment
+from tests.simulation.kernel import Kernel
+from tests.simulation.plan import Plan
+from tests.simulation.sqs import FifoQueue, Message, StandardQueue, failures
+
+TIMEOUT_SECONDS = 30.0
+BATCH = 10
+CRASHED = object()
+"""In place of a response: the invocation raised, died or timed out."""
+
+type Done = Callable[[object], None]
+
+
+class Function:
+    """`make(name)` builds an environment; `note(name, what)` is told what happens to it."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        plan: Plan,
+        name: str,
+        make: Callable[[str], Environment],
+        note: Callable[[str, str], None],
+    ) -> None:
+        self._kernel = kernel
+        self._plan = plan
+        self._name = name
+        self._make = make
+        self._note = note
+        self._rng = random.Random(f"function {name} {plan.seed}")
+        self._idle: list[Environment] = []
+        self._count = 0
+        self.invocations = 0
+        self.crashes = 0
+        self.busy_seconds = 0.0
+        self.starting_seconds = 0.0
+
+    def invoke(self, batch: Sequence[Message], done: Done, work: Callable[[Environment], object] | None = None) -> None:
+        """Runs `batch` (or other `work`) in some environment, then calls `done` with the response or CRASHED."""
+        environment, cold = self._take()
+        delay = self._rng.uniform(0.3, 0.8) if cold else self._rng.uniform(0.002, 0.01)
+        self.starting_seconds += delay if cold else 0.0
+        self._kernel.call_in(delay, lambda: self._start(environment, batch, done, work))
+
+    def _take(self) -> tuple[Environment, bool]:
+        now = self._kernel.now
+        self._idle = [each for each in self._idle if now - each.idle_since < self._plan.idle_limit]
+        if self._idle:
+            return self._idle.pop(self._rng.randrange(len(self._idle)) if self._plan.spread else -1), False
+        self._count += 1
+        return self._make(f"{self._name}-{self._count}"), True
+
+    def _start(
+        self,
+        environment: Environment,
+        batch: Sequence[Message],
+        done: Done,
+        work: Callable[[Environment], object] | None,
+    ) -> None:
+        kernel, began = self._kernel, self._kernel.now
+        environment.deadline = began + TIMEOUT_SECONDS
+        self.invocations += 1
+        over = False
+
+        def end(response: object) -> None:
+            nonlocal over
+            if over:
+                return
+            over = True
+            self.busy_seconds += kernel.now - began
+            if response is CRASHED:
+                self.crashes += 1
+                environment.process.kill(kernel)
+            else:
+                self._release(environment, len(batch))
+            done(response)
+
+        def die(why: str) -> None:
+            if not over:
+                self._note(environment.name, why)
+                end(CRASHED)
+
+        def run() -> None:
+            try:
+                response = work(environment) if work else environment.handle(batch)
+            except Exception as error:
+                environment.services.checker.raised(error)
+                response = CRASHED
+            end(response)
+
+        environment.died = die
+        kernel.call_at(environment.deadline, lambda: die("timed out"))
+        environment.process.thaw(kernel)
+        kernel.spawn(run, environment.process)
+
+    def _release(self, environment: Environment, served: int) -> None:
+        environment.process.freeze()
+        environment.idle_since = self._kernel.now
+        environment.served += served
+        worn = self._plan.retire_after is not None and environment.served >= self._plan.retire_after
+        if worn or self._rng.random() < self._plan.recycle:
+            environment.process.kill(self._kernel)
+        else:
+            self._idle.append(environment)
+
+
+class StandardMapping:
+    """An event source mapping on a standard queue."""
+
+    def __init__(self, kernel: Kernel, plan: Plan, queue: StandardQueue, function: Function) -> None:
+        self._kernel = kernel
+        self._plan = plan
+        self._queue = queue
+        self._function = function
+        self._rng = random.Random(f"intake {plan.seed}")
+        self._running = 0
+        queue.on_ready = lambda: kernel.call_in(0.01, self._poll)
+
+    def _poll(self) -> None:
+        while self._queue.visible and self._running < 5:
+            batch = self._queue.receive(self._rng.randint(1, 10), self._rng.randrange)
+            if batch:
+                self._running += 1
+                self._function.invoke(batch, lambda response, batch=batch: self._done(response, batch))  # type: ignore[misc]
+
+    def _done(self, response: object, batch: list[Message]) -> None:
+        self._running -= 1
+        if response is not CRASHED:
+            failed = failures(response, {each.message_id for each in batch})
+            done = [each for each in batch if each.message_id not in failed]
+            self._queue.delete(done)
+            for each in done:
+                if self._rng.random() < self._plan.duplicates and self._kernel.now < self._plan.faults_end:
+                    delay = self._rng.choice((0.05, 20.0, 400.0, 3000.0))
+                    self._kernel.call_in(delay, lambda each=each: self._queue.again(each))  # type: ignore[misc]
+        self._poll()
+
+
+class FifoMapping:
+    """An event source mapping on a lane: one batch at a time per group, `concurrency` batches in all.
+
+    `on_batch_end(batch, done)` hears which messages a response left and deleted, before they are deleted.
+    """
+
+    def __init__(self, kernel: Kernel, plan: Plan, queue: FifoQueue, function: Function) -> None:
+        self._kernel = kernel
+        self._plan = plan
+        self._queue = queue
+        self._function = function
+        self._rng = random.Random(f"mapping {plan.seed}")
+        self._ready: dict[str, float] = {}
+        self._running = 0
+        self._polling = False
+        self.waited: Callable[[str, float], None] = lambda *_: None
+        self.responded: Callable[[list[Message], Mapping[str, str], object], None] = lambda *_: None
+        queue.on_ready = self._on_ready
+
+    def _on_ready(self, group: str) -> None:
+        self._ready.setdefault(group, self._kernel.now)
+        if not self._polling:
+            self._polling = True
+            self._kernel.call_in(self._rng.uniform(0.005, 0.02), self._poll)
+
+    def _poll(self) -> None:
+        self._polling = False
+        while self._running < self._plan.concurrency:
+            batch = self._receive()
+            if not batch:
+                return
+            self._running += 1
+            self._run(batch)
+
+    def _run(self, batch: list[Message]) -> None:
+        receipts = {each.message_id: each.receipt for each in batch}
+        self._function.invoke(batch, lambda response: self._done(response, batch, receipts))
+
+    def _receive(self) -> list[Message]:
+        batch: list[Message] = []
+        most = self._rng.randint(1, BATCH) if self._rng.random() < self._plan.short else BATCH
+        while group := self._choose():
+            self.waited(group, self._kernel.now - self._ready.pop(group))
+            batch += self._queue.receive(group, most - len(batch))
+            if batch and (not self._plan.mixed_batches or len(batch) >= most):
+                break
+        return batch
+
+    def _choose(self) -> str | None:
+        if self._plan.pick == "ready":
+            return next((group for group in self._ready if self._queue.head(group) is not None), None)
+        heads = {group: head for group in self._ready if (head := self._queue.head(group)) is not None}
+        if not heads:
+            return None
+        match self._plan.pick:
+            case "oldest":
+                return min(heads, key=heads.__getitem__)
+            case _:
+                return self._rng.choice(list(heads))
+
+    def _done(self, response: object, batch: list[Message], receipts: Mapping[str, str]) -> None:
+        self._running -= 1
+        if response is not CRASHED:
+            if self._kernel.now < self._plan.faults_end and self._rng.random() < self._plan.malformed:
+                response = {"batchItemFailures": [{"itemIdentifier": "not of this batch"}]}
+            self.responded(batch, receipts, response)
+            failed = failures(response, {each.message_id for each in batch})
+            self._queue.delete(each for each in batch if each.message_id not in failed)
+        self._poll()

@@ -1,0 +1,139 @@
+"""What the model saw with its own eyes of each delivery, message, request and account. Times are the run's seconds."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.simulation.plan import Plan
+from tests.simulation.timeline import Timeline
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One event at one destination."""
+
+    destination: str
+    event_id: str
+    acts: list[tuple[float, int]] = field(default_factory=list)
+    """When the provider acted, and on which version of the event."""
+    repeats: int = 0
+    begun: int = 0
+    """Attempts: each begins with one claim."""
+    reported: int = 0
+    """Attempts whose result a finished invocation told of."""
+    began_in: tuple[str, float] = ("", 0.0)
+    silent: bool = False
+    """The present attempt's post had no answer."""
+    known: int = 0
+    """What the relay knows not to know: posts without an answer, and claims found open by a later attempt."""
+    unknowns: int = 0
+    """Results that the relay counts as `unknown`."""
+    learned: dict[tuple[str, float], int] = field(default_factory=dict)
+    """`known` by invocation that has not reported yet: its environment and deadline."""
+    unsure: int = 0
+    """Reasons not to know: silence after a post, a ledger or dead-letter call that failed."""
+    posts: int = 0
+    settled: int = 0
+    writes: int = 0
+    failures: list[bool] = field(default_factory=list)
+    """Failed exchanges: whether nothing at all worked at the account then."""
+    failed_at: float = -1.0
+    fruitless: int = 0
+    """Failures with a success of another event of the account since the one before."""
+    refused: bool = False
+    letters: dict[str, str] = field(default_factory=dict)
+    """Reasons by message id."""
+    versions: set[int] = field(default_factory=set)
+    holder: str = ""
+    """The message whose attempt has the claim."""
+    parked: set[str] = field(default_factory=set)
+    """Messages parked as unknown."""
+
+    def acted_on(self, version: int) -> bool:
+        return any(each == version for _, each in self.acts)
+
+
+@dataclass(slots=True, eq=False)
+class Kept:
+    """One message on a lane."""
+
+    sequence: int
+    message_id: str
+    delivery: Delivery
+    version: int
+    accepted_at: float
+    expires_at: float = float("inf")
+    identities: tuple[str, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        return self.message_id in self.delivery.letters or self.delivery.acted_on(self.version)
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """One account, as all environments together treated it."""
+
+    worked_at: float = -1.0
+    failing: deque[float] = field(default_factory=deque)
+    """Failed exchanges of the last ten minutes since something worked."""
+    environments: dict[str, float] = field(default_factory=dict)
+    waiting: dict[str, dict[Kept, None]] = field(default_factory=dict)
+    """Messages on the lane, by customer identity, in order."""
+    idle_batches: deque[float] = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class Totals:
+    accepted: int = 0
+    rejected: int = 0
+    requests: int = 0
+    throttled: int = 0
+    acts: int = 0
+    repeats: int = 0
+    unexplained: int = 0
+    unknowns: int = 0
+    letters: int = 0
+    dead: dict[str, int] = field(default_factory=dict)
+    unended: int = 0
+    crashes: int = 0
+    steps: int = 0
+
+    def add(self, other: "Totals") -> None:
+        for name in self.__slots__:
+            if name == "dead":
+                for kind, count in other.dead.items():
+                    self.dead[kind] = self.dead.get(kind, 0) + count
+            else:
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class History:
+    """`fail` keeps the first violation; the run stops there."""
+
+    def __init__(self, plan: Plan, timeline: Timeline) -> None:
+        self.plan = plan
+        self.timeline = timeline
+        self.totals = Totals()
+        self.violation: str | None = None
+        self.on_fail: Callable[[], None] = lambda: None
+        self.deliveries: dict[tuple[str, str], Delivery] = {}
+        self.sites: dict[str, Site] = {}
+        self.messages: dict[str, Kept] = {}
+        self.natures: dict[str, str] = {each.event_id: each.nature for each in plan.events}
+
+    def delivery(self, destination: str, event_id: str) -> Delivery:
+        key = (destination, event_id)
+        if key not in self.deliveries:
+            self.deliveries[key] = Delivery(destination, event_id)
+        return self.deliveries[key]
+
+    def site(self, destination: str) -> Site:
+        if destination not in self.sites:
+            self.sites[destination] = Site()
+        return self.sites[destination]
+
+    def fail(self, rule: str, text: str) -> None:
+        if self.violation is None:
+            self.violation = f"{rule}: {text}"
+            self.on_fail()

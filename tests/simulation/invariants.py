@@ -1,0 +1,339 @@
+"""What must hold in every run, checked at the step where it could break.
+
+- `ended`: a message leaves its lane only when the provider has acted on its event, or when it lies in the dead-letter
+  queue with a reason; a record leaves the intake queue only when it is on every lane it is for, or rejected; nothing is
+  left on any queue when all is over; nothing is ended by the queue's receive count.
+- `repeat`: a provider acts on the same content again only where the relay knows that it cannot know: an event's repeats
+  <= its posts without an answer + its claims found open by a later attempt. `counted`: an invocation that ends
+  reports every one of these that it met, and none without a cause.
+- `parked`: with `on_unknown: park`, a message parked as unknown is never posted again.
+- `rate`: one environment starts at most limit + 1 requests to an account in any window, those answered 429 not counted.
+  When an account moves between environments, each may: the rule is per environment. `throttle`: in any window it is
+  answered 429 at most half the limit's times (five times at Yotpo). `cold`: a new environment starts one request, and
+  a second only after an answer or one window.
+- `asked`: from one second after a 429 that names its `Retry-After`, that environment sends nothing to the account until
+  then. (One second: what had its slot already.)
+- `storm`: while an account does not work, at most 100 requests to it in ten minutes, and 25 more for each environment.
+- `spin`: a group whose batches achieve nothing comes back at most 90 times in a minute. `delay`: a group that is ready
+  waits for at most one batch (30 s) for every `concurrency` other groups of its lane, whatever state those are in.
+- `deferral`: what a batch leaves of one account is hidden until one and the same moment.
+- `order`: no event of a customer is acted on for the first time while an earlier one of that customer is neither ended
+  nor tried three times.
+- `deadline`: no request starts that could outlast its invocation. `stale`: none starts later than one invocation (30 s)
+  after the event's end of life.
+- `just`: a dead letter tells the truth: expired events had expired, rejected ones were refused, and an event called
+  poison failed at least four times outside any fault that hit everything at its account.
+- `poison`: an event that goes on failing, others succeeding in between, ends after at most 15 such rounds.
+- `private`: no secret, e-mail address, phone number or URL in a reason, a detail, a dead letter's attributes, a ledger
+  record or an exception. `raised`: no exception leaves a handler.
+- `writes`: at most two ledger writes for one attempt.
+- `prompt`: two hours and three times the backlog's own time after the last fault, nothing is left but poison (but for
+  accounts with three poison events of one customer, and for environments that do not live to learn).
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from relay.lane import BatchReport
+from relay.outcome import Outcome, Result
+from relay.ports import Claim, DeadLetter, LaneMessage, Record, RejectedRecord
+from tests.simulation.conduct import Conduct
+from tests.simulation.history import Delivery, History, Kept
+from tests.simulation.kernel import Kernel
+from tests.simulation.provider import EPOCH
+from tests.simulation.sqs import VISIBILITY, Message
+
+if TYPE_CHECKING:
+    from tests.simulation.environment import DeliverEnvironment
+
+SECRET = re.compile(r"shh[0-9a-f]{4}|customer\d+\.|%40|\+1555|1555\d{4}|https?:")
+
+
+class Checker:
+    """Hears of everything from the model, and sees to it that nothing in the relay's own words is taken on trust."""
+
+    def __init__(self, kernel: Kernel, history: History) -> None:
+        self._kernel = kernel
+        self._history = history
+        self._clumsy: set[str] = set()
+        """Messages whose hiding failed, or was never asked for because the time was up."""
+        self._rejected: set[str] = set()
+        self.conduct = Conduct(kernel, history)
+
+    # Intake
+
+    def accepted(self, destination: str, message: Message) -> None:
+        """A message was put on a lane."""
+        history = self._history
+        event, valid = self._read(message.body)
+        delivery = history.delivery(destination, event["id"])
+        version = event["properties"]["version"]
+        delivery.versions.add(version)
+        expires_at = datetime.fromisoformat(event["expires_at"]).timestamp() if "expires_at" in event else math.inf
+        customer = event["customer"]
+        identities = tuple(f"{name}={customer[name]}" for name in ("email", "phone_number", "id") if name in customer)
+        identities = identities if valid else ()
+        kept = Kept(message.sequence, message.message_id, delivery, version, self._kernel.now, expires_at, identities)
+        history.messages[message.message_id] = kept
+        for identity in kept.identities:
+            history.site(destination).waiting.setdefault(identity, {})[kept] = None
+        history.totals.accepted += 1
+        if history.timeline.on:
+            history.timeline.note(
+                self._kernel.now, destination, delivery.event_id, f"on the lane ({message.message_id})"
+            )
+
+    def rejected(self, record: RejectedRecord) -> None:
+        self._rejected.add(record.body)
+        self._history.totals.rejected += 1
+        self.private("a rejection", record.reason)
+        if not record.reason:
+            self._history.fail("ended", "a rejection without a reason")
+
+    def taken_in(self, message: Message) -> None:
+        """A record was deleted from the intake queue."""
+        event_id, version, destinations = json.loads(message.attributes["is"])
+        for destination in destinations:
+            on_lane = version in self._history.delivery(destination, event_id).versions
+            if not on_lane and message.body not in self._rejected:
+                self._history.fail("ended", f"{event_id} lost by intake on its way to {destination}")
+
+    # Attempts
+
+    def begins(self, environment: "DeliverEnvironment", record: Record) -> None:
+        delivery = self._delivery(record)
+        delivery.begun += 1
+        delivery.silent = False
+        delivery.began_in = (environment.name, environment.deadline)
+
+    def claimed(self, environment: "DeliverEnvironment", record: Record, claim: Claim) -> None:
+        self._write(record)
+        if claim.granted:
+            self._delivery(record).holder = record.owner.partition("@")[0]
+        if self._history.timeline.on:
+            was = claim.before.state if claim.before else "new"
+            self._note(record, f"{'claimed' if claim.granted else 'claim refused'} by {environment.name} (was {was})")
+
+    def told(self, environment: "DeliverEnvironment", record: Record, claim: Claim) -> None:
+        """The relay has the answer to a claim."""
+        if claim.granted and claim.before is not None and claim.before.state == "claimed":
+            self._learn(record, environment)
+
+    def settled(self, environment: "DeliverEnvironment", record: Record) -> None:
+        delivery = self._delivery(record)
+        delivery.settled += 1
+        if delivery.silent:
+            self._learn(record, environment)
+        self._write(record)
+        self.private("a ledger record", record.reason)
+        if self._history.timeline.on:
+            what = f"settled by {environment.name}: {record.state}, {record.outcome}, {record.reason}"
+            self._note(record, f"{what}, strikes {record.strikes}")
+
+    def unsure(self, about: Record | DeadLetter) -> None:
+        """A call of ours about this event failed: it may or may not have taken effect."""
+        delivery = self._delivery(about)
+        delivery.unsure += 1
+        if isinstance(about, DeadLetter):
+            # The claim stays open, and with it what is to be counted.
+            delivery.learned.clear()
+
+    def reported(self, environment: "DeliverEnvironment", report: BatchReport) -> None:
+        """A batch is over and its results are counted, as `DeliverObserver` counts them."""
+        if report.not_hidden or report.abandoned:
+            self._clumsy.update(report.failed)
+        counted: dict[Delivery, int] = {}
+        for result in report.results:
+            delivery = self._history.delivery(result.destination, result.event_id)
+            delivery.reported += delivery.reported < delivery.begun
+            counted[delivery] = counted.get(delivery, 0) + result.crashed + (result.outcome is Outcome.UNKNOWN)
+            self.private("a result", result.reason)
+            self.private("a result's detail", result.detail)
+            if self._history.timeline.on and result.outcome is not Outcome.DELIVERED:
+                self._note(
+                    result, f"{environment.name} reports {result.outcome}: {result.reason}, wait {result.wait:.1f}"
+                )
+
+        if report.abandoned:
+            for delivery in self._history.deliveries.values():
+                delivery.learned.pop((environment.name, environment.deadline), None)
+        for delivery, unknowns in counted.items():
+            delivery.unknowns += unknowns
+            self._history.totals.unknowns += unknowns
+            self._check_counted(delivery, unknowns, delivery.learned.pop((environment.name, environment.deadline), 0))
+
+    def deferred(self, messages: Sequence[LaneMessage], seconds: float, failed: Set[str]) -> None:
+        self._clumsy |= failed
+        if self._history.timeline.on:
+            account = messages[0].account
+            what = f"{len(messages)} messages deferred for {seconds:.0f} s, {len(failed)} refused"
+            self._history.timeline.note(self._kernel.now, account, "", what)
+
+    def raised(self, error: BaseException) -> None:
+        self.private("an exception", repr(error))
+        self._history.fail("raised", repr(error))
+
+    # Ends
+
+    def dead_lettered(self, letter: DeadLetter) -> None:
+        history, delivery = self._history, self._delivery(letter)
+        delivery.letters[letter.deduplication_id] = letter.reason
+        # It has ended; what comes under its id after this (another version, a redrive) begins anew.
+        delivery.fruitless = 0
+        history.totals.letters += 1
+        if history.timeline.on:
+            self._note(letter, f"dead letter: {letter.reason}")
+        self.private("a dead letter", f"{letter.reason} {letter.event_id} {letter.destination}")
+        if not letter.reason:
+            history.fail("ended", f"{letter.event_id} dead-lettered without a reason")
+        kind, wrong = self._judge(letter, delivery)
+        history.totals.dead[kind] = history.totals.dead.get(kind, 0) + 1
+        if wrong:
+            history.fail("just", f"{letter.destination} {letter.event_id} dead-lettered ({letter.reason}): {wrong}")
+
+    def deleted(self, message: Message) -> None:
+        """A message was deleted from its lane."""
+        kept = self._history.messages[message.message_id]
+        delivery = kept.delivery
+        for identity in kept.identities:
+            self._history.site(delivery.destination).waiting[identity].pop(kept, None)
+        if not kept.ended:
+            self._history.fail(
+                "ended", f"{delivery.destination} {delivery.event_id} deleted, neither acted on nor dead"
+            )
+        self._check_repeats(delivery)
+
+    def ended_by_count(self, message: Message) -> None:
+        kept = self._history.messages.get(message.message_id)
+        what = f"{kept.delivery.destination} {kept.delivery.event_id}" if kept else message.message_id
+        self._history.fail("ended", f"{what} given up by the queue after {message.receives} receives, without a reason")
+
+    def responded(self, batch: Sequence[Message], receipts: Mapping[str, str], response: object) -> None:
+        """A lane's function answered; nothing is deleted yet. `receipts` are the batch's own, by message id."""
+        listed = response.get("batchItemFailures") if isinstance(response, dict) else None
+        if not isinstance(listed, list) or not {each["itemIdentifier"] for each in listed} <= {
+            each.message_id for each in batch
+        }:
+            return
+        left = {each["itemIdentifier"] for each in listed}
+        for group in dict.fromkeys(each.group for each in batch):
+            mine = [each for each in batch if each.group == group]
+            stay = [each for each in mine if each.message_id in left]
+            if stay and len(stay) == len(mine):
+                self._check_spin(self._history.messages[stay[0].message_id].delivery.destination)
+            self._check_deferral(stay, receipts)
+
+    def waited(self, destination: str, seconds: float, groups: int) -> None:
+        plan = self._history.plan
+        most = 31.0 * math.ceil(max(0, groups - 1) / plan.concurrency) + 1.0
+        if plan.pick == "ready" and plan.look_ahead > 1000 and seconds > most:
+            self._history.fail("delay", f"{destination} was ready for {seconds:.1f} s")
+
+    def late(self, messages: Sequence[Message]) -> None:
+        """All faults are long over: what is still on a lane?"""
+        kept = [self._history.messages[each.message_id] for each in messages]
+        poison = [each for each in kept if self._history.natures.get(each.delivery.event_id) == "poison"]
+        troubled = Counter((each.delivery.destination, identity) for each in poison for identity in each.identities)
+        excused = {destination for (destination, _), count in troubled.items() if count >= 3}
+        for each in kept:
+            if each not in poison and each.delivery.destination not in excused:
+                self._history.fail("prompt", f"{each.delivery.destination} {each.delivery.event_id} still waits")
+
+    def over(self, left: Sequence[Message], unread: int) -> None:
+        """The run is over."""
+        self._history.totals.unended += len(left) + unread
+        for message in left:
+            kept = self._history.messages[message.message_id]
+            self._history.fail("ended", f"{kept.delivery.destination} {kept.delivery.event_id} never came to an end")
+        if unread:
+            self._history.fail("ended", f"{unread} records never left the intake queue")
+        for delivery in self._history.deliveries.values():
+            self._check_repeats(delivery)
+
+    # Judgement
+
+    def _learn(self, record: Record, environment: "DeliverEnvironment") -> None:
+        delivery = self._delivery(record)
+        delivery.known += 1
+        if delivery.began_in == (environment.name, environment.deadline):
+            delivery.learned[delivery.began_in] = delivery.learned.get(delivery.began_in, 0) + 1
+
+    def _check_repeats(self, delivery: Delivery) -> None:
+        if delivery.repeats > delivery.known:
+            self._history.totals.unexplained += delivery.repeats - delivery.known
+            text = f"{delivery.repeats} repeats, {delivery.known} unknown attempts"
+            self._history.fail("repeat", f"{delivery.destination} {delivery.event_id}: {text}")
+
+    def _check_counted(self, delivery: Delivery, counted: int, learned: int) -> None:
+        name = f"{delivery.destination} {delivery.event_id}"
+        if counted < learned:
+            self._history.fail("counted", f"{name}: {learned} unknowns met, {counted} counted")
+        if delivery.unknowns > delivery.unsure + delivery.begun - delivery.reported:
+            self._history.fail("counted", f"{name}: unknown without a cause")
+
+    def _judge(self, letter: DeadLetter, delivery: Delivery) -> tuple[str, str]:
+        """What kind of dead letter it is, and what is wrong with it, if anything."""
+        now, plan = EPOCH + self._kernel.now + self._history.plan.skew, self._history.plan
+        kept = self._history.messages.get(letter.deduplication_id)
+        nature = self._history.natures.get(letter.event_id, "good")
+        if letter.reason.startswith(("older than", "passed")):
+            end = min(kept.expires_at, EPOCH + kept.accepted_at + plan.oldest - 1.0) if kept else now
+            return "expired", "" if now >= end else "it had time left"
+        if letter.reason.startswith("failed"):
+            own = sum(not everything for everything in delivery.failures)
+            return "poison", "" if own >= 4 or nature == "poison" else f"only {own} failures were its own"
+        if letter.reason.startswith("id_reused"):
+            return "id reused", "" if len(delivery.versions) > 1 else "there was only one version"
+        if letter.reason.startswith(("no answer", "an earlier attempt")):
+            delivery.parked.add(letter.deduplication_id)
+            unsure = delivery.unsure or delivery.begun > delivery.reported
+            return "parked", "" if unsure else "nothing was unknown"
+        refused = delivery.refused or nature in ("unfit", "invalid")
+        return "rejected", "" if refused else "nobody refused it"
+
+    def _check_spin(self, destination: str) -> None:
+        batches, now = self._history.site(destination).idle_batches, self._kernel.now
+        batches.append(now)
+        while batches[0] < now - 60.0:
+            batches.popleft()
+        if len(batches) > 90:
+            self._history.fail("spin", f"{destination}: {len(batches)} batches in a minute achieved nothing")
+
+    def _check_deferral(self, stay: list[Message], receipts: Mapping[str, str]) -> None:
+        if not stay or any(each.message_id in self._clumsy for each in stay):
+            self._clumsy.difference_update(each.message_id for each in stay)
+            return
+        if any(not self._history.messages[each.message_id].identities for each in stay):
+            return
+        if any(each.receipt != receipts[each.message_id] for each in stay):
+            return
+        moments = [each.hidden_until for each in stay]
+        undeferred = max(moments) == stay[0].received_at + VISIBILITY
+        if max(moments) - min(moments) > 1.0 or undeferred:
+            self._history.fail("deferral", f"group {stay[0].group} is hidden until {min(moments)} to {max(moments)}")
+
+    def _write(self, record: Record) -> None:
+        delivery = self._delivery(record)
+        delivery.writes += 1
+        if delivery.writes > 2 * delivery.begun:
+            self._history.fail("writes", f"{record.event_id}: {delivery.writes} writes in {delivery.begun} attempts")
+
+    def private(self, what: str, text: str) -> None:
+        if SECRET.search(text):
+            self._history.fail("private", f"{what} says {text}")
+
+    def _delivery(self, about: Record | DeadLetter) -> Delivery:
+        return self._history.delivery(about.destination, about.event_id)
+
+    def _read(self, body: str) -> tuple[dict[str, Any], bool]:
+        """A lane message's event, and whether it is one: another system may have put anything there."""
+        event = json.loads(body)
+        return event, self._history.natures.get(event["id"]) != "invalid"
+
+    def _note(self, about: Record | DeadLetter | Result, what: str) -> None:
+        self._history.timeline.note(self._kernel.now, about.destination, about.event_id, what)

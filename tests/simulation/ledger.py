@@ -1,0 +1,48 @@
+"""The ledger's table in memory.
+
+Mirrors, in `relay/ledger.py`: the claim's update `_CLAIM` and its conditions `_IF_SAME` and `_IF_OVERRIDES` (what is
+`_NEW`, `_FREE`, `_SAME`), ALL_OLD on success and on a failed condition, and settle's condition on the owner, its rule
+that absent values are not written, and its removal of an old `status` and `reason`.
+"""
+
+from dataclasses import replace
+
+from relay.ports import Claim, Record
+
+
+class Table:
+    """Items by (event id, destination). Each method is one atomic conditional write."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], Record] = {}
+        self.writes = 0
+
+    def claim(self, record: Record, now: float, overrides: bool) -> Claim:
+        self.writes += 1
+        key = (record.event_id, record.destination)
+        before = self.items.get(key)
+        if before is not None:
+            same = before.content_hash == record.content_hash
+            ended = before.state == "given_up" and before.message_id != record.message_id
+            free = before.state == "open" or ended or (before.state == "claimed" and before.lease_until < now)
+            granted = (free or (before.state == "delivered" and not same)) if overrides else (same and free)
+            if not granted:
+                return Claim(granted=False, before=before)
+        self.items[key] = replace(
+            before or Record(record.event_id, record.destination, record.content_hash, "claimed"),
+            content_hash=record.content_hash,
+            state="claimed",
+            owner=record.owner,
+            message_id=record.message_id,
+            lease_until=record.lease_until,
+            accepted_at=record.accepted_at,
+        )
+        return Claim(granted=True, before=before)
+
+    def settle(self, record: Record) -> None:
+        self.writes += 1
+        key = (record.event_id, record.destination)
+        before = self.items.get(key)
+        if before is None or before.owner != record.owner:
+            return
+        self.items[key] = replace(record, lease_until=before.lease_until, outcome=record.outcome or before.outcome)

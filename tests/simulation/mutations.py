@@ -1,0 +1,263 @@
+"""Deliberate breakages of the real code. Each takes away one thing the relay promises; the simulation must notice."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import relay.account
+import relay.intake
+import relay.providers.base
+from relay.account import Account, Failure
+from relay.delivery import Courier
+from relay.event import Customer
+from relay.intake import Intake
+from relay.lane import Lane
+from relay.outcome import Outcome
+from relay.pacing import Pace, Turn
+from relay.ports import Claim
+from relay.providers.base import Provider
+from tests.simulation.plan import draw
+from tests.simulation.world import play
+
+type Swap = Callable[[object, str, Any], None]
+
+
+class _Instead:
+    """Stands before a port and answers some of its calls itself."""
+
+    def __init__(self, port: object, **calls: object) -> None:
+        self._port = port
+        self.__dict__.update(calls)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._port, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    what: str
+    apply: Callable[[Swap], None]
+
+
+MUTATIONS: list[Mutation] = []
+
+
+def mutation(what: str) -> Callable[[Callable[[Swap], None]], Callable[[Swap], None]]:
+    def keep(apply: Callable[[Swap], None]) -> Callable[[Swap], None]:
+        MUTATIONS.append(Mutation(what, apply))
+        return apply
+
+    return keep
+
+
+@contextmanager
+def mutated(broken: Mutation) -> Iterator[None]:
+    """The relay with one breakage. Fails loudly where the name to break is gone."""
+    before: list[tuple[object, str, object]] = []
+
+    def swap(owner: object, name: str, value: object) -> None:
+        found = vars(owner)[name]
+        before.append((owner, name, found))
+        setattr(owner, name, value)
+
+    try:
+        broken.apply(swap)
+        yield
+    finally:
+        for owner, name, value in reversed(before):
+            setattr(owner, name, value)
+
+
+def hunt(broken: Mutation, seeds: range) -> tuple[int, str] | None:
+    """The first seed that the sound relay passes and the broken one does not, and which rule it broke."""
+    for seed in seeds:
+        with mutated(broken):
+            violation = play(draw(seed)).violation
+        if violation and _sound(seed):
+            return seed, violation
+    return None
+
+
+@cache
+def _sound(seed: int) -> bool:
+    return play(draw(seed)).violation is None
+
+
+def _port(swap: Swap, owner: type, name: str, **calls: Callable[..., object]) -> None:
+    """Puts `_Instead` before the port that `owner` is given as `name`; each call gets the port first."""
+    original = vars(owner)["__init__"]
+
+    def init(self: object, **ports: Any) -> None:
+        port = ports[name]
+        bound = {key: (lambda *a, call=call, **k: call(port, *a, **k)) for key, call in calls.items()}
+        original(self, **{**ports, name: _Instead(port, **bound)})
+
+    swap(owner, "__init__", init)
+
+
+@mutation("settle never writes")
+def _(swap: Swap) -> None:
+    _port(swap, Courier, "ledger", settle=lambda ledger, record: None)
+
+
+@mutation("a claim is always granted")
+def _(swap: Swap) -> None:
+    def claim(ledger: Any, record: Any, **more: Any) -> Claim:
+        return Claim(granted=True, before=ledger.claim(record, **more).before)
+
+    _port(swap, Courier, "ledger", claim=claim)
+
+
+@mutation("a claim forgets what was before")
+def _(swap: Swap) -> None:
+    def claim(ledger: Any, record: Any, **more: Any) -> Claim:
+        return Claim(granted=ledger.claim(record, **more).granted, before=None)
+
+    _port(swap, Courier, "ledger", claim=claim)
+
+
+@mutation("only the head of an account is deferred")
+def _(swap: Swap) -> None:
+    _port(swap, Lane, "queue", defer=lambda queue, messages, seconds: queue.defer(messages[:1], seconds))
+
+
+@mutation("nothing is deferred")
+def _(swap: Swap) -> None:
+    _port(swap, Lane, "queue", defer=lambda queue, messages, seconds: set())
+
+
+def _report(swap: Swap, change: Callable[[Any], Any]) -> None:
+    handle = vars(Lane)["handle"]
+    swap(Lane, "handle", lambda self, messages, deadline: change(handle(self, messages, deadline)))
+
+
+@mutation("the ids of failed messages are dropped")
+def _(swap: Swap) -> None:
+    _report(swap, lambda report: replace(report, failed=[]))
+
+
+@mutation("one failed id is dropped")
+def _(swap: Swap) -> None:
+    _report(swap, lambda report: replace(report, failed=report.failed[1:]))
+
+
+@mutation("an id that is not of the batch is reported")
+def _(swap: Swap) -> None:
+    _report(swap, lambda report: replace(report, failed=[*report.failed, "of-another-batch"]))
+
+
+@mutation("the pace does not limit")
+def _(swap: Swap) -> None:
+    swap(Turn, "wait", lambda self, at_most: True)
+    swap(Pace, "delay", lambda self: 0.0)
+
+
+@mutation("a new environment starts with a full bucket")
+def _(swap: Swap) -> None:
+    init = vars(Pace)["__init__"]
+
+    def full(self: Any, *args: Any, **more: Any) -> None:
+        init(self, *args, **more)
+        self._others = []
+
+    swap(Pace, "__init__", full)
+
+
+@mutation("back-off is zero")
+def _(swap: Swap) -> None:
+    swap(Account, "back_off", lambda self, *args, **more: 0.0)
+
+
+@mutation("a hold is ignored")
+def _(swap: Swap) -> None:
+    swap(Account, "hold", lambda self: 0.0)
+
+
+@mutation("the deadline is ignored")
+def _(swap: Swap) -> None:
+    handle = vars(Lane)["handle"]
+    swap(Lane, "handle", lambda self, messages, deadline: handle(self, messages, deadline + 60.0))
+
+
+@mutation("the dead letter is not written")
+def _(swap: Swap) -> None:
+    _port(swap, Courier, "queue", give_up=lambda queue, letter: None)
+
+
+@mutation("a dead letter has no reason")
+def _(swap: Swap) -> None:
+    _port(swap, Courier, "queue", give_up=lambda queue, letter: queue.give_up(replace(letter, reason="")))
+
+
+@mutation("a 429 teaches nothing")
+def _(swap: Swap) -> None:
+    swap(Turn, "throttle", lambda self, budget: None)
+
+
+@mutation("strikes are never counted")
+def _(swap: Swap) -> None:
+    swap(Failure, "is_poison", property(lambda self: False))
+
+
+@mutation("the first failure is poison")
+def _(swap: Swap) -> None:
+    swap(relay.account, "POISON_FAILURES", 1)
+
+
+@mutation("every failure is the event's own")
+def _(swap: Swap) -> None:
+    def failed(self: Account, event_id: str, before: Failure) -> Failure:
+        return Failure(before.strikes + 1, 1.0)
+
+    swap(Account, "failed", failed)
+
+
+@mutation("unknown counts as delivered")
+def _(swap: Swap) -> None:
+    read = vars(Provider)["read"]
+
+    def sure(self: Provider, answer: Any) -> Outcome:
+        outcome: Outcome = read(self, answer)
+        return Outcome.DELIVERED if outcome is Outcome.UNKNOWN else outcome
+
+    swap(Provider, "read", sure)
+
+
+@mutation("a crash before is not counted as unknown")
+def _(swap: Swap) -> None:
+    attempt = vars(Courier)["attempt"]
+    swap(Courier, "attempt", lambda self, *a, **more: replace(attempt(self, *a, **more), crashed=False))
+
+
+@mutation("nothing ever expires")
+def _(swap: Swap) -> None:
+    swap(Courier, "_stale", lambda self, *args: "")
+
+
+@mutation("everything expires at once")
+def _(swap: Swap) -> None:
+    swap(Courier, "_stale", lambda self, *args: "passed its expires_at")
+
+
+@mutation("the order of a customer's events is ignored")
+def _(swap: Swap) -> None:
+    swap(Customer, "identities", property(lambda self: frozenset()))
+
+
+@mutation("a provider's words are not masked")
+def _(swap: Swap) -> None:
+    swap(relay.providers.base, "mask", lambda text, secrets=(): text)
+
+
+@mutation("intake routes to the first destination only")
+def _(swap: Swap) -> None:
+    route = vars(relay.intake)["route"]
+    swap(relay.intake, "route", lambda *args: route(*args)[:1])
+
+
+@mutation("intake does not keep what it rejects")
+def _(swap: Swap) -> None:
+    accept = vars(Intake)["accept"]
+    swap(Intake, "accept_or_keep", lambda self, record, body, correlation_id="": accept(self, record, correlation_id))

@@ -1,0 +1,235 @@
+"""What one run is made of: drawn from a seed, or written out for a named scenario."""
+
+import math
+import random
+from dataclasses import dataclass, field
+from typing import Literal
+
+MINUTE, HOUR = 60.0, 3600.0
+
+type Limiter = Literal["log", "fixed", "bucket"]
+
+TOTAL = ("outage", "refused")
+"""Faults that hit every request of the account: nothing that fails under them is an event's own fault."""
+
+FAULTS = (
+    *TOTAL,
+    "burst",
+    "reset_before",
+    "reset_after",
+    "timeout_before",
+    "timeout_after",
+    "slow",
+    "throttle_bare",
+    "throttle_named",
+    "garbage",
+    "odd_status",
+    "foreign",
+    "rotated",
+    "revoked",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One fault at one account, from `start` to `end` (seconds of the run); it hits `share` of the requests."""
+
+    kind: str
+    start: float
+    end: float
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPlan:
+    """One account and how its provider behaves. Times in seconds."""
+
+    destination: str
+    limiter: Limiter = "log"
+    episodes: tuple[Episode, ...] = ()
+    network: float = 0.02
+    answers_in: float = 0.02
+    foreign: float = 0.0
+    """The share of the limit that another client of the same account uses all the time."""
+    counts_refused: bool = False
+    """A 429 uses up budget too."""
+    headers: bool = True
+    provider_skew: float = 0.0
+    sends_date: bool = True
+    park: bool = False
+
+    @property
+    def provider(self) -> str:
+        return self.destination.partition("/")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class EventPlan:
+    """One event a producer sends at `at`. `nature` is what providers think of it."""
+
+    at: float
+    event_id: str
+    customer: int
+    destinations: tuple[str, ...]
+    nature: Literal["good", "poison", "bad", "unfit", "invalid"] = "good"
+    version: int = 0
+    expires_in: float | None = None
+    door: Literal["plain", "eventbridge", "sns", "lane"] = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything a run depends on, besides the code under test."""
+
+    seed: int
+    accounts: tuple[AccountPlan, ...]
+    events: tuple[EventPlan, ...]
+    faults_end: float = 0.0
+    ends: float = math.inf
+    """The second at which the run is cut off; by default it goes on until nothing is left to do."""
+    oldest: float = 72 * HOUR
+    concurrency: int = 10
+    mixed_batches: bool = False
+    short: float = 0.0
+    """Chance that SQS hands over fewer messages than it could."""
+    pick: Literal["ready", "oldest", "random"] = "ready"
+    recycle: float = 0.0
+    """Chance that an environment is thrown away after an invocation."""
+    retire_after: int | None = None
+    """Messages after which an environment is thrown away."""
+    idle_limit: float = 600.0
+    spread: bool = False
+    """Invocations go to any idle environment, not to the last one used."""
+    crash: float = 0.0
+    """Chance that the environment dies at one call of a port (before it, or after it)."""
+    stall: float = 0.0
+    """Chance that a call of our own services takes 5 to 40 seconds."""
+    ledger_fails: float = 0.0
+    queue_fails: float = 0.0
+    defer_fails: float = 0.0
+    secrets_fail: float = 0.0
+    malformed: float = 0.0
+    """Chance that Lambda spoils a response: nothing is deleted, the whole batch comes back."""
+    duplicates: float = 0.0
+    skew: float = 0.0
+    """Our environments' clocks are off by up to this many seconds."""
+    look_ahead: int = 120_000
+    redrive: bool = False
+    """An operator puts all dead letters back, ten minutes after the faults."""
+    races: int = 0
+    """Direct deliveries of events that are on the lane as well."""
+    settle_down: bool = field(default=True)
+    """Healthy events go on arriving at every account after the faults have stopped."""
+
+    @property
+    def steady(self) -> bool:
+        """Environments live longer than any back-off, so that what one has learned of an account is not lost."""
+        return self.recycle == 0 and self.retire_after is None and self.idle_limit > 1800 and self.crash <= 0.001
+
+
+def draw(seed: int) -> Plan:
+    """A plan with a few of all possible troubles: which ones, and how bad, the seed says."""
+    rng = random.Random(f"plan {seed}")
+
+    def some[T: (int, float)](chance: float, value: T) -> T:
+        return value if rng.random() < chance else type(value)()
+
+    faults_end = rng.choice((10 * MINUTE, 40 * MINUTE, 3 * HOUR, 9 * HOUR))
+    accounts = tuple(
+        _account(rng, f"{provider}/{name}", faults_end)
+        for provider in ("yotpo", "sender")
+        for name in ("main", "b", "c", "d")[: rng.choice((0, 1, 1, 1, 2, 4))]
+    ) or (_account(rng, "sender/main", faults_end),)
+    return Plan(
+        seed=seed,
+        accounts=accounts,
+        events=tuple(_events(rng, accounts, faults_end)),
+        faults_end=faults_end,
+        oldest=rng.choice((HOUR, 6 * HOUR, 72 * HOUR, 72 * HOUR)),
+        concurrency=rng.choice((2, 2, 3, 10)),
+        mixed_batches=rng.random() < 0.3,
+        short=some(0.3, rng.choice((0.1, 0.6))),
+        pick=rng.choice(("ready", "oldest", "random")),
+        recycle=some(0.4, rng.uniform(0.02, 0.5)),
+        retire_after=rng.choice((None, None, None, 20, 50)),
+        idle_limit=rng.choice((300.0, 3600.0, 3600.0)),
+        spread=rng.random() < 0.5,
+        crash=some(0.5, rng.choice((0.001, 0.005, 0.02))),
+        stall=some(0.2, rng.choice((0.001, 0.005))),
+        ledger_fails=some(0.3, rng.choice((0.01, 0.1, 0.3))),
+        queue_fails=some(0.3, rng.choice((0.01, 0.1, 0.3))),
+        defer_fails=some(0.3, rng.choice((0.02, 0.2))),
+        secrets_fail=some(0.3, rng.choice((0.05, 0.5))),
+        malformed=some(0.15, 0.02),
+        duplicates=some(0.4, rng.choice((0.05, 0.3))),
+        skew=some(0.4, rng.choice((0.5, 5.0))),
+        look_ahead=rng.choice((120_000, 120_000, 40)),
+        redrive=rng.random() < 0.2,
+        races=some(0.3, rng.randint(1, 8)),
+        settle_down=rng.random() < 0.8,
+    )
+
+
+def _account(rng: random.Random, destination: str, faults_end: float) -> AccountPlan:
+    kinds = rng.sample(FAULTS, rng.choice((0, 1, 1, 2, 3, 5)))
+    return AccountPlan(
+        destination=destination,
+        limiter=rng.choice(("log", "fixed", "bucket")),
+        episodes=tuple(_episode(rng, kind, faults_end) for kind in kinds),
+        network=rng.choice((0.005, 0.02, 0.1)),
+        answers_in=rng.choice((0.02, 0.02, 0.2, 1.0)),
+        foreign=rng.choice((0.0, 0.0, 0.0, 0.2, 0.4, 0.8)),
+        counts_refused=rng.random() < 0.2,
+        headers=rng.random() < 0.85,
+        provider_skew=rng.choice((0.0, 0.0, -40.0, 3.0, 90.0)),
+        sends_date=rng.random() < 0.8,
+        park=rng.random() < 0.15,
+    )
+
+
+def _episode(rng: random.Random, kind: str, faults_end: float) -> Episode:
+    start = rng.uniform(0, 0.7) * faults_end * rng.choice((0.05, 1.0))
+    end = rng.uniform(start, faults_end) if rng.random() < 0.7 else min(faults_end, start + rng.uniform(1, 120))
+    share = 1.0 if kind in (*TOTAL, "revoked", "rotated") else rng.choice((0.05, 0.2, 0.5, 0.9, 1.0))
+    return Episode(kind, start, end, share)
+
+
+def _events(rng: random.Random, accounts: tuple[AccountPlan, ...], faults_end: float) -> list[EventPlan]:
+    names = [account.destination for account in accounts]
+    count = rng.choice((5, 20, 60, 120))
+    customers = rng.choice((1, 5, 1000))
+    over = rng.choice((0.1, 30.0, 0.8 * faults_end))
+    odd = rng.choice((0.0, 0.0, 0.03, 0.15))
+    made: list[EventPlan] = []
+    for index in range(count):
+        nature: Literal["good", "poison", "bad", "unfit", "invalid"] = "good"
+        if rng.random() < odd:
+            nature = rng.choice(("poison", "poison", "bad", "unfit", "invalid"))
+        wanted = tuple(rng.sample(names, rng.randint(1, min(2, len(names)))))
+        event = EventPlan(
+            at=rng.uniform(0, over),
+            event_id=f"e{index}",
+            customer=rng.randrange(customers),
+            destinations=wanted,
+            nature=nature,
+            expires_in=rng.choice((5.0, 600.0, 4 * HOUR)) if rng.random() < 0.1 else None,
+            door=rng.choice(("plain", "plain", "eventbridge", "sns", "lane")),
+        )
+        made.append(event)
+        if rng.random() < 0.05:
+            made.append(_again(rng, event))
+    return made
+
+
+def _again(rng: random.Random, event: EventPlan) -> EventPlan:
+    """The producer sends it once more, some time later: the same, or with other content under the same id."""
+    return EventPlan(
+        at=event.at + rng.choice((0.5, 30.0, 400.0, 2 * HOUR)),
+        event_id=event.event_id,
+        customer=event.customer,
+        destinations=event.destinations,
+        nature=event.nature,
+        version=rng.choice((0, 0, 1)),
+        expires_in=event.expires_in,
+        door=event.door,
+    )

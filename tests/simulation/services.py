@@ -1,0 +1,67 @@
+"""What all environments of a run share: queues, ledger, providers, the checker."""
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from relay.ports import DeadLetter, RejectedRecord, Request
+from tests.simulation.kernel import Kernel
+from tests.simulation.ledger import Table
+from tests.simulation.plan import Plan
+from tests.simulation.provider import Account
+from tests.simulation.sqs import DEDUPLICATION, FifoQueue, Message
+
+if TYPE_CHECKING:
+    from tests.simulation.invariants import Checker
+
+
+class Services:
+    def __init__(
+        self,
+        kernel: Kernel,
+        plan: Plan,
+        checker: "Checker",
+        accounts: dict[str, Account],
+        lanes: dict[str, FifoQueue],
+    ) -> None:
+        self.kernel = kernel
+        self.plan = plan
+        self.checker = checker
+        self.accounts = accounts
+        self.lanes = lanes
+        self.table = Table()
+        self.letters: list[DeadLetter] = []
+        self._letters: dict[str, float] = {}
+        self._by_token = {token: account for account in accounts.values() for token in account.tokens}
+
+    def account_of(self, request: Request) -> Account:
+        """By its token: what a request can be told by at either provider."""
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return self._by_token[bearer or urlsplit(request.url).query.rpartition("=")[2]]
+
+    def put_on_lane(
+        self, provider: str, account: str, body: str, deduplication_id: str, attributes: dict[str, str]
+    ) -> Message | None:
+        message = self.lanes[provider].send(account, body, deduplication_id, attributes)
+        if message is not None:
+            self.checker.accepted(f"{provider}/{account}", message)
+        return message
+
+    def rejected(self, record: RejectedRecord) -> None:
+        self.checker.rejected(record)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """The dead-letter queue is FIFO as well: within five minutes the same id is one letter."""
+        now = self.kernel.now
+        if now - self._letters.get(letter.deduplication_id, float("-inf")) >= DEDUPLICATION:
+            self._letters[letter.deduplication_id] = now
+            self.letters.append(letter)
+            self.checker.dead_lettered(letter)
+
+    def redrive(self) -> None:
+        """Puts every dead letter back on its lane, as an operator does: the body as it lies there, a fresh id."""
+        letters, self.letters = self.letters, []
+        for number, letter in enumerate(letters):
+            provider, _, account = letter.destination.partition("/")
+            kept = getattr(letter, "content_hash", None)
+            attributes = {"content_hash": kept} if kept else {}
+            self.put_on_lane(provider, account, letter.body, f"redrive-{number}", attributes)
