@@ -117,8 +117,8 @@ def test_a_bad_record_is_found_by_its_event_id(kept: list[Letter], name: str) ->
 
 def test_nothing_but_the_neighbours_is_sent(relay: Relay, kept: list[Letter]) -> None:
     """Every good event of every batch once; nothing of what was rejected; nothing left in IntakeQueue."""
-    requests = relay.providers.requests("neighbour")
-    assert sorted(request["event_id"] for request in requests) == sorted({request["event_id"] for request in requests})
+    taken = [request["event_id"] for request in relay.providers.requests("neighbour") if request["accepted"]]
+    assert sorted(taken) == sorted(set(taken))
     assert relay.providers.requests("bad") == []
     assert relay.waiting("IntakeQueueUrl") == 0
 

@@ -17,7 +17,7 @@ from relay.ports import Clock
 
 DAY = 86_400.0
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-MARGIN = 0.002
+MARGIN = 0.001
 """Seconds between the end of a window as we reckon it and the next request."""
 
 SHORT_WINDOW = 1.0
@@ -187,7 +187,7 @@ class Pace:
     def _answered(self, slot: _Slot) -> float:
         # The provider counted it somewhere between its send and its reply: on the safe side, at the reply.
         now = self._clock.monotonic()
-        slot.at = min(now, slot.at + min(0.01 * self._limit.window, 0.25))
+        slot.at = min(now, slot.at + min(0.008 * self._limit.window, 0.25))
         return now
 
     def _note_others(self, count: int, now: float, reset_after: float | None) -> None:
