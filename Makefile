@@ -55,6 +55,10 @@ invoke: $(READY) ## Call the running stack with one file: EVENT=events/direct-or
 simulate: $(READY) ## The delivery code in virtual time: SEEDS=1000, or SEED=7 for the timeline of one
 	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
+.PHONY: simulate-figures
+simulate-figures: $(READY) ## The named scenarios in virtual time: outage, noisy neighbour, rates
+	$(PYTHON) -m tests.simulation --figures
+
 .PHONY: simulate-briefly
 simulate-briefly: $(READY)
 	$(PYTHON) -m tests.simulation --seconds 60
