@@ -55,13 +55,13 @@ class FakeTransport:
         self._script = iter(script)
         self._otherwise = otherwise
         self._clock = clock
-        self._takes = takes
+        self.takes = takes
 
     def send(self, request: Request) -> Reply:
         self.requests.append(request)
         if self._clock:
             self.times.append(self._clock.monotonic())
-            self._clock.pass_by(self._takes)
+            self._clock.pass_by(self.takes)
         answer = next(self._script, self._otherwise)
         answer = answer(request) if callable(answer) else answer
         if isinstance(answer, TransportError):
