@@ -28,7 +28,7 @@ test: $(READY) ## All tests, with branch coverage
 	$(PYTHON) -m pytest --cov
 
 .PHONY: check
-check: $(READY) lint test simulate-briefly ## All that CI runs: format, lint, types, import rules, template, tests, simulation
+check: $(READY) lint simulate-briefly test ## All that CI runs: format, lint, types, import rules, template, simulation, tests
 
 .PHONY: lint
 lint: $(READY) ## Everything of check that runs none of the code

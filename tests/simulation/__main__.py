@@ -67,6 +67,7 @@ def _tell(result: Campaign) -> int:
     for seed, violation in result.violations:
         CONSOLE.print(f"[bold red]seed {seed}[/] broke {violation}")
         CONSOLE.print(f"repeat it with: make simulate SEED={seed}", highlight=False)
+    print(f"{result.seeds - len(result.violations)} passed, {len(result.violations)} failed")
     return 1 if result.violations else 0
 
 
