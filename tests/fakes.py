@@ -111,10 +111,10 @@ class FakeLedger:
             before = self.records.get(key)
             if before is not None:
                 same = before.content_hash == record.content_hash
-                ended = before.state == "given_up" and before.message_id != record.message_id
-                free = before.state == "open" or ended or (before.state == "claimed" and before.lease_until < now)
-                changed = overrides and before.state == "delivered" and not same
-                if not (changed or (free and (same or overrides))):
+                free = before.state in ("open", "given_up") or (before.state == "claimed" and before.lease_until < now)
+                changed = before.state == "delivered" and not same
+                granted = (free or changed) if overrides else (free and same)
+                if not granted or record.message_id in before.given_up:
                     return Claim(granted=False, before=before)
             taken = {
                 "content_hash": record.content_hash,

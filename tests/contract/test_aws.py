@@ -384,11 +384,26 @@ def test_a_claim_between_attempts(ledger: Ledger, overrides: bool, state: Any) -
 def test_a_claim_of_a_message_that_was_given_up(ledger: Ledger, overrides: bool) -> None:
     """The same message, brought back after a crash: refused, for its end is written."""
     ledger.claim(claim("m-1@1"), now=NOW, overrides=overrides)
-    ledger.settle(claim("m-1@1", state="given_up", outcome="unknown", reason="parked"))
+    ledger.settle(claim("m-1@1", state="given_up", outcome="unknown", reason="parked", given_up=("m-1",)))
     refused = ledger.claim(claim("m-1@2"), now=NOW + 200, overrides=overrides)
     assert not refused.granted
     assert refused.before is not None
     assert (refused.before.state, refused.before.outcome) == ("given_up", "unknown")
+    assert refused.before.given_up == ("m-1",)
+
+
+@BOTH
+@pytest.mark.parametrize("state", ["claimed", "open", "given_up", "delivered"])
+def test_a_claim_of_a_message_that_was_given_up_before_another(ledger: Ledger, overrides: bool, state: Any) -> None:
+    """Whatever became of a later message of the same event, the one that was given up stays so."""
+    ledger.claim(claim("m-1@1"), now=NOW, overrides=overrides)
+    ledger.settle(claim("m-1@1", state="given_up", given_up=("m-1",)))
+    assert ledger.claim(claim("m-2@2"), now=NOW + 1, overrides=overrides).granted
+    ledger.settle(claim("m-2@2", state=state, given_up=("m-1", "m-2") if state == "given_up" else ("m-1",)))
+    for content_hash in ("aa", "bb"):
+        refused = ledger.claim(claim("m-1@3", content_hash=content_hash), now=NOW + 200, overrides=overrides)
+        assert not refused.granted
+    assert ledger.claim(claim("m-3@4"), now=NOW + 200, overrides=overrides).granted is (state != "delivered")
 
 
 @BOTH

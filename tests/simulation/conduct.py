@@ -27,6 +27,8 @@ class Link:
     """Requests of the last window that were not refused."""
     refusals: deque[float] = field(default_factory=deque)
     """Answers of 429 in the last window."""
+    open: int = 0
+    """Requests under way."""
     answered: bool = False
     silent_from: float = 0.0
     silent_until: float = 0.0
@@ -52,7 +54,8 @@ class Conduct:
 
     def meets(self, environment: "DeliverEnvironment", destination: str) -> None:
         """An environment has an account before it for the first time."""
-        self._links[environment.name, destination] = Link(self._kernel.now)
+        alone_since = environment.born_at if environment.is_new else self._kernel.now
+        self._links[environment.name, destination] = Link(alone_since)
 
     def started(self, environment: "DeliverEnvironment", account: Account, request: Request) -> Exchange:
         """Hears of a request as it leaves."""
@@ -89,6 +92,7 @@ class Conduct:
         """Hears of the exchange's end as the environment sees it."""
         history, delivery, now = self._history, exchange.delivery, self._kernel.now
         site = history.site(delivery.destination)
+        exchange.link.open -= 1
         if cause == "silence":
             delivery.unsure += 1
             delivery.silent = True
@@ -143,11 +147,12 @@ class Conduct:
     def _check_pace(self, exchange: Exchange) -> None:
         link, now, account = exchange.link, self._kernel.now, exchange.account
         link.starts.append(now)
+        link.open += 1
         while link.starts and link.starts[0] <= now - account.window + 1e-9:
             link.starts.popleft()
         if len(link.starts) > account.limit + 1:
             self._history.fail("rate", f"{len(link.starts)} requests to {account.plan.destination} in one window")
-        if len(link.starts) > 1 and not link.answered and now < link.since + account.window - 1e-6:
+        if link.open > 1 and not link.answered and now < link.since + account.window - 1e-6:
             self._history.fail("cold", f"{account.plan.destination}: a new environment did not wait for an answer")
         if link.silent_from < now < link.silent_until:
             left = link.silent_until - now

@@ -43,6 +43,8 @@ class Environment:
         self.process = Process()
         self.skew = self.rng.uniform(-1, 1) * services.plan.skew
         self._monotonic = self.rng.uniform(0, 1e5)
+        self.born_at = services.kernel.now
+        self.is_new = True
         self.deadline = math.inf
         self.served = 0
         self.idle_since = 0.0
@@ -153,17 +155,19 @@ class DeliverEnvironment(Environment):
             workers=self,
             clock=self,
             open_record=open_record,
+            started_at=self.monotonic(),
         )
 
     def handle(self, batch: Sequence[Message]) -> object:
         self.direct = False
         report = self.lane.handle([_lane_message(each) for each in batch], self._deadline())
+        self.is_new = False
         self._report(report)
         return {"batchItemFailures": [{"itemIdentifier": each} for each in report.failed]}
 
     def deliver_directly(self, message: Message) -> None:
         """What `DirectDoor` does with an event that is on the lane as well."""
-        self.direct = True
+        self.direct, self.is_new = True, False
         lane_message = _lane_message(message)
         try:
             event = open_record(lane_message.body)

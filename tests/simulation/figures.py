@@ -47,8 +47,8 @@ def rate(
 ) -> Scenario:
     """`count` events at once to one account, for each way in which its provider may count.
 
-    The rate is what the provider must allow over the run's length, less the first window's burst; the starting of cold
-    environments (0.3 to 0.8 s each, before any of our code runs) is told apart.
+    The rate is what the provider allows from the first delivery to the last, the first window's burst included, against
+    what got through; the starts of cold environments (0.3 to 0.8 s each, before any of our code runs) count in full.
     """
     for limiter in LIMITERS:
         account = replace(AccountPlan(destination, limiter), **more)  # type: ignore[arg-type]
@@ -57,14 +57,14 @@ def rate(
         acts = [at for delivery in run.history.deliveries.values() for at, _ in delivery.acts]
         function, totals = run.functions[account.provider], run.history.totals
         ideal = (count / requests - 1.0) * window / (1.0 - account.foreign)
-        used = ideal / (run.lasted - function.starting_seconds)
+        took = max(acts) - min(acts)
         refused = totals.throttled / max(1, totals.requests)
         yield (
             f", {limiter}",
             [
                 Figure("delivered", f"{len(acts)} of {count}", len(acts) == count),
-                Figure("in", f"{run.lasted:.1f} s (ideal {ideal:.0f} s, starting {function.starting_seconds:.1f} s)"),
-                Figure("of the allowed rate", f"{used:.1%}", used >= share),
+                Figure("in", f"{took:.1f} s (ideal {ideal:.0f} s, starts {function.starting_seconds:.1f} s)"),
+                Figure("of the allowed rate", f"{ideal / took:.1%}", ideal / took >= share),
                 Figure("429", f"{refused:.2%}", refused <= throttled),
                 Figure("function time", f"{function.busy_seconds / run.lasted:.1%}"),
                 *_sound(run),

@@ -1,8 +1,8 @@
 """The ledger's table in memory.
 
 Mirrors, in `relay/ledger.py`: the claim's update `_CLAIM` and its conditions `_IF_SAME` and `_IF_OVERRIDES` (what is
-`_NEW`, `_FREE`, `_SAME`), ALL_OLD on success and on a failed condition, and settle's condition on the owner, its rule
-that absent values are not written, and its removal of an old `status` and `reason`.
+`_NEW`, `_NOT_ENDED`, `_FREE`, `_SAME`), ALL_OLD on success and on a failed condition, and settle's condition on the
+owner, its rule that absent values are not written, and its removal of an old `status` and `reason`.
 """
 
 from dataclasses import replace
@@ -23,10 +23,9 @@ class Table:
         before = self.items.get(key)
         if before is not None:
             same = before.content_hash == record.content_hash
-            ended = before.state == "given_up" and before.message_id != record.message_id
-            free = before.state == "open" or ended or (before.state == "claimed" and before.lease_until < now)
+            free = before.state in ("open", "given_up") or (before.state == "claimed" and before.lease_until < now)
             granted = (free or (before.state == "delivered" and not same)) if overrides else (same and free)
-            if not granted:
+            if not granted or record.message_id in before.given_up:
                 return Claim(granted=False, before=before)
         self.items[key] = replace(
             before or Record(record.event_id, record.destination, record.content_hash, "claimed"),

@@ -1,5 +1,6 @@
 """Deliberate breakages of the real code. Each takes away one thing the relay promises; the simulation must notice."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -160,7 +161,7 @@ def _(swap: Swap) -> None:
 
     def full(self: Any, *args: Any, **more: Any) -> None:
         init(self, *args, **more)
-        self._others = []
+        self._blocked_until, self._most_in_flight = 0.0, math.inf
 
     swap(Pace, "__init__", full)
 
@@ -172,7 +173,7 @@ def _(swap: Swap) -> None:
 
 @mutation("a hold is ignored")
 def _(swap: Swap) -> None:
-    swap(Account, "hold", lambda self: 0.0)
+    swap(Account, "hold", lambda self, refused_at: 0.0)
 
 
 @mutation("the deadline is ignored")
@@ -208,8 +209,8 @@ def _(swap: Swap) -> None:
 
 @mutation("every failure is the event's own")
 def _(swap: Swap) -> None:
-    def failed(self: Account, event_id: str, before: Failure) -> Failure:
-        return Failure(before.strikes + 1, 1.0)
+    def failed(self: Account, event_id: str, before: Failure, started_at: float, attempts: int = 1) -> Failure:
+        return Failure(before.strikes + 1, before.failed_at or started_at, started_at)
 
     swap(Account, "failed", failed)
 

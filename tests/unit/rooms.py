@@ -9,7 +9,7 @@ from relay.delivery import Courier
 from relay.envelope import open_record
 from relay.errors import NoAnswerError
 from relay.lane import BatchReport, Lane
-from relay.pacing import Pace
+from relay.pacing import Budget, Pace
 from relay.ports import LaneMessage, Reply, Request, Workers
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
@@ -26,7 +26,7 @@ def subject(request: Request) -> str:
 
 @dataclass
 class Room:
-    """A lane among fakes. Its accounts know from the start that nobody else is on them."""
+    """A lane among fakes. It `knows` that nobody else is on these accounts; `age` is its environment's, in seconds."""
 
     provider: str = "yotpo"
     clock: FakeClock = field(default_factory=FakeClock)
@@ -39,6 +39,8 @@ class Room:
     queue: FakeLaneQueue = field(default_factory=FakeLaneQueue)
     workers: Workers = field(default_factory=OneByOneWorkers)
     accounts: dict[str, Account] = field(default_factory=dict)
+    knows: Sequence[str] = DESTINATIONS
+    age: float = 3600.0
     transport: FakeTransport = field(init=False)
     courier: Courier = field(init=False)
     lane: Lane = field(init=False)
@@ -63,10 +65,14 @@ class Room:
             workers=self.workers,
             clock=self.clock,
             open_record=open_record,
+            started_at=self.clock.monotonic() - self.age,
         )
-        for destination in DESTINATIONS:
-            self.account(destination)
-        self.clock.pass_by(60)
+        for destination in self.knows:
+            with self.account(destination).pace.turn() as turn:
+                turn.wait(60)
+                turn.observe(Budget(remaining=100))
+        if self.knows:
+            self.clock.pass_by(61)
 
     def _provider(self, destination: str) -> Provider:
         return PROVIDERS[destination.partition("/")[0]]("https://api.example.com")

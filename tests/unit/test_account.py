@@ -253,3 +253,21 @@ def test_while_probing_any_event_may_be_the_one_that_asks(clock: FakeClock) -> N
     assert account.order(["w", "x", "y", "z"], str) == ["y", "z", "w", "x"]
     assert account.order(["a", "w", "b", "x"], str) == ["x", "w", "b", "a"]
     assert account.order([], str) == []
+
+
+# ------------------------------------------------------------------------------------------------ throttled for long
+
+
+@pytest.mark.parametrize(("lasted", "wait"), [(5, 0), (60, 3), (3600, 180), (100_000, 900)])
+def test_a_429_that_lasts(account: Account, clock: FakeClock, lasted: float, wait: float) -> None:
+    """A new environment stays away in proportion to how long its predecessors were refused."""
+    assert account.throttled(clock.now() - lasted) == wait
+
+
+def test_a_429_while_others_get_through(account: Account, clock: FakeClock) -> None:
+    """What got through since shows that the pace alone decides."""
+    account.succeeded("other", clock.now() - 10)
+    assert account.throttled(clock.now() - 3600) == 0
+    assert account.throttled(clock.now() - 9) == 0
+    clock.pass_by(100)
+    assert account.throttled(clock.now() - 100) == 5

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.account import POISON_FAILURES, Account
-from relay.delivery import LONGEST_WAIT, Courier, Delivery
+from relay.delivery import LONGEST_WAIT, REMEMBERED, Courier, Delivery
 from relay.errors import CredentialsError, NoAnswerError, NotSentError, UnavailableError, UndeliverableError
 from relay.outcome import Outcome, Result
 from relay.pacing import Pace
@@ -209,6 +209,26 @@ def test_throttled_by_the_provider(room: Room, destination: str) -> None:
     assert (result.outcome, result.final, result.attempts) == (Outcome.THROTTLED, False, 0)
     assert room.account(destination).pace.delay() >= 30
     assert (room.record(delivery).state, room.record(delivery).attempts) == ("open", 0)
+
+
+@BOTH
+def test_throttled_for_an_hour_by_way_of_many_environments(room: Room, destination: str) -> None:
+    """GIVEN environments that never live to learn WHEN the provider goes on answering 429 without a moment
+    THEN the ledger remembers since when, and each stays away for longer than the one before.
+    """
+    room.transport = FakeTransport(otherwise=make_reply(429))
+    delivery = make_delivery(destination)
+    waits = []
+    for _ in range(60):
+        room.accounts.clear()
+        waits.append(room.attempt(delivery).wait)
+        room.clock.pass_by(60 + waits[-1])
+    assert waits == sorted(waits)
+    assert waits[0] == 0
+    assert waits[-1] == 900
+    room.transport = FakeTransport(otherwise=make_reply(503))
+    assert room.attempt(delivery).outcome is Outcome.RETRY
+    assert room.record(delivery).throttled_at == 0
 
 
 def test_no_budget_left(room: Room) -> None:
@@ -769,3 +789,23 @@ def test_a_given_up_message_that_comes_back_is_not_tried_again(room: Room, desti
     assert (len(room.transport.requests), len(room.queue.letters)) == (1, 1)
     room.attempt(replace(delivery, key="redriven"))
     assert len(room.transport.requests) == 2
+
+
+@BOTH
+def test_of_two_given_up_messages_neither_is_tried_again(room: Room, destination: str) -> None:
+    """GIVEN two messages of one event, both given up WHEN SQS brings both back THEN each ends as it had."""
+    room.transport = FakeTransport(otherwise=make_reply(422))
+    first, second = make_delivery(destination), make_delivery(destination, key="another")
+    room.attempt(first)
+    room.attempt(second)
+    assert [room.attempt(each).outcome for each in (first, second, first)] == [Outcome.DUPLICATE] * 3
+    assert (len(room.transport.requests), len(room.queue.letters)) == (2, 2)
+
+
+def test_a_record_names_so_many_given_up_messages(room: Room) -> None:
+    """A record does not grow for ever."""
+    room.transport = FakeTransport(otherwise=make_reply(422))
+    for number in range(REMEMBERED + 5):
+        room.attempt(make_delivery("sender/main", key=f"m{number}"))
+    named = room.record(make_delivery("sender/main")).given_up
+    assert named == tuple(f"m{number}" for number in range(5, REMEMBERED + 5))

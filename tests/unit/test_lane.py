@@ -8,7 +8,7 @@ import pytest
 
 from relay.account import PASSES_AFTER
 from relay.errors import NoAnswerError
-from relay.lane import BatchReport
+from relay.lane import YOUNG, BatchReport
 from relay.outcome import Outcome
 from relay.pacing import LONGEST_DEFERRAL
 from relay.ports import LaneMessage, Record
@@ -66,6 +66,22 @@ def test_an_empty_batch(room: Room) -> None:
     """Nothing in, nothing out, and still a report."""
     report = room.handle([])
     assert (report.failed, report.results) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("age", "waited"),
+    [(0.6, 0.4), (YOUNG - 0.1, 0.0), (YOUNG, 1.0), (3600.0, 1.0)],
+    ids=["0.6 s", "3 s", "old", "ahead"],
+)
+def test_the_start_of_a_new_environment_counts(age: float, waited: float) -> None:
+    """A short window counts from the environment's start, if that was for this batch; else, and later on, from now."""
+    room = Room(knows=(), age=age)
+    began = room.clock.monotonic()
+    room.handle([message("e1")])
+    assert room.transport.times[0] - began == pytest.approx(waited)
+    began = room.clock.monotonic()
+    room.handle([message("e2", account="second")])
+    assert room.transport.times[1] - began == pytest.approx(1.0)
 
 
 def test_never_above_the_limit(room: Room) -> None:
@@ -237,10 +253,11 @@ def test_attempts_that_do_not_end() -> None:
     """GIVEN attempts still running when the time is up THEN they are reported and not waited for; nothing is lost."""
     clock = FakeClock()
     room = Room(clock=clock, workers=StuckWorkers(clock))
+    began = clock.monotonic()
     report = room.handle([message("e0"), message("e1")])
     assert report.failed == ["e0", "e1"]
     assert report.abandoned == 2
-    assert clock.monotonic() < 60 + 30
+    assert clock.monotonic() < began + 30
 
 
 # ------------------------------------------------------------------------------------------------ trouble

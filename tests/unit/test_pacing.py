@@ -1,17 +1,20 @@
 """The limiter: never more than the limit in any window, corrected by every reply."""
 
+import math
 import threading
 from email.utils import formatdate
 
 import pytest
 
-from relay.pacing import LONGEST_DEFERRAL, SHORT_WINDOW, Budget, Limit, Pace, Turn, read_count, read_wait
+from relay.pacing import LONGEST_DEFERRAL, Budget, Limit, Pace, Turn, read_count, read_wait
 from tests.factories import NOW
 from tests.fakes import FakeClock
+from tests.simulation.limiter import counter
+from tests.simulation.plan import Limiter
 
 YOTPO = Limit(5, 1.0)
 SENDER = Limit(60, 60.0)
-EVER = float("inf")
+EVER = 7200.0
 
 
 class Account:
@@ -35,9 +38,9 @@ class Account:
 
 
 def send(pace: Pace) -> Turn:
-    """Sends one request as soon as the pace allows."""
-    with pace.turn() as turn:
-        assert turn.wait(EVER)
+    """Sends one request as soon as the pace allows; it is under way until it is answered or closed."""
+    turn = pace.turn()
+    assert turn.wait(EVER)
     return turn
 
 
@@ -50,21 +53,56 @@ def send_at(pace: Pace, clock: FakeClock) -> float:
 def known(limit: Limit, clock: FakeClock) -> Pace:
     """A pace that already knows the account is its own."""
     pace = Pace(limit, clock)
-    clock.pass_by(limit.window)
+    send(pace).observe(Budget(remaining=limit.requests))
+    clock.pass_by(2 * limit.window)
     return pace
 
 
 # ------------------------------------------------------------------------------------------------ the first requests
 
 
-@pytest.mark.parametrize("limit", [YOTPO, SENDER, Limit(1, 1.0)])
-def test_a_new_environment_starts_almost_empty(limit: Limit) -> None:
-    """Nobody knows who was here before: a short window is waited out; of a long one, one request goes at once."""
+@pytest.mark.parametrize("limit", [YOTPO, Limit(1, 1.0), Limit(3, 0.5)])
+def test_a_short_window_is_waited_out(limit: Limit) -> None:
+    """Nobody knows who was here before: no request before one window has passed."""
     clock = FakeClock()
     pace = Pace(limit, clock)
-    if limit.window > SHORT_WINDOW:
-        assert send_at(pace, clock) == 0
-    assert send_at(pace, clock) >= limit.window
+    assert pace.delay() == limit.window
+    assert [send_at(pace, clock) for _ in range(limit.requests)] == [limit.window] * limit.requests
+
+
+@pytest.mark.parametrize(("since", "first"), [(-0.7, 0.3), (-1.5, 0.0), (0.0, 1.0)])
+def test_a_short_window_counts_from_when_nobody_else_was_there(since: float, first: float) -> None:
+    """What has passed of the window need not be waited out again."""
+    clock = FakeClock()
+    pace = Pace(YOTPO, clock)
+    pace.alone_since(since)
+    assert send_at(pace, clock) == pytest.approx(first)
+
+
+def test_what_replies_said_stands_against_when_we_began() -> None:
+    """Alone or not: the moment that a 429 named is waited for."""
+    clock = FakeClock()
+    pace = Pace(YOTPO, clock)
+    first, second = send(pace), send(pace)
+    first.throttle(Budget(retry_after=30))
+    second.observe(Budget(remaining=0))
+    before = pace.delay()
+    pace.alone_since(-60)
+    assert pace.delay() == before >= 30
+
+
+def test_in_a_long_window_one_request_asks() -> None:
+    """Nobody knows who was here before: one request goes at once, and no other while it is under way."""
+    clock = FakeClock()
+    pace = Pace(SENDER, clock)
+    asking = pace.turn()
+    assert asking.wait(0)
+    assert pace.delay() == SENDER.window
+    assert not pace.turn().wait(at_most=10)
+    with asking:
+        pass
+    assert pace.delay() == 0
+    assert pace.turn().wait(0)
 
 
 @pytest.mark.parametrize("limit", [YOTPO, SENDER])
@@ -86,8 +124,12 @@ def test_a_first_reply_that_shows_others() -> None:
     clock = FakeClock()
     pace = Pace(SENDER, clock)
     send(pace).observe(Budget(remaining=2, reset_after=20))
-    assert [send_at(pace, clock) for _ in range(2)] == [0.0, 0.0]
-    assert send_at(pace, clock) >= 20
+    second, third = send(pace), send(pace)
+    assert pace.delay() == SENDER.window
+    second.observe(Budget(remaining=1, reset_after=20))
+    third.observe(Budget(remaining=0, reset_after=20))
+    assert clock.monotonic() == 0
+    assert send_at(pace, clock) == pytest.approx(20)
 
 
 # ------------------------------------------------------------------------------------------------ the limit
@@ -141,8 +183,8 @@ def test_a_wait_that_is_too_long_takes_nothing() -> None:
     """A turn refused for its wait leaves the budget as it was."""
     clock = FakeClock()
     pace = known(SENDER, clock)
-    for _ in range(60):
-        send(pace)
+    for number in range(60):
+        send(pace).observe(Budget(remaining=59 - number))
     for _ in range(5):
         assert not pace.turn().wait(at_most=1.0)
     before = pace.delay()
@@ -330,9 +372,146 @@ def test_after_a_429_no_burst() -> None:
     send(pace).throttle(Budget(retry_after=30))
     account = Account(YOTPO, clock)
     for _ in range(20):
-        send(pace)
-        account.take()
+        send(pace).observe(account.take())
     assert account.most_in_a_window() <= 5
+
+
+@pytest.mark.parametrize("limit", [YOTPO, SENDER])
+def test_after_a_429_one_request_asks(limit: Limit) -> None:
+    """Others wait until it was told what is left, or ended without an answer."""
+    clock = FakeClock()
+    pace = known(limit, clock)
+    send(pace).throttle(Budget(retry_after=7))
+    asking = send(pace)
+    assert pace.delay() == limit.window
+    assert not pace.turn().wait(at_most=0.5)
+    asking.observe(Budget(remaining=limit.requests - 1))
+    assert pace.delay() == 0
+
+
+# ------------------------------------------------------------------------------------------------ the share
+
+
+def rate(pace: Pace, clock: FakeClock, count: int) -> float:
+    """Requests per second over so many, by a provider that says nothing of what is left."""
+    began = clock.monotonic()
+    for _ in range(count):
+        send(pace).observe(Budget())
+    return count / (clock.monotonic() - began)
+
+
+@pytest.mark.parametrize("limit", [YOTPO, SENDER, Limit(100, 10.0)])
+def test_a_429_cuts_our_share_of_the_limit(limit: Limit) -> None:
+    """Who is refused at the documented pace shares the limit with others: from then on a tenth less."""
+    clock = FakeClock()
+    pace = known(limit, clock)
+    send(pace).throttle(Budget(retry_after=1))
+    clock.pass_by(limit.window)
+    sent = 0
+    while pace.delay() == 0:
+        send(pace).observe(Budget())
+        sent += 1
+    share = sent / pace.delay() * limit.window / limit.requests
+    assert 0.88 < share < 0.99
+
+
+def test_requests_refused_together_cut_it_once() -> None:
+    """Ten requests side by side that are refused together tell one thing."""
+    clock = FakeClock()
+    pace = known(SENDER, clock)
+    for turn in [send(pace) for _ in range(10)]:
+        turn.throttle(Budget(retry_after=1))
+    assert rate(pace, clock, 300) >= 0.85
+
+
+def test_a_share_is_never_cut_to_nothing() -> None:
+    """However often it is refused, a tenth of the limit is tried."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    for _ in range(60):
+        send(pace).throttle(Budget(retry_after=0.1))
+        send(pace).observe(Budget(remaining=0))
+    began = clock.monotonic()
+    for _ in range(10):
+        send(pace).observe(Budget(remaining=0))
+    assert clock.monotonic() - began < 10 * 2.1
+
+
+@pytest.mark.parametrize("limit", [YOTPO, SENDER])
+def test_a_share_grows_back_when_others_leave(limit: Limit) -> None:
+    """GIVEN an account refused for long WHEN replies show nobody else THEN all of the limit is used within minutes."""
+    clock = FakeClock()
+    pace = known(limit, clock)
+    for _ in range(60):
+        send(pace).throttle(Budget(retry_after=1))
+    account = Account(limit, clock)
+    send(pace).observe(account.take())
+    began = clock.monotonic()
+    while clock.monotonic() < began + 120 + 8 * limit.window:
+        send(pace).observe(account.take())
+    last = clock.monotonic() - 3 * limit.window
+    assert sum(time > last for time in account.times) >= 0.95 * 3 * limit.requests
+
+
+@pytest.mark.parametrize("kind", ["log", "fixed", "bucket"])
+@pytest.mark.parametrize("limit", [YOTPO, SENDER])
+def test_a_shared_limit_however_the_provider_counts(limit: Limit, kind: Limiter) -> None:
+    """GIVEN another client that takes two fifths THEN we get nine tenths of the rest, hardly ever refused."""
+    clock = FakeClock()
+    pace, theirs = Pace(limit, clock), counter(kind, limit.requests, limit.window, 0.3 * limit.window)
+    every = limit.window / (0.4 * limit.requests)
+    ours = refused = others = 0
+    while clock.monotonic() < 200 * limit.window:
+        turn = send(pace)
+        clock.pass_by(0.02)
+        while others * every <= clock.monotonic():
+            theirs.admit(others * every)
+            others += 1
+        if theirs.admit(clock.monotonic()):
+            reset = math.ceil(theirs.reset_after(clock.monotonic()))
+            turn.observe(Budget(remaining=theirs.remaining(clock.monotonic()), reset_after=reset))
+            ours += 1
+        else:
+            turn.throttle(Budget(remaining=0, reset_after=math.ceil(theirs.reset_after(clock.monotonic()))))
+            refused += 1
+    assert ours >= 0.9 * 0.6 * limit.requests * 200
+    assert refused <= 0.03 * ours
+
+
+# ------------------------------------------------------------------------------------------------ long windows
+
+
+def test_no_more_under_way_than_is_left() -> None:
+    """GIVEN a long window of which little is left THEN requests side by side cannot overrun it."""
+    clock = FakeClock()
+    pace = known(SENDER, clock)
+    send(pace).observe(Budget(remaining=3, reset_after=30))
+    for _ in range(3):
+        send(pace)
+    assert pace.delay() > 0
+    assert not pace.turn().wait(at_most=1)
+
+
+def test_without_headers_a_request_more_after_each_reply() -> None:
+    """Of a long window nothing is known: what gets through shows how much may be under way."""
+    clock = FakeClock()
+    pace = Pace(SENDER, clock)
+    for under_way in range(1, 6):
+        turns = [send(pace) for _ in range(under_way)]
+        assert not pace.turn().wait(at_most=0)
+        turns[0].observe(Budget())
+        for turn in turns[1:]:
+            turn.__exit__()
+    assert clock.monotonic() < 1
+
+
+def test_all_of_it_used_by_us_is_not_somebody_else() -> None:
+    """Nothing is left because we used it: the next request goes when our own first one leaves the window."""
+    clock = FakeClock()
+    pace = known(SENDER, clock)
+    for number in range(60):
+        send(pace).observe(Budget(remaining=59 - number, reset_after=1))
+    assert pace.delay() == pytest.approx(60, abs=0.3)
 
 
 # ------------------------------------------------------------------------------------------------ headers

@@ -109,6 +109,14 @@ class Account:
                 self._probing = True
             return self._held_until - now
 
+    def throttled(self, since: float) -> float:
+        """An event was answered 429, as it has been `since`. Returns the seconds to stay away where the pace, which may
+        be new here, knows nothing of that: none while others get through, else in proportion to how long it has lasted.
+        """
+        with self._lock:
+            lasted = self._clock.now() - since
+            return 0.0 if self._worked_at > since else float(min(lasted // 20, LONGEST_BACKOFF))
+
     @property
     def held_for(self) -> float:
         """Seconds the account is still held; zero if it is not."""

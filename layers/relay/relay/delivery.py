@@ -20,6 +20,9 @@ LONGEST_WAIT = 1.0
 RESERVE = 2.0
 """Seconds kept at the end of an invocation to settle, defer and answer."""
 
+REMEMBERED = 20
+"""How many given-up messages of one event its record names, the newest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -149,6 +152,8 @@ class Courier:
             strikes=failure.strikes,
             failed_at=failure.failed_at,
             last_failed_at=failure.last_failed_at,
+            throttled_at=before.throttled_at if before and same else 0.0,
+            given_up=before.given_up if before else (),
             delivered_hash=before.delivered_hash if before else "",
         )
 
@@ -175,7 +180,7 @@ class Courier:
             return self._give_up(delivery, replace(record, attempts=0), post, settle=False)
         if before is not None and before.state == "delivered":
             return self._result(delivery, Outcome.DUPLICATE, "delivered before", final=True, attempts=before.attempts)
-        if before is not None and before.state == "given_up":
+        if before is not None and record.message_id in before.given_up:
             # A crash between the dead letter and the end of its batch: the message came back, its end is written.
             reason = f"given up before: {before.reason}"
             return self._result(delivery, Outcome.DUPLICATE, reason, final=True, attempts=before.attempts)
@@ -271,6 +276,9 @@ class Courier:
                     # An unknown stays one: it may have been acted on, and is counted.
                     outcome = Outcome.REJECTED if post.outcome is Outcome.RETRY else post.outcome
                     return self._give_up(delivery, record, replace(post, outcome=outcome, reason=reason))
+            case Outcome.THROTTLED if post.status is not None:
+                record = replace(record, throttled_at=record.throttled_at or post.started_at)
+                post = replace(post, wait=account.throttled(record.throttled_at))
             case Outcome.UNAUTHORIZED:
                 record = replace(record, failed_at=record.failed_at or self._clock.now())
                 post = replace(post, wait=account.hold(record.failed_at))
@@ -285,8 +293,12 @@ class Courier:
         attempts: int,
     ) -> Result:
         reason = post.reason
+        if post.outcome is not Outcome.THROTTLED:
+            record = replace(record, throttled_at=0.0)
         if post.outcome is Outcome.DELIVERED:
             record = replace(record, failed_at=0.0, delivered_hash=record.content_hash)
+        if state == "given_up":
+            record = replace(record, given_up=(*record.given_up, record.message_id)[-REMEMBERED:])
         ended = replace(
             record,
             state=state,

@@ -14,6 +14,9 @@ from relay.outcome import Outcome, Result
 from relay.pacing import LONGEST_DEFERRAL
 from relay.ports import Clock, DeadLetter, LaneMessage, LaneQueue, Workers
 
+YOUNG = 3.0
+"""An older environment than this, in seconds, was not started for its first batch but ahead of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
@@ -89,7 +92,9 @@ class Lane:
         workers: Workers,
         clock: Clock,
         open_record: Callable[[object], Event],
+        started_at: float = -math.inf,
     ) -> None:
+        """`started_at`: when this environment began to start, in the clock's monotonic seconds."""
         self._provider = provider
         self._destinations = destinations
         self._courier = courier
@@ -98,6 +103,8 @@ class Lane:
         self._workers = workers
         self._clock = clock
         self._open = open_record
+        self._started_at = started_at
+        self._is_new = True
 
     def handle(self, messages: Sequence[LaneMessage], deadline: float) -> BatchReport:
         """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends."""
@@ -107,6 +114,11 @@ class Lane:
         groups: dict[str, _Group] = {}
         for message in messages:
             self._admit(message, groups, results, failed)
+        if self._is_new and began - self._started_at < YOUNG:
+            # It was started for this batch: whoever had these accounts before was done by then.
+            for group in groups.values():
+                group.account.pace.alone_since(self._started_at)
+        self._is_new = False
         while self._start(groups, deadline) or self._in_flight(groups):
             results.extend(self._gather(groups, deadline))
             if self._clock.monotonic() >= deadline - RESERVE / 2:

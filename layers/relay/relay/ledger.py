@@ -26,14 +26,12 @@ _CLAIM = (
     "lease_until = :lease_until, "
     "accepted_at = :accepted_at, #ttl = :ttl"
 )
-_FREE = (
-    "(#state = :open OR (#state = :given_up AND message_id <> :message_id)"
-    " OR (#state = :claimed AND lease_until < :now))"
-)
+_FREE = "(#state = :open OR #state = :given_up OR (#state = :claimed AND lease_until < :now))"
 _SAME = "content_hash = :content_hash"
 _NEW = "attribute_not_exists(event_id)"
-_IF_SAME = f"{_NEW} OR ({_SAME} AND {_FREE})"
-_IF_OVERRIDES = f"{_NEW} OR {_FREE} OR (#state = :delivered AND NOT {_SAME})"
+_NOT_ENDED = "NOT contains(given_up, :message_id)"
+_IF_SAME = f"{_NEW} OR ({_NOT_ENDED} AND {_SAME} AND {_FREE})"
+_IF_OVERRIDES = f"{_NEW} OR ({_NOT_ENDED} AND ({_FREE} OR (#state = :delivered AND NOT {_SAME})))"
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -84,7 +82,7 @@ class DynamoLedger:
         kept = {
             name: value
             for name, value in asdict(record).items()
-            if name not in ("event_id", "destination", "lease_until") and value not in (None, "")
+            if name not in ("event_id", "destination", "lease_until") and value not in (None, "", ())
         }
         names = {f"#{index}": name for index, name in enumerate(kept)}
         gone = [name for name in ("status", "reason") if name not in kept]
@@ -127,6 +125,8 @@ def _item(error: ClientError) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value

@@ -3,8 +3,12 @@
 The lane makes one execution environment the owner of an account, so what stands here is globally right. The limiter is
 a token bucket whose tokens come back exactly one window after each was used (a sliding-window log): at the limits of
 marketing providers, tens per window, it is exact, and never lets twice the limit through as a refilling bucket does.
+
+Others may use the same account. What they took of a window shows in the replies; what they take for good shows in 429s:
+each cuts our share of the limit, each delivery lets it grow (additive increase, multiplicative decrease).
 """
 
+import math
 import re
 import threading
 from collections import deque
@@ -17,17 +21,31 @@ from relay.ports import Clock
 
 DAY = 86_400.0
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-MARGIN = 0.001
-"""Seconds between the end of a window as we reckon it and the next request."""
+MARGIN = 0.008
+"""The part of a window, a quarter of a second at most, between its end as we reckon it and the next request."""
 
 SHORT_WINDOW = 1.0
 """Seconds of window that a new environment waits out rather than ask."""
 
 GLANCE = 0.05
-"""Seconds between looks at the budget while nothing is known of it."""
+"""Seconds between looks at the budget while a reply may change it."""
 
 BELIEVED = 5
 """How many 429s in a row may name a moment at which the next one comes."""
+
+CUT = 0.9
+"""What a 429 leaves of our share of the limit."""
+
+LEAST_SHARE = 0.1
+"""The part of the limit that is tried however often it is refused."""
+
+REFUSED = 0.01
+"""The part of the requests to be refused: a delivery grows the share by this part of what a 429 cuts."""
+
+ALONE = 5
+"""After so many windows in which nobody else was seen the share grows by `GROWTH` of the limit with each delivery."""
+
+GROWTH = 0.01
 
 LONGEST_GROWING_WAIT = 900.0
 
@@ -92,6 +110,8 @@ class _Slot:
     """One request's place in the window: planned, then sent, then answered."""
 
     at: float
+    sent: bool = False
+    ended: bool = False
 
 
 class Pace:
@@ -105,20 +125,32 @@ class Pace:
         self._lock = threading.Lock()
         self._slots: deque[_Slot] = deque()
         self._expected = 0
-        self._blocked_until = 0.0
+        self._in_flight = 0
         self._throttled = 0
-        self._apart_until = 0.0
-        # Who was here before us is unknown. A short window is waited out; of a long one, all but one is taken for used
-        # until a reply tells.
-        used = limit.requests - (1 if limit.window > SHORT_WINDOW else 0)
-        self._others = [(clock.monotonic() + limit.window, used)]
-        self._guessing = True
+        self._share = float(limit.requests)
+        self._cut_at = float("-inf")
+        self._others_at = float("-inf")
+        self._others: list[tuple[float, int]] = []
+        self._is_short = limit.window <= SHORT_WINDOW
+        # Who was here before us is unknown. A short window is waited out; in a long one a single request asks.
+        self._blocked_until = clock.monotonic() + limit.window if self._is_short else float("-inf")
+        self._most_in_flight = math.inf if self._is_short else 1.0
+
+    def alone_since(self, at: float) -> None:
+        """Nobody has sent to this account since then: a short window is waited out from that moment."""
+        with self._lock:
+            if not self._slots:
+                self._blocked_until = min(self._blocked_until, at + self._limit.window)
 
     def delay(self) -> float:
-        """Seconds until one more request may start, after all whose turn is already given."""
+        """Seconds until one more request may start, after all whose turn is already given; a window while only a reply
+        can tell.
+        """
         with self._lock:
             now = self._clock.monotonic()
             times = [slot.at for slot in self._slots]
+            if self._in_flight + self._expected + sum(not slot.sent for slot in self._slots) >= self._most_in_flight:
+                return max(self._limit.window, self._blocked_until - now)
             for _ in range(self._expected + 1):
                 times.append(self._next(times, now))
             return max(0.0, times[-1] - now)
@@ -149,30 +181,54 @@ class Pace:
                     slot = _Slot(at)
                     self._slots.append(slot)
                 slot.at = at
-                if at <= now:
+                if at <= now and self._in_flight < self._most_in_flight:
+                    slot.sent = True
+                    self._in_flight += 1
                     self._forget(now)
                     return slot
-                # The first reply may open the whole window: do not sleep through it.
-                longest = GLANCE if self._guessing or now < self._apart_until else at_most
-            self._clock.sleep(min(at - now, longest))
+                # A reply may change everything: do not sleep through it.
+                look = GLANCE if self._others or self._most_in_flight < math.inf else at_most
+            self._clock.sleep(min(at - now, look) if at > now else GLANCE)
 
     def _observe(self, budget: Budget, slot: _Slot) -> None:
         with self._lock:
-            now = self._answered(slot)
+            now = self._clock.monotonic()
+            self._end(slot)
             self._throttled = 0
             if budget.limit and budget.limit != self._limit.requests:
                 self._limit = Limit(budget.limit, self._limit.window)
-            if budget.remaining is None and self._guessing:
-                # A provider that says nothing is believed a request at a time.
-                self._others = [(end, max(0, count - 1)) for end, count in self._others]
+                self._share = float(budget.limit)
+            self._share = min(self._share * (1.0 + REFUSED * (1.0 - CUT)), self._limit.requests)
+            if self._is_short:
+                self._most_in_flight = math.inf
             if budget.remaining is not None:
-                self._apart_until = 0.0
-                used = self._limit.requests - budget.remaining
-                self._note_others(used - self._own(slot), now, budget.reset_after)
+                self._learn(budget.remaining, budget.reset_after, slot, now)
+            else:
+                # A provider that says nothing is believed a request at a time.
+                self._most_in_flight += 1.0
+
+    def _learn(self, remaining: int, reset_after: float | None, slot: _Slot, now: float) -> None:
+        limit = self._limit
+        others = limit.requests - remaining - self._own(slot)
+        if others > 0:
+            self._others_at = now
+        elif now - max(self._others_at, self._cut_at) > ALONE * limit.window:
+            self._share = min(self._share + GROWTH * limit.requests, limit.requests)
+        if self._is_short:
+            self._others = [(end, count) for end, count in self._others if end > now]
+            if others > 0:
+                # For long enough to be seen again.
+                self._others.append((now + 2 * limit.window, others))
+        else:
+            self._most_in_flight = max(1.0, remaining)
+            if others > 0 and remaining == 0:
+                wait = min(reset_after or limit.window, limit.window)
+                self._blocked_until = max(self._blocked_until, now + wait)
 
     def _throttle(self, budget: Budget, slot: _Slot) -> None:
         with self._lock:
-            now = self._answered(slot)
+            now = self._clock.monotonic()
+            self._end(slot)
             growing = min(self._backoff * 2.0**self._throttled, LONGEST_GROWING_WAIT)
             named = budget.retry_after or budget.reset_after
             # Refused again and again at the moment it named, the provider is not believed any more.
@@ -180,30 +236,28 @@ class Pace:
             if self._blocked_until <= now:
                 self._throttled = min(self._throttled + 1, 16)
             self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_DEFERRAL))
-            self._apart_until = self._blocked_until + self._limit.window
+            # One request asks whether it is over; the others come when it was told.
+            self._most_in_flight = 1.0
+            if slot.at > self._cut_at:
+                # Those sent beside it would say the same again.
+                self._cut_at = now
+                self._share = max(LEAST_SHARE * self._limit.requests, CUT * self._share)
             # What was refused did not count.
             self._slots.remove(slot)
 
-    def _answered(self, slot: _Slot) -> float:
-        # The provider counted it somewhere between its send and its reply: on the safe side, at the reply.
-        now = self._clock.monotonic()
-        slot.at = min(now, slot.at + min(0.008 * self._limit.window, 0.25))
-        return now
+    def _unanswered(self, slot: _Slot) -> None:
+        with self._lock:
+            self._end(slot)
 
-    def _note_others(self, count: int, now: float, reset_after: float | None) -> None:
-        if self._guessing:
-            self._others, self._guessing = [], False
-        # Until the window ends, where the provider says when; else for long enough to be seen again.
-        window = self._limit.window
-        until = now + (reset_after if reset_after and reset_after < window else 2 * window)
-        self._others = [(end, n) for end, n in self._others if end > now]
-        if count > 0:
-            self._others.append((until, min(count, self._limit.requests)))
+    def _end(self, slot: _Slot) -> None:
+        self._in_flight -= not slot.ended
+        slot.ended = True
 
     def _own(self, slot: _Slot) -> int:
         # Generous towards the future: requests side by side reach the provider in any order.
         slack = min(0.05 * self._limit.window, 0.25)
-        return sum(slot.at - self._limit.window < other.at <= slot.at + slack for other in self._slots)
+        since, until = slot.at - self._limit.window, slot.at + slack
+        return sum(other.sent and since < other.at <= until for other in self._slots)
 
     def _ahead_of(self, slot: _Slot | None) -> Iterator[_Slot]:
         for other in self._slots:
@@ -217,19 +271,20 @@ class Pace:
 
     def _next(self, times: list[float], now: float) -> float:
         """When one more request may start after those `times`."""
-        # After a 429 one request asks whether it is over; the others come when it was told what is left.
-        apart = self._backoff if now < self._apart_until else 0.0
-        earliest = max(now, self._blocked_until, times[-1] + apart if times else now)
-        while True:
-            others = max((n for end, n in self._others if end > earliest), default=0)
-            allowed = self._limit.requests - others
-            at = earliest
-            if 0 < allowed <= len(times):
-                at = max(earliest, sorted(times)[-allowed] + self._limit.window + MARGIN)
-            change = min((end for end, n in self._others if earliest < end and n == others), default=at)
-            if allowed > 0 and (not others or at <= change):
-                return at
-            earliest = max(change, earliest)
+        at = max(now, self._blocked_until, times[-1] if times else now)
+        # A share that is no whole number: the next greater one, in a window that is longer by as much.
+        most = math.ceil(self._share)
+        window = self._limit.window
+        stretched = window * most / self._share
+        # The provider counts a request when it arrives, and some take longer to arrive than others.
+        margin = min(MARGIN * window, 0.25)
+        if len(times) >= most:
+            at = max(at, sorted(times)[-most] + stretched + margin)
+        others = max((count for end, count in self._others if end > now), default=0)
+        left = max(1, self._limit.requests - others)
+        if len(times) >= left:
+            at = max(at, sorted(times)[-left] + window + margin)
+        return at
 
 
 class Turn:
@@ -266,3 +321,5 @@ class Turn:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        if self._slot:
+            self._pace._unanswered(self._slot)

@@ -128,12 +128,16 @@ class Record:
     state: Literal["claimed", "open", "delivered", "given_up"]
     owner: str = ""
     message_id: str = ""
-    """The message whose attempt this is: given up, it is not tried again when SQS brings it back; a redriven one is."""
+    """The message whose attempt this is."""
     lease_until: float = 0.0
     attempts: int = 0
     strikes: int = 0
     failed_at: float = 0.0
     last_failed_at: float = 0.0
+    throttled_at: float = 0.0
+    """Since when every attempt was answered 429; zero when the last one was not."""
+    given_up: tuple[str, ...] = ()
+    """Messages whose dead letter is written: not tried again when SQS brings them back. A redriven one is another."""
     delivered_hash: str = ""
     """The content delivered last: what a provider that overwrites by id holds, whatever was tried since."""
     outcome: str = ""
@@ -155,7 +159,8 @@ class Ledger(Protocol):
     """One record per (event, destination). Both calls are one conditional write and raise UnavailableError."""
 
     def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:
-        """Takes the record for one attempt, unless it is delivered, leased, or another content's.
+        """Takes the record for one attempt, unless it is delivered, leased or another content's, or the message
+        was given up.
 
         `overrides`: the provider overwrites by event id, so other content takes the record over.
         """

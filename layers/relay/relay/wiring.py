@@ -5,6 +5,7 @@ from functools import cache
 import boto3
 from botocore.config import Config
 
+from relay import STARTED_AT
 from relay.account import Account
 from relay.clock import SystemClock, ThreadWorkers
 from relay.delivery import Courier
@@ -87,6 +88,7 @@ def deliver() -> DeliverDoors:
         workers=ThreadWorkers(IN_FLIGHT),
         clock=clock,
         open_record=open_record,
+        started_at=STARTED_AT,
     )
     direct = courier(_NoDeadLetters(*addresses))
     door = DirectDoor(settings.provider, settings.destinations, direct, account, observer, clock)
