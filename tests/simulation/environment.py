@@ -155,12 +155,12 @@ class DeliverEnvironment(Environment):
             workers=self,
             clock=self,
             open_record=open_record,
-            started_at=self.monotonic(),
         )
 
     def handle(self, batch: Sequence[Message]) -> object:
         self.direct = False
-        report = self.lane.handle([_lane_message(each) for each in batch], self._deadline())
+        alone_since = self.monotonic() - (self.kernel.now - self.born_at) if self.is_new else None
+        report = self.lane.handle([_lane_message(each) for each in batch], self._deadline(), alone_since)
         self.is_new = False
         self._report(report)
         return {"batchItemFailures": [{"itemIdentifier": each} for each in report.failed]}

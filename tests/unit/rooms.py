@@ -26,7 +26,7 @@ def subject(request: Request) -> str:
 
 @dataclass
 class Room:
-    """A lane among fakes. It `knows` that nobody else is on these accounts; `age` is its environment's, in seconds."""
+    """A lane among fakes. It `knows` from the start that nobody else is on these accounts."""
 
     provider: str = "yotpo"
     clock: FakeClock = field(default_factory=FakeClock)
@@ -40,7 +40,6 @@ class Room:
     workers: Workers = field(default_factory=OneByOneWorkers)
     accounts: dict[str, Account] = field(default_factory=dict)
     knows: Sequence[str] = DESTINATIONS
-    age: float = 3600.0
     transport: FakeTransport = field(init=False)
     courier: Courier = field(init=False)
     lane: Lane = field(init=False)
@@ -65,7 +64,6 @@ class Room:
             workers=self.workers,
             clock=self.clock,
             open_record=open_record,
-            started_at=self.clock.monotonic() - self.age,
         )
         for destination in self.knows:
             with self.account(destination).pace.turn() as turn:

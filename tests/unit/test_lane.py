@@ -8,7 +8,7 @@ import pytest
 
 from relay.account import PASSES_AFTER
 from relay.errors import NoAnswerError
-from relay.lane import YOUNG, BatchReport
+from relay.lane import BatchReport
 from relay.outcome import Outcome
 from relay.pacing import LONGEST_DEFERRAL
 from relay.ports import LaneMessage, Record
@@ -68,20 +68,14 @@ def test_an_empty_batch(room: Room) -> None:
     assert (report.failed, report.results) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("age", "waited"),
-    [(0.6, 0.4), (YOUNG - 0.1, 0.0), (YOUNG, 1.0), (3600.0, 1.0)],
-    ids=["0.6 s", "3 s", "old", "ahead"],
-)
-def test_the_start_of_a_new_environment_counts(age: float, waited: float) -> None:
-    """A short window counts from the environment's start, if that was for this batch; else, and later on, from now."""
-    room = Room(knows=(), age=age)
+@pytest.mark.parametrize(("ago", "waited"), [(0.6, 0.4), (2.0, 0.0), (None, 1.0)])
+def test_since_when_nobody_else_was_there(ago: float | None, waited: float) -> None:
+    """The short window of an account that is new here counts from when nobody else was there, if that is known."""
+    room = Room(knows=())
+    room.clock.pass_by(10)
     began = room.clock.monotonic()
-    room.handle([message("e1")])
+    room.lane.handle([message("e1")], began + 30, None if ago is None else began - ago)
     assert room.transport.times[0] - began == pytest.approx(waited)
-    began = room.clock.monotonic()
-    room.handle([message("e2", account="second")])
-    assert room.transport.times[1] - began == pytest.approx(1.0)
 
 
 def test_never_above_the_limit(room: Room) -> None:

@@ -14,8 +14,8 @@ from relay.pacing import Turn
 from relay.ports import Claim, Clock, DeadLetter, LaneQueue, Ledger, Record, Reply, Request, Secrets, Transport
 from relay.providers.base import Provider
 
-LONGEST_WAIT = 1.0
-"""Seconds an attempt may wait inside the batch; a longer wait is deferred."""
+LONGEST_WAIT = 1.25
+"""Seconds a batch may wait for the pace: a little more than a window of a second. A longer wait is deferred."""
 
 RESERVE = 2.0
 """Seconds kept at the end of an invocation to settle, defer and answer."""

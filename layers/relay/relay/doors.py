@@ -101,6 +101,10 @@ class IntakeDoors:
         }
 
 
+YOUNG = 3.0
+"""An older environment than this, in seconds, was not started for its first call but ahead of it."""
+
+
 class DirectDelivery(BaseModel):
     """A direct call of deliver. `event` may come in an envelope, as everywhere."""
 
@@ -114,18 +118,27 @@ class DirectDelivery(BaseModel):
 class DeliverDoors:
     """Every way into deliver."""
 
-    def __init__(self, lane: Lane, direct: "DirectDoor", observer: DeliverObserver, clock: Clock) -> None:
+    def __init__(
+        self, lane: Lane, direct: "DirectDoor", observer: DeliverObserver, clock: Clock, started_at: float
+    ) -> None:
+        """`started_at`: when this environment began to start, in the clock's monotonic seconds."""
         self._lane = lane
+        self._started_at: float | None = started_at
         self._direct = direct
         self._observer = observer
         self._clock = clock
 
     def open(self, event: Any, context: Context) -> Json:
         """Returns the partial batch response for SQS, what happened for a direct call."""
-        deadline = self._clock.monotonic() + context.get_remaining_time_in_millis() / 1000
+        now = self._clock.monotonic()
+        deadline = now + context.get_remaining_time_in_millis() / 1000
+        started_at, self._started_at = self._started_at, None
         if not is_sqs_batch(event):
             return self._direct.open(event, context, deadline)
-        report = self._lane.handle([lane_message(SQSRecord(record)) for record in event["Records"]], deadline)
+        # Started for this batch, it knows that whoever had these accounts before was done by then.
+        alone_since = started_at if started_at is not None and now - started_at < YOUNG else None
+        messages = [lane_message(SQSRecord(record)) for record in event["Records"]]
+        report = self._lane.handle(messages, deadline, alone_since)
         self._observer.saw(report)
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in report.failed]}
 

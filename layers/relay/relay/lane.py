@@ -14,8 +14,8 @@ from relay.outcome import Outcome, Result
 from relay.pacing import LONGEST_DEFERRAL
 from relay.ports import Clock, DeadLetter, LaneMessage, LaneQueue, Workers
 
-YOUNG = 3.0
-"""An older environment than this, in seconds, was not started for its first batch but ahead of it."""
+AHEAD = 0.2
+"""Seconds before its turn at which an attempt may begin: time to claim, but no claims beside the posts before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,7 @@ class Lane:
         workers: Workers,
         clock: Clock,
         open_record: Callable[[object], Event],
-        started_at: float = -math.inf,
     ) -> None:
-        """`started_at`: when this environment began to start, in the clock's monotonic seconds."""
         self._provider = provider
         self._destinations = destinations
         self._courier = courier
@@ -103,24 +101,25 @@ class Lane:
         self._workers = workers
         self._clock = clock
         self._open = open_record
-        self._started_at = started_at
-        self._is_new = True
 
-    def handle(self, messages: Sequence[LaneMessage], deadline: float) -> BatchReport:
-        """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends."""
+    def handle(self, messages: Sequence[LaneMessage], deadline: float, alone_since: float | None = None) -> BatchReport:
+        """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends;
+        `alone_since` the one since when nobody has sent to these accounts (None: nobody knows).
+        """
         began = self._clock.monotonic()
         results: list[Result] = []
         failed: set[str] = set()
         groups: dict[str, _Group] = {}
         for message in messages:
             self._admit(message, groups, results, failed)
-        if self._is_new and began - self._started_at < YOUNG:
-            # It was started for this batch: whoever had these accounts before was done by then.
+        if alone_since is not None:
             for group in groups.values():
-                group.account.pace.alone_since(self._started_at)
-        self._is_new = False
-        while self._start(groups, deadline) or self._in_flight(groups):
-            results.extend(self._gather(groups, deadline))
+                group.account.pace.alone_since(alone_since)
+        while True:
+            soon = self._start(groups, deadline)
+            if soon is None and not self._in_flight(groups):
+                break
+            results.extend(self._gather(groups, deadline, soon))
             if self._clock.monotonic() >= deadline - RESERVE / 2:
                 break
         abandoned = len(self._in_flight(groups))
@@ -180,20 +179,23 @@ class Lane:
             return Result(Outcome.RETRY, str(unavailable), event_id=event_id, destination=destination)
         return result
 
-    def _start(self, groups: Mapping[str, _Group], deadline: float) -> bool:
-        """Starts every attempt that may start now; False when nothing may start any more in this batch."""
+    def _start(self, groups: Mapping[str, _Group], deadline: float) -> float | None:
+        """Starts every attempt whose turn is near; returns the seconds until the next one is, None if it is far."""
         if self._clock.monotonic() + self._courier.longest > deadline:
-            return False
-        started = False
+            return None
+        waits = []
         for group in groups.values():
             for item in group.account.order(group.startable(), lambda item: item.delivery.event.id):
                 if group.in_flight >= group.account.room or len(self._in_flight(groups)) >= self._workers.size:
                     break
-                if group.account.pace.delay() > LONGEST_WAIT:
+                delay = group.account.pace.delay()
+                if delay > AHEAD:
+                    if delay <= LONGEST_WAIT:
+                        waits.append(delay - AHEAD / 2)
                     break
                 item.future = self._workers.submit(self._attempt(item.delivery, group.account, deadline))
-                started = group.started = True
-        return started
+                group.started = True
+        return min(waits, default=None)
 
     def _attempt(self, delivery: Delivery, account: Account, deadline: float) -> Callable[[], Result]:
         turn = account.pace.turn()
@@ -202,9 +204,14 @@ class Lane:
     def _in_flight(self, groups: Mapping[str, _Group]) -> list[Future[Result]]:
         return [item.future for group in groups.values() for item in group.items if item.future is not None]
 
-    def _gather(self, groups: Mapping[str, _Group], deadline: float) -> list[Result]:
+    def _gather(self, groups: Mapping[str, _Group], deadline: float, soon: float | None) -> list[Result]:
+        """Waits until an attempt has ended, for `soon` seconds at most."""
         seconds = max(0.0, deadline - RESERVE / 2 - self._clock.monotonic())
-        finished = self._workers.wait(self._in_flight(groups), seconds)
+        seconds = seconds if soon is None else min(seconds, soon)
+        in_flight = self._in_flight(groups)
+        if not in_flight:
+            self._clock.sleep(seconds)
+        finished = self._workers.wait(in_flight, seconds) if in_flight else set()
         results = []
         for group in groups.values():
             for item in group.items:

@@ -21,8 +21,14 @@ from relay.ports import Clock
 
 DAY = 86_400.0
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
-MARGIN = 0.008
-"""The part of a window, a quarter of a second at most, between its end as we reckon it and the next request."""
+MARGIN = 0.003
+"""Seconds between the end of a window as we reckon it and the next request."""
+
+LATE = 0.02
+"""By what part of a window a request is taken to arrive later than the fastest one does, until its answer tells."""
+
+LATEST = 0.05
+"""By what part of a window at most, however long its answer took."""
 
 SHORT_WINDOW = 1.0
 """Seconds of window that a new environment waits out rather than ask."""
@@ -110,8 +116,15 @@ class _Slot:
     """One request's place in the window: planned, then sent, then answered."""
 
     at: float
+    late: float
+    """Seconds by which it may have reached the provider later than the fastest one would."""
     sent: bool = False
     ended: bool = False
+
+    @property
+    def counted(self) -> float:
+        """When the provider counted it, give or take what all requests take."""
+        return self.at + self.late
 
 
 class Pace:
@@ -128,7 +141,8 @@ class Pace:
         self._in_flight = 0
         self._throttled = 0
         self._share = float(limit.requests)
-        self._cut_at = float("-inf")
+        self._refused_at = float("-inf")
+        self._fastest = 0.0
         self._others_at = float("-inf")
         self._others: list[tuple[float, int]] = []
         self._is_short = limit.window <= SHORT_WINDOW
@@ -148,12 +162,12 @@ class Pace:
         """
         with self._lock:
             now = self._clock.monotonic()
-            times = [slot.at for slot in self._slots]
+            slots = list(self._slots)
             if self._in_flight + self._expected + sum(not slot.sent for slot in self._slots) >= self._most_in_flight:
                 return max(self._limit.window, self._blocked_until - now)
             for _ in range(self._expected + 1):
-                times.append(self._next(times, now))
-            return max(0.0, times[-1] - now)
+                slots.append(self._plan(slots, now))
+            return max(0.0, slots[-1].at - now)
 
     def turn(self) -> "Turn":
         """A place in the line for one attempt, to be closed when the attempt ends."""
@@ -172,15 +186,15 @@ class Pace:
             with self._lock:
                 now = self._clock.monotonic()
                 # Again at every look: those ahead may have gone out late, and a 429 may have come in.
-                at = self._next([other.at for other in self._ahead_of(slot)], now)
-                if at > until:
+                plan = self._plan(list(self._ahead_of(slot)), now)
+                if plan.at > until:
                     if slot:
                         self._slots.remove(slot)
                     return None
                 if slot is None:
-                    slot = _Slot(at)
+                    slot = plan
                     self._slots.append(slot)
-                slot.at = at
+                slot.at = at = plan.at
                 if at <= now and self._in_flight < self._most_in_flight:
                     slot.sent = True
                     self._in_flight += 1
@@ -194,6 +208,10 @@ class Pace:
         with self._lock:
             now = self._clock.monotonic()
             self._end(slot)
+            # All that it took longer than the fastest may have been on its way there.
+            took = now - slot.at
+            self._fastest = min(took, 0.99 * self._fastest + 0.01 * took) if self._fastest else took
+            slot.late = min(took - self._fastest, LATEST * self._limit.window, 0.25)
             self._throttled = 0
             if budget.limit and budget.limit != self._limit.requests:
                 self._limit = Limit(budget.limit, self._limit.window)
@@ -212,7 +230,7 @@ class Pace:
         others = limit.requests - remaining - self._own(slot)
         if others > 0:
             self._others_at = now
-        elif now - max(self._others_at, self._cut_at) > ALONE * limit.window:
+        elif self._is_alone(now):
             self._share = min(self._share + GROWTH * limit.requests, limit.requests)
         if self._is_short:
             self._others = [(end, count) for end, count in self._others if end > now]
@@ -236,12 +254,16 @@ class Pace:
             if self._blocked_until <= now:
                 self._throttled = min(self._throttled + 1, 16)
             self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_DEFERRAL))
-            # One request asks whether it is over; the others come when it was told.
-            self._most_in_flight = 1.0
-            if slot.at > self._cut_at:
+            # Where replies show nobody else, a first one is our own jitter.
+            jitter = budget.remaining is not None and self._is_alone(now)
+            if not jitter or not self._is_short:
+                # One request asks whether it is over; the others come when it was told.
+                self._most_in_flight = 1.0
+            if slot.at > self._refused_at:
                 # Those sent beside it would say the same again.
-                self._cut_at = now
-                self._share = max(LEAST_SHARE * self._limit.requests, CUT * self._share)
+                self._refused_at = now
+                if not jitter:
+                    self._share = max(LEAST_SHARE * self._limit.requests, CUT * self._share)
             # What was refused did not count.
             self._slots.remove(slot)
 
@@ -252,6 +274,9 @@ class Pace:
     def _end(self, slot: _Slot) -> None:
         self._in_flight -= not slot.ended
         slot.ended = True
+
+    def _is_alone(self, now: float) -> bool:
+        return now - max(self._others_at, self._refused_at) > ALONE * self._limit.window
 
     def _own(self, slot: _Slot) -> int:
         # Generous towards the future: requests side by side reach the provider in any order.
@@ -269,22 +294,21 @@ class Pace:
         while len(self._slots) > 2 * self._limit.requests and self._slots[0].at < now - 2 * self._limit.window:
             self._slots.popleft()
 
-    def _next(self, times: list[float], now: float) -> float:
-        """When one more request may start after those `times`."""
-        at = max(now, self._blocked_until, times[-1] if times else now)
+    def _plan(self, slots: list[_Slot], now: float) -> _Slot:
+        """The next request's place after those `slots`."""
+        at = max(now, self._blocked_until, slots[-1].at if slots else now)
+        counted = sorted(slot.counted for slot in slots)
         # A share that is no whole number: the next greater one, in a window that is longer by as much.
         most = math.ceil(self._share)
         window = self._limit.window
         stretched = window * most / self._share
-        # The provider counts a request when it arrives, and some take longer to arrive than others.
-        margin = min(MARGIN * window, 0.25)
-        if len(times) >= most:
-            at = max(at, sorted(times)[-most] + stretched + margin)
+        if len(counted) >= most:
+            at = max(at, counted[-most] + stretched + MARGIN)
         others = max((count for end, count in self._others if end > now), default=0)
         left = max(1, self._limit.requests - others)
-        if len(times) >= left:
-            at = max(at, sorted(times)[-left] + window + margin)
-        return at
+        if len(counted) >= left:
+            at = max(at, counted[-left] + window + MARGIN)
+        return _Slot(at, min(LATE * window, 0.25))
 
 
 class Turn:

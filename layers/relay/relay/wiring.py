@@ -88,11 +88,10 @@ def deliver() -> DeliverDoors:
         workers=ThreadWorkers(IN_FLIGHT),
         clock=clock,
         open_record=open_record,
-        started_at=STARTED_AT,
     )
     direct = courier(_NoDeadLetters(*addresses))
     door = DirectDoor(settings.provider, settings.destinations, direct, account, observer, clock)
-    return DeliverDoors(lane, door, observer, clock)
+    return DeliverDoors(lane, door, observer, clock, STARTED_AT)
 
 
 def _pace(provider: Provider, clock: SystemClock) -> Pace:
