@@ -110,6 +110,7 @@ def lane_record(
         "MessageGroupId": account,
         "SentTimestamp": str(int(sent_at * 1000)),
         "ApproximateReceiveCount": str(receive_count),
+        "ApproximateFirstReceiveTimestamp": str(int(sent_at * 1000) + 250),
         "SequenceNumber": "18849496460467696128",
         "MessageDeduplicationId": record["messageId"],
     }
@@ -125,7 +126,7 @@ def lane_message(
     account: str = "main",
     body: str | None = None,
     sent_at: float = NOW,
-    receive_count: int = 1,
+    received_at: float | None = None,
     **changes: Any,
 ) -> LaneMessage:
     """A message of a lane; `changes` are the event's. Without an id of its own, the event has the message's."""
@@ -135,7 +136,7 @@ def lane_message(
         body=event_json(**{"id": message_id, **changes}) if body is None else body,
         account=account,
         sent_at=sent_at,
-        receive_count=receive_count,
+        received_at=received_at,
     )
 
 

@@ -54,8 +54,7 @@ class Conduct:
 
     def meets(self, environment: "DeliverEnvironment", destination: str) -> None:
         """An environment has an account before it for the first time."""
-        alone_since = environment.born_at if environment.is_new else self._kernel.now
-        self._links[environment.name, destination] = Link(alone_since)
+        self._links[environment.name, destination] = Link(min(self._kernel.now, environment.alone_since))
 
     def started(self, environment: "DeliverEnvironment", account: Account, request: Request) -> Exchange:
         """Hears of a request as it leaves."""

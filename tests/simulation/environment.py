@@ -43,9 +43,9 @@ class Environment:
         self.process = Process()
         self.skew = self.rng.uniform(-1, 1) * services.plan.skew
         self._monotonic = self.rng.uniform(0, 1e5)
-        self.born_at = services.kernel.now
-        self.is_new = True
         self.deadline = math.inf
+        self.alone_since = math.inf
+        """Since when no other environment has had the accounts of this batch, by its own clock."""
         self.served = 0
         self.idle_since = 0.0
         self.died: Callable[[str], None] = lambda _: None
@@ -159,15 +159,14 @@ class DeliverEnvironment(Environment):
 
     def handle(self, batch: Sequence[Message]) -> object:
         self.direct = False
-        alone_since = self.monotonic() - (self.kernel.now - self.born_at) if self.is_new else None
-        report = self.lane.handle([_lane_message(each) for each in batch], self._deadline(), alone_since)
-        self.is_new = False
+        self.alone_since = max(each.received_at for each in batch) - self.skew
+        report = self.lane.handle([_lane_message(each) for each in batch], self._deadline())
         self._report(report)
         return {"batchItemFailures": [{"itemIdentifier": each} for each in report.failed]}
 
     def deliver_directly(self, message: Message) -> None:
         """What `DirectDoor` does with an event that is on the lane as well."""
-        self.direct, self.is_new = True, False
+        self.direct, self.alone_since = True, math.inf
         lane_message = _lane_message(message)
         try:
             event = open_record(lane_message.body)
@@ -353,7 +352,7 @@ def _lane_message(message: Message) -> LaneMessage:
         body=message.body,
         account=message.group,
         sent_at=int((EPOCH + message.sent_at) * 1000) / 1000,
-        receive_count=message.receives,
+        received_at=EPOCH + message.received_at if message.receives == 1 else None,
         content_hash=message.attributes.get("content_hash"),
         correlation_id=message.attributes.get("correlation_id") or message.message_id,
     )

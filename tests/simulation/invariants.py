@@ -10,7 +10,7 @@
 - `rate`: one environment starts at most limit + 1 requests to an account in any window, those answered 429 not counted.
   When an account moves between environments, each may: the rule is per environment. `throttle`: in any window it is
   answered 429 at most half the limit's times (five times at Yotpo). `cold`: a new environment has one request under
-  way, and a second only after an answer or one window; the window counts from its start if it was started for a batch.
+  way, and a second only after an answer or one window; the window counts from when its batch was handed out.
 - `asked`: from one second after a 429 that names its `Retry-After`, that environment sends nothing to the account until
   then. (One second: what had its slot already.)
 - `storm`: while an account does not work, at most 100 requests to it in ten minutes, and 25 more for each environment.

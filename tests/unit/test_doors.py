@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.clock import SystemClock
-from relay.doors import YOUNG, DeliverDoors, DirectDoor, IntakeDoors, is_sqs_batch
+from relay.doors import DeliverDoors, DirectDoor, IntakeDoors, is_sqs_batch
 from relay.envelope import open_record
 from relay.errors import CredentialsError, NotSentError, UnavailableError
 from relay.intake import Intake
@@ -47,7 +47,7 @@ def deliver_doors(room: Room) -> DeliverDoors:
     direct = DirectDoor(
         room.provider, ("yotpo/main", "sender/main"), room.courier, room.account, observer, SystemClock()
     )
-    return DeliverDoors(room.lane, direct, observer, SystemClock(), started_at=0.0)
+    return DeliverDoors(room.lane, direct, observer, SystemClock())
 
 
 def failures(answer: dict[str, Any]) -> list[str]:
@@ -264,29 +264,6 @@ def test_a_lane_batch(capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(room.sent) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(
-    ("age", "direct_before", "waited"),
-    [(0.6, False, 0.4), (YOUNG - 0.1, False, 0.0), (YOUNG, False, 1.0), (3600.0, False, 1.0), (0.6, True, 1.0)],
-)
-def test_the_start_of_a_new_environment_counts(age: float, direct_before: bool, waited: float) -> None:
-    """GIVEN an environment started for its first batch THEN a short window counts from its start; else from now.
-
-    One that was started ahead of its first call, or for another, does not know who had the account a moment ago.
-    """
-    room = Room(knows=())
-    room.clock.pass_by(age)
-    direct = DirectDoor("yotpo", (), room.courier, room.account, DeliverObserver("yotpo"), room.clock)
-    doors = DeliverDoors(room.lane, direct, DeliverObserver("yotpo"), room.clock, started_at=0.0)
-    if direct_before:
-        doors.open({"destination": "yotpo/main", "event": {}}, CONTEXT)
-    for account in ("main", "second"):
-        began = room.clock.monotonic()
-        record = lane_record(event_json(id=account, properties={"name": account}), account=account)
-        assert failures(doors.open(sqs_batch(record), CONTEXT)) == []
-        assert room.transport.times[-1] - began == pytest.approx(waited)
-        waited = 1.0
-
-
 def test_an_empty_lane_batch() -> None:
     """SQS never sends one; whoever does hears that there was nothing in it."""
     answer = deliver_doors(Room()).open({"Records": []}, CONTEXT)
@@ -302,6 +279,13 @@ def test_what_a_lane_record_carries() -> None:
     kept = room.ledger.records["evt-1", "sender/second"]
     assert kept.content_hash == "ab" * 32
     assert kept.accepted_at == pytest.approx(room.clock.now() - 100, abs=1)
+
+
+@pytest.mark.parametrize(("receive_count", "received_at"), [(1, NOW + 0.25), (2, None), (700, None)])
+def test_when_a_lane_record_was_received(receive_count: int, received_at: float | None) -> None:
+    """SQS tells the moment of the first receive only: of later ones nothing is known."""
+    record = lane_record(event_json(), receive_count=receive_count)
+    assert lane_message(SQSRecord(record)).received_at == received_at
 
 
 @pytest.mark.parametrize("given", ["", "-", "not a hash", "AB" * 32, "é" * 64])

@@ -73,7 +73,6 @@ def deliver_doors(room: Room) -> DeliverDoors:
         DirectDoor(room.provider, DESTINATIONS, room.courier, room.account, observer, SystemClock()),
         observer,
         SystemClock(),
-        started_at=0.0,
     )
 
 

@@ -101,10 +101,6 @@ class IntakeDoors:
         }
 
 
-YOUNG = 3.0
-"""An older environment than this, in seconds, was not started for its first call but ahead of it."""
-
-
 class DirectDelivery(BaseModel):
     """A direct call of deliver. `event` may come in an envelope, as everywhere."""
 
@@ -118,27 +114,18 @@ class DirectDelivery(BaseModel):
 class DeliverDoors:
     """Every way into deliver."""
 
-    def __init__(
-        self, lane: Lane, direct: "DirectDoor", observer: DeliverObserver, clock: Clock, started_at: float
-    ) -> None:
-        """`started_at`: when this environment began to start, in the clock's monotonic seconds."""
+    def __init__(self, lane: Lane, direct: "DirectDoor", observer: DeliverObserver, clock: Clock) -> None:
         self._lane = lane
-        self._started_at: float | None = started_at
         self._direct = direct
         self._observer = observer
         self._clock = clock
 
     def open(self, event: Any, context: Context) -> Json:
         """Returns the partial batch response for SQS, what happened for a direct call."""
-        now = self._clock.monotonic()
-        deadline = now + context.get_remaining_time_in_millis() / 1000
-        started_at, self._started_at = self._started_at, None
+        deadline = self._clock.monotonic() + context.get_remaining_time_in_millis() / 1000
         if not is_sqs_batch(event):
             return self._direct.open(event, context, deadline)
-        # Started for this batch, it knows that whoever had these accounts before was done by then.
-        alone_since = started_at if started_at is not None and now - started_at < YOUNG else None
-        messages = [lane_message(SQSRecord(record)) for record in event["Records"]]
-        report = self._lane.handle(messages, deadline, alone_since)
+        report = self._lane.handle([lane_message(SQSRecord(record)) for record in event["Records"]], deadline)
         self._observer.saw(report)
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in report.failed]}
 
@@ -147,13 +134,15 @@ def lane_message(record: SQSRecord) -> LaneMessage:
     """An SQS record of a FIFO lane in the domain's words."""
     attributes = record.attributes
     given = _attribute(record, "content_hash")
+    # SQS tells the moment of the first receive only.
+    first = attributes.approximate_first_receive_timestamp if attributes.approximate_receive_count == "1" else None
     return LaneMessage(
         message_id=record.message_id,
         receipt_handle=record.receipt_handle,
         body=record.body,
         account=attributes.message_group_id or "",
         sent_at=int(attributes.sent_timestamp) / 1000,
-        receive_count=int(attributes.approximate_receive_count),
+        received_at=int(first) / 1000 if first else None,
         content_hash=given if re.fullmatch("[0-9a-f]{64}", given) else None,
         correlation_id=mask_identifiers(shorten(_attribute(record, "correlation_id") or record.message_id, 128)),
     )

@@ -102,19 +102,14 @@ class Lane:
         self._clock = clock
         self._open = open_record
 
-    def handle(self, messages: Sequence[LaneMessage], deadline: float, alone_since: float | None = None) -> BatchReport:
-        """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends;
-        `alone_since` the one since when nobody has sent to these accounts (None: nobody knows).
-        """
+    def handle(self, messages: Sequence[LaneMessage], deadline: float) -> BatchReport:
+        """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends."""
         began = self._clock.monotonic()
         results: list[Result] = []
         failed: set[str] = set()
         groups: dict[str, _Group] = {}
         for message in messages:
             self._admit(message, groups, results, failed)
-        if alone_since is not None:
-            for group in groups.values():
-                group.account.pace.alone_since(alone_since)
         while True:
             soon = self._start(groups, deadline)
             if soon is None and not self._in_flight(groups):
@@ -159,6 +154,10 @@ class Lane:
             groups[destination] = _Group(destination, self._accounts(destination))
             groups[destination].account.begin_round()
         groups[destination].items.append(_Item(message, delivery))
+        if message.received_at is not None:
+            # SQS hands out an account's messages when the batch before it has ended, wherever that was.
+            ago = max(0.0, self._clock.now() - message.received_at)
+            groups[destination].account.pace.alone_since(self._clock.monotonic() - ago)
 
     def _check(self, event: Event, destination: str) -> None:
         if destination not in self._destinations:

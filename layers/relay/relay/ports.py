@@ -82,7 +82,8 @@ class LaneMessage:
     body: str = field(repr=False)
     account: str
     sent_at: float
-    receive_count: int = 1
+    received_at: float | None = None
+    """When SQS handed it out, as far as it tells."""
     content_hash: str | None = None
     correlation_id: str = ""
 

@@ -5,7 +5,6 @@ from functools import cache
 import boto3
 from botocore.config import Config
 
-from relay import STARTED_AT
 from relay.account import Account
 from relay.clock import SystemClock, ThreadWorkers
 from relay.delivery import Courier
@@ -91,7 +90,7 @@ def deliver() -> DeliverDoors:
     )
     direct = courier(_NoDeadLetters(*addresses))
     door = DirectDoor(settings.provider, settings.destinations, direct, account, observer, clock)
-    return DeliverDoors(lane, door, observer, clock, STARTED_AT)
+    return DeliverDoors(lane, door, observer, clock)
 
 
 def _pace(provider: Provider, clock: SystemClock) -> Pace:
