@@ -1,20 +1,17 @@
 """Delivery at the provider's pace, measured on the emulator with everything on: validation, ledger, logs.
 
-`python -m bench.delivery` runs every scenario (about fifteen minutes) and prints one table; `--scenario NAME` runs
-one. The events enter through IntakeQueue, the provider sandbox keeps the limit, and times are read from its journal.
-Exits non-zero if an event was lost, repeated or dead-lettered: speed is shown, never asserted.
+`python -m bench.delivery` runs every scenario (about ten minutes) and prints one table; `--scenario NAME` runs one. The
+events enter through IntakeQueue, the provider sandbox keeps the limit, and times are read from its journal. Exits
+non-zero if an event was lost, repeated or dead-lettered: speed is shown, never asserted.
 """
 
 import argparse
-import io
 import json
 import shutil
 import sys
 import tempfile
 import time
 import urllib.request
-import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,8 +39,6 @@ class Scenario:
     algorithm: str
     foreign_per_second: float = 0.0
     fault: dict[str, Any] = field(default_factory=dict)
-    retires: bool = False
-    """Whether every environment ends after 50 messages."""
 
     @property
     def ideal(self) -> float:
@@ -57,7 +52,6 @@ SCENARIOS = (
     Scenario("yotpo", "600 to Yotpo, 5/s, sliding window", "yotpo", 600, 5, 1.0, "sliding"),
     Scenario("yotpo-fixed", "600 to Yotpo, 5/s, fixed window", "yotpo", 600, 5, 1.0, "fixed"),
     Scenario("yotpo-slow", "600 to Yotpo, answers take 1 s", "yotpo", 600, 5, 1.0, "sliding", fault=_SLOW),
-    Scenario("yotpo-cold", "600 to Yotpo, cold every 50", "yotpo", 600, 5, 1.0, "sliding", retires=True),
     Scenario("yotpo-shared", "600 to Yotpo, others eat 40 %", "yotpo", 600, 5, 1.0, "sliding", foreign_per_second=2.0),
     Scenario("sender", "240 to Sender, 60/min", "sender", 240, 60, 60.0, "fixed"),
 )
@@ -100,7 +94,6 @@ def measure(stack: Stack, log: Path, scenario: Scenario, progress: Progress) -> 
     """Runs one scenario on a running stack. Gives up when nothing has arrived for three minutes."""
     sandbox = Sandbox(stack.sandbox_url)
     sandbox.prepare(scenario)
-    stay = retire_environments(stack, scenario.provider) if scenario.retires else None
     skip = len(log.read_text(errors="replace"))
     publish(stack, scenario)
     task = progress.add_task(scenario.title, total=scenario.events)
@@ -114,8 +107,6 @@ def measure(stack: Stack, log: Path, scenario: Scenario, progress: Progress) -> 
             break
         time.sleep(1)
     time.sleep(3)
-    if stay:
-        stay()
     requests = sandbox.requests(scenario.provider)
     good = [request for request in requests if request["accepted"]]
     invocations, billed = function_time(log, scenario.provider, skip)
@@ -130,25 +121,6 @@ def measure(stack: Stack, log: Path, scenario: Scenario, progress: Progress) -> 
         invocations=invocations,
         billed=billed,
     )
-
-
-def retire_environments(stack: Stack, provider: str) -> Callable[[], None]:
-    """Puts `retiring` around the provider's deliver function; returns what takes it away again."""
-    functions, name = stack.clients.functions, stack.outputs[f"{provider.title()}FunctionName"]
-    before = functions.get_function_configuration(FunctionName=name)
-    layers = [layer["Arn"] for layer in before["Layers"]]
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as writing:
-        writing.write(ROOT / "bench" / "retiring.py", "python/retiring.py")
-    around = functions.publish_layer_version(LayerName="retiring", Content={"ZipFile": archive.getvalue()})
-    functions.update_function_configuration(
-        FunctionName=name, Handler="retiring.handler", Layers=[*layers, around["LayerVersionArn"]]
-    )
-
-    def stay() -> None:
-        functions.update_function_configuration(FunctionName=name, Handler=before["Handler"], Layers=layers)
-
-    return stay
 
 
 def publish(stack: Stack, scenario: Scenario) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from relay.clock import SystemClock
-from relay.doors import DeliverDoors, DirectDoor, IntakeDoors, is_sqs_batch
+from relay.doors import DeliverDoors, DirectDoor, IntakeDoors, is_sqs_batch, lane_message
 from relay.envelope import open_record
 from relay.errors import CredentialsError, NotSentError, UnavailableError
 from relay.intake import Intake
@@ -16,6 +17,7 @@ from tests.factories import (
     CREDENTIALS,
     DESTINATIONS,
     EMAIL,
+    NOW,
     TOKEN,
     event_data,
     event_json,
