@@ -6,7 +6,8 @@
 - `repeat`: a provider acts on the same content again only where the relay knows that it cannot know: an event's repeats
   <= its posts without an answer + its claims found open by a later attempt. `counted`: an invocation that ends
   reports every one of these that it met, and none without a cause.
-- `parked`: with `on_unknown: park`, a message parked as unknown is never posted again.
+- `parked`: with `on_unknown: park`, a message parked as unknown is never posted again (but where a direct call took
+  its event over between a crash and the end of its message).
 - `rate`: one environment starts at most limit + 1 requests to an account in any window, those answered 429 not counted.
   When an account moves between environments, each may: the rule is per environment. `throttle`: in any window it is
   answered 429 at most half the limit's times (five times at Yotpo). `cold`: a new environment has one request under
@@ -115,6 +116,7 @@ class Checker:
         self._write(record)
         if claim.granted:
             self._delivery(record).holder = record.owner.partition("@")[0]
+            self._delivery(record).direct |= environment.direct
         if self._history.timeline.on:
             was = claim.before.state if claim.before else "new"
             self._note(record, f"{'claimed' if claim.granted else 'claim refused'} by {environment.name} (was {was})")
