@@ -17,6 +17,12 @@ SENDER = Limit(60, 60.0)
 EVER = 7200.0
 
 
+@pytest.fixture(autouse=True)
+def glances(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours of waits pass here: a look a second is enough."""
+    monkeypatch.setattr("relay.pacing.GLANCE", 1.0)
+
+
 class Account:
     """A provider's side of one account: a true sliding window. `others` requests a second are somebody else's."""
 
@@ -516,7 +522,7 @@ def test_without_headers_a_request_more_after_each_reply() -> None:
         turns[0].observe(Budget())
         for turn in turns[1:]:
             turn.__exit__()
-    assert clock.monotonic() < 1
+    assert clock.monotonic() < 10
 
 
 def test_all_of_it_used_by_us_is_not_somebody_else() -> None:
