@@ -3,13 +3,14 @@
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from relay import ports
 from relay.errors import TransportError, UnavailableError
 from relay.ports import Claim, DeadLetter, LaneEntry, LaneMessage, Record, RejectedRecord, Reply, Request
 from tests.factories import CREDENTIALS, NOW
+from tests.simulation.ledger import Table
 
 
 class FakeClock:
@@ -93,10 +94,11 @@ class FakeSecrets:
 
 
 class FakeLedger:
-    """The ledger in memory. The contract tests hold it and the real one to the same expectations."""
+    """The simulation's ledger, to look into. The contract tests hold it and the real one to the same expectations."""
 
     def __init__(self) -> None:
-        self.records: dict[tuple[str, str], Record] = {}
+        self._table = Table()
+        self.records = self._table.items
         self.claims = 0
         self.settled: list[Record] = []
         self.fails_on: set[str] = set()
@@ -107,35 +109,13 @@ class FakeLedger:
         self._fail("claim")
         with self._lock:
             self.claims += 1
-            key = (record.event_id, record.destination)
-            before = self.records.get(key)
-            if before is not None:
-                same = before.content_hash == record.content_hash
-                free = before.state in ("open", "given_up") or (before.state == "claimed" and before.lease_until < now)
-                changed = before.state == "delivered" and not same
-                granted = (free or changed) if overrides else (free and same)
-                if not granted or record.message_id in before.given_up:
-                    return Claim(granted=False, before=before)
-            taken = {
-                "content_hash": record.content_hash,
-                "state": "claimed",
-                "owner": record.owner,
-                "message_id": record.message_id,
-                "lease_until": record.lease_until,
-                "accepted_at": record.accepted_at,
-            }
-            fresh = Record(record.event_id, record.destination, record.content_hash, "claimed")
-            self.records[key] = replace(before or fresh, **taken)  # type: ignore[arg-type]
-            return Claim(granted=True, before=before)
+            return self._table.claim(record, now, overrides)
 
     def settle(self, record: Record) -> None:
         self._fail("settle")
         with self._lock:
             self.settled.append(record)
-            key = (record.event_id, record.destination)
-            held = self.records.get(key)
-            if held is not None and held.owner == record.owner:
-                self.records[key] = replace(record, lease_until=held.lease_until)
+            self._table.settle(record)
 
     def _fail(self, step: str) -> None:
         if step in self.fails_on:

@@ -69,7 +69,7 @@ class Conduct:
             history.timeline.note(now, destination, delivery.event_id, f"posted by {environment.name}")
         if now + environment.longest > environment.deadline + 1e-6:
             history.fail("deadline", f"{delivery.event_id} posted {environment.deadline - now:.3f} s before the end")
-        if delivery.holder in delivery.parked and not delivery.direct:
+        if delivery.holder in delivery.parked:
             history.fail("parked", f"{destination} {delivery.event_id} posted after it was parked as unknown")
         self._check_age(exchange)
         self._check_pace(exchange)

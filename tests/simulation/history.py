@@ -48,8 +48,6 @@ class Delivery:
     """The message whose attempt has the claim."""
     parked: set[str] = field(default_factory=set)
     """Messages parked as unknown."""
-    direct: bool = False
-    """A direct call has claimed it as well."""
 
     def acted_on(self, version: int) -> bool:
         return any(each == version for _, each in self.acts)

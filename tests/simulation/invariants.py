@@ -116,7 +116,8 @@ class Checker:
         self._write(record)
         if claim.granted:
             self._delivery(record).holder = record.owner.partition("@")[0]
-            self._delivery(record).direct |= environment.direct
+            if environment.direct:
+                self._delivery(record).parked.clear()
         if self._history.timeline.on:
             was = claim.before.state if claim.before else "new"
             self._note(record, f"{'claimed' if claim.granted else 'claim refused'} by {environment.name} (was {was})")

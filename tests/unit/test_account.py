@@ -258,7 +258,7 @@ def test_while_probing_any_event_may_be_the_one_that_asks(clock: FakeClock) -> N
 # ------------------------------------------------------------------------------------------------ throttled for long
 
 
-@pytest.mark.parametrize(("lasted", "wait"), [(5, 0), (60, 3), (3600, 180), (100_000, 900)])
+@pytest.mark.parametrize(("lasted", "wait"), [(-5, 0), (5, 0), (60, 3), (3600, 180), (100_000, 900)])
 def test_a_429_that_lasts(account: Account, clock: FakeClock, lasted: float, wait: float) -> None:
     """A new environment stays away in proportion to how long its predecessors were refused."""
     assert account.throttled(clock.now() - lasted) == wait

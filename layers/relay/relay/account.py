@@ -115,7 +115,8 @@ class Account:
         """
         with self._lock:
             lasted = self._clock.now() - since
-            return 0.0 if self._worked_at > since else float(min(lasted // 20, LONGEST_BACKOFF))
+            # `since` may be another environment's clock, ahead of ours.
+            return 0.0 if self._worked_at > since else min(max(0.0, lasted // 20), LONGEST_BACKOFF)
 
     @property
     def held_for(self) -> float:

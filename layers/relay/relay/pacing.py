@@ -320,7 +320,9 @@ class Turn:
         self._slot: _Slot | None = None
 
     def wait(self, at_most: float) -> bool:
-        """Sleeps until this request may start: True. False, at once, when that is over `at_most` seconds away."""
+        """Sleeps until this request may start: True. False when that is over `at_most` seconds away: at once, or after
+        `at_most` where only a reply could tell.
+        """
         self.close()
         self._slot = self._pace._wait(at_most)
         return self._slot is not None
