@@ -18,6 +18,9 @@ from tests.factories import TOKEN
         "ada@localhost",
         "a=ada@example.com&b=1",
         "adä@exämple.com",
+        "ad.o'brien@example.com",
+        '"john ad"@example.com',
+        "ad(comment)@example.com",
     ],
 )
 def test_emails_are_masked(text: str) -> None:
@@ -44,6 +47,40 @@ def test_numbers_that_may_be_phones_are_masked(text: str) -> None:
 def test_ids_stay_readable(text: str) -> None:
     """An id helps nobody once it is masked."""
     assert mask_identifiers(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "%2B15551234567",
+        "tel15551234567",
+        "phone_15551234567",
+        "555/123/4567",
+        "555\N{NO-BREAK SPACE}123\N{NO-BREAK SPACE}4567",
+        "555\N{NON-BREAKING HYPHEN}123\N{NON-BREAKING HYPHEN}4567",
+        "ad%2540example.com",
+        "ad&#64;example.com",
+        "555123&#52;567",
+    ],
+)
+def test_no_encoding_hides_from_the_mask(text: str) -> None:
+    """GIVEN a provider that quotes a customer percent-encoded, as HTML or with look-alikes THEN the mask sees it."""
+    masked = mask(f"no such customer: {text} here")
+    assert MASK in masked
+    assert "567" not in masked
+    assert "example.com" not in masked
+
+
+@pytest.mark.parametrize("text", ["tok/Secret+1=", "tok%2fsecret%2b1%3d", "tok\\/Secret+1=", "TOK&#x2F;SECRET+1="])
+def test_what_is_private_is_masked_in_any_encoding(text: str) -> None:
+    """A token percent-encoded in any case, or as JSON or HTML writes it, is still the token."""
+    assert mask(f"bad token {text}!", ["tok/Secret+1="]) == f"bad token {MASK}!"
+
+
+def test_long_words_cost_no_time_to_mask() -> None:
+    """GIVEN 64 KiB without a space THEN the search does not start anew at every character."""
+    for text in ("a" * 65_536, '"' * 65_536, "1-" * 30_000 + "a", "a@" * 30_000):
+        assert len(mask(text)) <= len(text)
 
 
 def test_secrets_are_masked() -> None:

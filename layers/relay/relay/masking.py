@@ -1,14 +1,18 @@
 """Takes personal data and secrets out of text that a person or a log will see."""
 
+import html
 import re
+import unicodedata
 from collections.abc import Iterable
+from urllib.parse import quote, unquote
 
 MASK = "***"
 
-# Begins where a word begins, or a long word without an @ would be searched from each of its characters.
-_EMAIL = re.compile(r"(?<![^\s@\"'<>()\[\]{},;:])[^\s@\"'<>()\[\]{},;:]+(?:@|%40)[^\s@\"'<>()\[\]{},;:]+")
+# The whole word around the @: what may stand before it is wider than any pattern of an address.
+_EMAIL = re.compile(r'(?<!\S)\S*(?:@|%40)[^\s,;:"<>()\[\]{}]*')
+_QUOTED_EMAIL = re.compile(r'"[^"@]{1,64}"(?:@|%40)\S*')
 _E164 = re.compile(r"\+\d[\d ().-]{5,}\d")
-_LONG_NUMBER = re.compile(r"(?<![\w-])\d[\d ().-]{5,}\d(?![\w-])")
+_LONG_NUMBER = re.compile(r"\d(?:[\s().\-/_]{0,3}\d){6,}")
 _URL = re.compile(r"\bhttps?://\S+", re.IGNORECASE)
 _UNPRINTABLE = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -20,14 +24,30 @@ def printable(text: str) -> str:
 
 def mask_identifiers(text: str) -> str:
     """`text` without e-mail addresses and international phone numbers; other numbers stay, so ids stay readable."""
-    return _E164.sub(MASK, _EMAIL.sub(MASK, printable(text)))
+    return _E164.sub(MASK, _EMAIL.sub(MASK, _QUOTED_EMAIL.sub(MASK, printable(text))))
 
 
-def mask(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without the given secrets, URLs, e-mail addresses and anything that could be a phone number."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, MASK)
+def mask(text: str, private: Iterable[str] = ()) -> str:
+    """`text` without URLs, e-mail addresses, anything that could be a phone number, and what is `private`, in whatever
+    encoding a provider quotes it.
+    """
+    private = sorted(filter(None, private), key=len, reverse=True)
+    text = _plain(_replace(text, private))
+    text = _replace(text, [form for each in private for form in (_plain(each), quote(each, safe=""))])
     return _LONG_NUMBER.sub(MASK, mask_identifiers(_URL.sub(MASK, text)))
+
+
+def _replace(text: str, private: Iterable[str]) -> str:
+    for each in private:
+        text = re.sub(re.escape(each), MASK, text, flags=re.IGNORECASE)
+    return text
+
+
+def _plain(text: str) -> str:
+    """Without the encodings that a page, a URL or JSON puts around text, or look-alikes of its characters."""
+    for _ in range(2):
+        text = unquote(html.unescape(text))
+    return unicodedata.normalize("NFKC", text.replace("\\/", "/").replace("\N{NON-BREAKING HYPHEN}", "-"))
 
 
 def shorten(text: str, limit: int) -> str:

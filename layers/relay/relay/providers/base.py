@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -112,26 +112,28 @@ class Provider(ABC):
             return outcome if answer.status in self.settings.success_statuses else Outcome.REJECTED
         return outcome
 
-    def detail(self, reply: Reply, secrets: tuple[str, ...]) -> str:
-        """The provider's own words on a failure, masked, at most 512 bytes; empty where it said nothing."""
+    def detail(self, reply: Reply, private: Iterable[str]) -> str:
+        """The provider's own words on a failure, without what is `private`, at most 512 bytes; empty where it said
+        nothing.
+        """
         said = read_object(reply.body)
         parts = [part for key in ("message", "error", "status", "errors") for part in _words(said.get(key))]
-        return shorten(mask("; ".join(parts), secrets), 512)
+        return shorten(mask("; ".join(parts), private), 512)
 
 
-def _words(said: object) -> Iterator[str]:
+def _words(said: object, depth: int = 4) -> Iterator[str]:
     """What a provider says of a failure: text, a list of texts, objects with a `message`, or texts by field."""
     match said:
         case str():
             yield said
-        case list():
+        case list() if depth:
             for each in said:
-                yield from _words(each)
+                yield from _words(each, depth - 1)
         case {"message": str(message)}:
             yield message
-        case dict():
+        case dict() if depth:
             for field, why in said.items():
-                if words := " ".join(_words(why)):
+                if words := " ".join(_words(why, depth - 1)):
                     yield f"{field}: {words}"
 
 
