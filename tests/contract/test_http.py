@@ -6,6 +6,7 @@ import logging
 import socket
 import struct
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -221,6 +222,23 @@ def test_a_name_that_does_not_resolve() -> None:
         client.send(request_to(443, "https", "nope.invalid"))
     assert_says_nothing(caught.value)
     assert "nope.invalid" not in str(caught.value)
+
+
+def test_a_connection_that_took_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a host whose name or addresses take longer than urllib3 bounds THEN the body stays here."""
+    resolve = socket.getaddrinfo
+
+    def slow(*arguments: Any, **more: Any) -> Any:
+        time.sleep(0.4)
+        return resolve(*arguments, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    received: list[bytes] = []
+    serve = lambda connection: received.append(connection.socket.recv(65_536))  # noqa: E731
+    with Server(serve) as server, transport(connect=0.2) as client, pytest.raises(NotSentError) as caught:
+        client.send(request_to(server.port))
+    assert_says_nothing(caught.value)
+    assert not any(BODY in each for each in received)
 
 
 def test_tls_against_a_server_that_speaks_none() -> None:

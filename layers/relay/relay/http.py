@@ -26,6 +26,7 @@ class HttpTransport:
 
     def __init__(self, connections: int, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS) -> None:
         self.longest = connect + read
+        self._connect = connect
         timeout = urllib3.Timeout(connect=connect, read=read)
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=timeout)
         self._pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
@@ -39,7 +40,7 @@ class HttpTransport:
         carries urllib3's text: it holds the URL.
         """
         self._drop_stale()
-        body = _Watched(request.body)
+        body = _Watched(request.body, begin_by=time.monotonic() + self._connect)
         # urllib3's timeouts bound each read, not their sum: an answer may drip for hours.
         watchdog = threading.Timer(self.longest, body.cut)
         watchdog.daemon = True
@@ -95,8 +96,9 @@ class HttpTransport:
 class _Watched:
     """A request body that knows whether it was handed to the socket: before that, the provider cannot have acted."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, begin_by: float) -> None:
         self._body = body
+        self._begin_by = begin_by
         self.handed_over = False
         self.socket: socket.socket | None = None
 
@@ -108,6 +110,9 @@ class _Watched:
                 socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
     def __iter__(self) -> Iterator[bytes]:
+        if time.monotonic() > self._begin_by:
+            # urllib3's timeout is for each address of a host: many can take longer than the caller has.
+            raise TimeoutError
         self.handed_over = True
         yield self._body
 

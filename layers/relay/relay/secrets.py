@@ -4,61 +4,93 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
-from relay.errors import CredentialsError, UnavailableError
+from relay.errors import CredentialsError, RelayError, UnavailableError
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 MAX_AGE_SECONDS = 900.0
+
+FAILED_SECONDS = 30.0
+"""For how long a failed fetch answers everyone: what waited for it together would fail one after the other."""
+
 _FINAL = ("ResourceNotFoundException", "InvalidRequestException", "AccessDeniedException", "DecryptionFailure")
+
+
+@dataclass(slots=True)
+class _Secret:
+    """One destination's secret. Times are monotonic seconds."""
+
+    provider: SecretsProvider
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    value: Mapping[str, str] | None = None
+    fetched_at: float = float("-inf")
+    failed_at: float = float("-inf")
+    failure: RelayError | None = None
 
 
 class SecretsManagerSecrets:
     """Satisfies `ports.Secrets`. The secret of `yotpo/main` is `<stage>/customer-events/yotpo/main`, a JSON object.
 
-    Powertools' provider is not thread-safe, so one lock stands around every fetch. When Secrets Manager fails, what was
-    fetched before goes on being used.
+    Powertools' provider is not thread-safe, so each destination has its own behind a lock; nobody waits for another
+    destination's fetch. When Secrets Manager fails, what was fetched before goes on being used.
     """
 
     def __init__(
         self, client: "SecretsManagerClient", stage: str, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        self._provider = SecretsProvider(boto3_client=client)
+        self._client = client
         self._prefix = f"{stage}/customer-events/"
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[float, Mapping[str, str]]] = {}
+        self._secrets: dict[str, _Secret] = {}
 
     def get(self, destination: str) -> Mapping[str, str]:
-        with self._lock:
-            kept = self._kept.get(destination)
-            if kept and self._monotonic() - kept[0] < MAX_AGE_SECONDS:
-                return kept[1]
+        secret = self._secret(destination)
+        with secret.lock:
+            if secret.value is not None and self._monotonic() - secret.fetched_at < MAX_AGE_SECONDS:
+                return secret.value
             try:
-                return self._fetch(destination)
+                return self._fetch(secret, destination)
             except UnavailableError:
-                if kept is None:
+                if secret.value is None:
                     raise
-                # Not again with every attempt: what is down is left alone for a minute.
-                self._kept[destination] = (self._monotonic() - MAX_AGE_SECONDS + 60, kept[1])
-                return kept[1]
+                return secret.value
 
     def refresh(self, destination: str, seen: Mapping[str, str]) -> Mapping[str, str]:
-        with self._lock:
-            kept = self._kept.get(destination)
-            if kept and kept[1] is not seen:
-                return kept[1]
-            return self._fetch(destination)
+        secret = self._secret(destination)
+        with secret.lock:
+            if secret.value is not None and secret.value is not seen:
+                return secret.value
+            return self._fetch(secret, destination)
 
-    def _fetch(self, destination: str) -> Mapping[str, str]:
+    def _secret(self, destination: str) -> _Secret:
+        with self._lock:
+            if destination not in self._secrets:
+                self._secrets[destination] = _Secret(SecretsProvider(boto3_client=self._client))
+            return self._secrets[destination]
+
+    def _fetch(self, secret: _Secret, destination: str) -> Mapping[str, str]:
+        if secret.failure is not None and self._monotonic() - secret.failed_at < FAILED_SECONDS:
+            raise secret.failure
         try:
-            text = self._provider.get(self._prefix + destination, force_fetch=True)
+            secret.value = self._read(secret.provider, destination)
+        except (CredentialsError, UnavailableError) as error:
+            secret.failed_at, secret.failure = self._monotonic(), error
+            raise
+        secret.fetched_at, secret.failure = self._monotonic(), None
+        return secret.value
+
+    def _read(self, provider: SecretsProvider, destination: str) -> Mapping[str, str]:
+        try:
+            text = provider.get(self._prefix + destination, force_fetch=True)
         except GetParameterError as error:
             cause = error.__context__
             if isinstance(cause, ClientError) and cause.response["Error"]["Code"] in _FINAL:
@@ -70,5 +102,4 @@ class SecretsManagerSecrets:
             value = None
         if not isinstance(value, dict):
             raise CredentialsError(f"the secret of {destination} is not a JSON object")
-        self._kept[destination] = (self._monotonic(), value)
         return value
