@@ -99,7 +99,7 @@ def measure(stack: Stack, log: Path, scenario: Scenario, progress: Progress) -> 
     task = progress.add_task(scenario.title, total=scenario.events)
     accepted, seen_at = -1, time.monotonic()
     while time.monotonic() - seen_at < 180:
-        now_accepted = sum(request["accepted"] for request in sandbox.requests(scenario.provider))
+        now_accepted = sandbox.accepted(scenario.provider)
         if now_accepted != accepted:
             accepted, seen_at = now_accepted, time.monotonic()
         progress.update(task, completed=accepted)
@@ -175,6 +175,11 @@ class Sandbox:
         self._call("POST", "limits", {**limit, "foreign_per_second": scenario.foreign_per_second})
         if scenario.fault:
             self._call("POST", "faults", scenario.fault)
+
+    def accepted(self, provider: str) -> int:
+        """How many requests the provider acted on. Cheap: the sandbox shares the machine with what is measured."""
+        summary = json.loads(self._call("GET", "summary"))["providers"]
+        return int(summary[provider]["accepted"]) if provider in summary else 0
 
     def requests(self, provider: str) -> list[dict[str, Any]]:
         """Every request received, in order."""

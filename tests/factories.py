@@ -127,6 +127,7 @@ def lane_message(
     body: str | None = None,
     sent_at: float = NOW,
     received_at: float | None = None,
+    receives: int = 1,
     **changes: Any,
 ) -> LaneMessage:
     """A message of a lane; `changes` are the event's. Without an id of its own, the event has the message's."""
@@ -137,6 +138,7 @@ def lane_message(
         account=account,
         sent_at=sent_at,
         received_at=received_at,
+        receives=receives,
     )
 
 

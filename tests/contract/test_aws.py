@@ -25,10 +25,10 @@ from local.places import ROOT, free_port
 from local.processes import stop
 from relay.errors import CredentialsError, UnavailableError
 from relay.ledger import DynamoLedger, read_record
-from relay.ports import DeadLetter, LaneMessage, Ledger, Record, RejectedRecord
+from relay.ports import Claim, DeadLetter, LaneMessage, Ledger, Record, RejectedRecord
 from relay.queue import SqsIntakeQueues, SqsLaneQueue
 from relay.routing import route
-from relay.secrets import MAX_AGE_SECONDS, SecretsManagerSecrets
+from relay.secrets import FAILED_SECONDS, MAX_AGE_SECONDS, SecretsManagerSecrets
 from tests.contract.conftest import Client
 from tests.factories import (
     DESTINATIONS,
@@ -352,6 +352,28 @@ def test_a_claim_of_a_live_claim(ledger: Ledger, overrides: bool) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize("state", [None, "claimed", "open", "given_up", "delivered"])
+def test_a_claim_whose_answer_was_lost(ledger: Ledger, overrides: bool, state: Any) -> None:
+    """GIVEN a claim that took effect without our hearing of it WHEN botocore asks again
+    THEN it is ours, and told as if the first answer had come: a crash before it is still a crash.
+    """
+    if state is not None:
+        ledger.claim(claim("m-0@0", lease_until=NOW - 1, content_hash="bb"), now=NOW - 9, overrides=overrides)
+        if state != "claimed":
+            ledger.settle(claim("m-0@0", state=state, content_hash="bb", attempts=2, given_up=("m-8",)))
+    ours = claim("m-1@1", content_hash="cc" if state == "delivered" else "bb")
+    first = ledger.claim(ours, now=NOW, overrides=overrides)
+    second = ledger.claim(ours, now=NOW + 1, overrides=overrides)
+    assert second.granted == first.granted == (state != "delivered" or overrides)
+
+    def told(answer: Claim) -> object:
+        before = answer.before
+        return before and (before.state, before.content_hash, before.attempts, before.given_up)
+
+    assert told(second) == told(first)
+
+
+@BOTH
 def test_a_claim_of_a_stale_claim(ledger: Ledger, overrides: bool) -> None:
     """The lease has passed: taken over, and the old claim is seen."""
     ledger.claim(claim("m-1@1"), now=NOW, overrides=overrides)
@@ -492,7 +514,7 @@ def test_odd_ids(ledger: Ledger) -> None:
     """An id of 255 characters of any kind is a key like any other."""
     for event_id in ("🎈" * 255, "a/b c%20\n", "#state", "\x00"):
         assert ledger.claim(claim(event_id=event_id), now=NOW, overrides=False).granted
-        assert not ledger.claim(claim(event_id=event_id), now=NOW, overrides=False).granted
+        assert not ledger.claim(claim("m-2@2", event_id=event_id), now=NOW, overrides=False).granted
 
 
 def test_what_happened_to_an_event_is_one_query(aws: Aws) -> None:
@@ -614,6 +636,39 @@ def test_secrets_manager_away(kept: Kept) -> None:
         kept.secrets.refresh("yotpo/main", kept.secrets.get("yotpo/main"))
     kept.away = False
     assert kept.secrets.get("yotpo/main")["access_token"] == "one"
+
+
+def test_a_fetch_that_failed_is_not_repeated_by_all_who_waited_for_it(kept: Kept) -> None:
+    """GIVEN ten attempts refused at once WHEN Secrets Manager is away THEN one asks, and the others hear of it."""
+    seen = kept.secrets.get("yotpo/main")
+    kept.away, failed = True, []
+    for _ in range(10):
+        with pytest.raises(UnavailableError):
+            kept.secrets.refresh("yotpo/main", seen)
+        failed.append(kept.fetches)
+    assert failed == [2] * 10
+    kept.now, kept.away = FAILED_SECONDS + 1, False
+    assert kept.secrets.refresh("yotpo/main", seen)["access_token"] == "one"
+
+
+def test_nobody_waits_for_another_destinations_fetch(kept: Kept) -> None:
+    """GIVEN a fetch that hangs THEN another destination's credentials are there at once."""
+    kept.aws.secret("yotpo/other", '{"access_token": "other"}')
+    kept.secrets.get("yotpo/other")
+    hangs, asked = threading.Event(), threading.Event()
+
+    def hang(**_: Any) -> None:
+        asked.set()
+        hangs.wait(30)
+
+    kept.aws.secrets.meta.events.register_first("before-call.secrets-manager.GetSecretValue", hang)
+    slow = threading.Thread(target=lambda: kept.secrets.get("yotpo/main"))
+    slow.start()
+    assert asked.wait(30)
+    assert kept.secrets.get("yotpo/other")["access_token"] == "other"
+    assert slow.is_alive()
+    hangs.set()
+    slow.join()
 
 
 def test_no_such_secret(kept: Kept) -> None:

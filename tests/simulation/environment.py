@@ -76,6 +76,9 @@ class Environment:
         """One call of a service of ours, which may fail before or after it took effect."""
         self.step(where)
         faulty = self.kernel.now < self.plan.faults_end
+        if any(each.kind == service and each.start <= self.kernel.now < each.end for each in self.plan.away):
+            self.kernel.sleep(seconds)
+            raise UnavailableError(service)
         if faulty and self.plan.stall and self.rng.random() < self.plan.stall:
             seconds += self.rng.uniform(5, 40)
         failing = faulty and fails > 0 and self.rng.random() < fails
@@ -239,6 +242,9 @@ class DeliverEnvironment(Environment):
 
         def claim() -> Claim:
             claim = table.claim(record, now, overrides)
+            if self.kernel.now < self.plan.faults_end and self.rng.random() < self.plan.ledger_fails:
+                # The reply is lost, and botocore asks once more.
+                claim = table.claim(record, now, overrides)
             checker.claimed(self, record, claim)
             return claim
 
@@ -353,6 +359,7 @@ def _lane_message(message: Message) -> LaneMessage:
         account=message.group,
         sent_at=int((EPOCH + message.sent_at) * 1000) / 1000,
         received_at=EPOCH + message.received_at if message.receives == 1 else None,
+        receives=message.receives,
         content_hash=message.attributes.get("content_hash"),
         correlation_id=message.attributes.get("correlation_id") or message.message_id,
     )

@@ -208,5 +208,7 @@ class FifoMapping:
                 response = {"batchItemFailures": [{"itemIdentifier": "not of this batch"}]}
             self.responded(batch, receipts, response)
             failed = failures(response, {each.message_id for each in batch})
-            self._queue.delete(each for each in batch if each.message_id not in failed)
+            faulty = self._kernel.now < self._plan.faults_end
+            lost = {each.message_id for each in batch if faulty and self._rng.random() < self._plan.lost_deletes}
+            self._queue.delete(each for each in batch if each.message_id not in failed | lost)
         self._poll()

@@ -24,7 +24,8 @@
   after the event's end of life.
 - `just`: a dead letter tells the truth: expired events had expired, rejected ones were refused, and an event called
   poison failed at least four times outside any fault that hit everything at its account.
-- `poison`: an event that goes on failing, others succeeding in between, ends after at most 15 such rounds.
+- `poison`: an event that goes on failing, others succeeding in between, ends after at most 60 such rounds (five where
+  nothing else fails).
 - `private`: no secret, e-mail address, phone number or URL in a reason, a detail, a dead letter's attributes, a ledger
   record or an exception. `raised`: no exception leaves a handler.
 - `writes`: at most two ledger writes for one attempt.
@@ -240,7 +241,8 @@ class Checker:
     def late(self, messages: Sequence[Message]) -> None:
         """All faults are long over: what is still on a lane?"""
         kept = [self._history.messages[each.message_id] for each in messages]
-        poison = [each for each in kept if self._history.natures.get(each.delivery.event_id) == "poison"]
+        natures = self._history.natures
+        poison = [each for each in kept if natures.get(each.delivery.event_id) in ("poison", "forbidden")]
         troubled = Counter((each.delivery.destination, identity) for each in poison for identity in each.identities)
         excused = {destination for (destination, _), count in troubled.items() if count >= 3}
         for each in kept:
@@ -289,7 +291,10 @@ class Checker:
             return "expired", "" if now >= end else "it had time left"
         if letter.reason.startswith("failed"):
             own = sum(not everything for everything in delivery.failures)
-            return "poison", "" if own >= 4 or nature == "poison" else f"only {own} failures were its own"
+            return "poison", "" if own >= 4 or nature in (
+                "poison",
+                "forbidden",
+            ) else f"only {own} failures were its own"
         if letter.reason.startswith("id_reused"):
             return "id reused", "" if len(delivery.versions) > 1 else "there was only one version"
         if letter.reason.startswith(("no answer", "an earlier attempt")):

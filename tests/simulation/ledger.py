@@ -1,8 +1,9 @@
 """The ledger's table in memory.
 
 Mirrors, in `relay/ledger.py`: the claim's update `_CLAIM` and its conditions `_IF_SAME` and `_IF_OVERRIDES` (what is
-`_NEW`, `_NOT_ENDED`, `_FREE`, `_SAME`), ALL_OLD on success and on a failed condition, and settle's condition on the
-owner, its rule that absent values are not written, and its removal of an old `status` and `reason`.
+`_NEW`, `_NOT_ENDED`, `_FREE`, `_SAME`), ALL_OLD on success and on a failed condition, what an item remembers of the
+state before its claim, settle's condition on the owner, its rule that absent values are not written, and its removal of
+an old `status` and `reason`.
 """
 
 from dataclasses import replace
@@ -15,18 +16,20 @@ class Table:
 
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Record] = {}
-        self.writes = 0
+        self._before: dict[tuple[str, str], Record | None] = {}
 
     def claim(self, record: Record, now: float, overrides: bool) -> Claim:
-        self.writes += 1
         key = (record.event_id, record.destination)
         before = self.items.get(key)
         if before is not None:
+            if before.owner == record.owner:
+                return Claim(granted=True, before=self._before[key])
             same = before.content_hash == record.content_hash
             free = before.state in ("open", "given_up") or (before.state == "claimed" and before.lease_until < now)
             granted = (free or (before.state == "delivered" and not same)) if overrides else (same and free)
             if not granted or record.message_id in before.given_up:
                 return Claim(granted=False, before=before)
+        self._before[key] = before
         self.items[key] = replace(
             before or Record(record.event_id, record.destination, record.content_hash, "claimed"),
             content_hash=record.content_hash,
@@ -39,7 +42,6 @@ class Table:
         return Claim(granted=True, before=before)
 
     def settle(self, record: Record) -> None:
-        self.writes += 1
         key = (record.event_id, record.destination)
         before = self.items.get(key)
         if before is None or before.owner != record.owner:

@@ -7,10 +7,15 @@ from typing import Literal
 
 MINUTE, HOUR = 60.0, 3600.0
 
+type Nature = Literal["good", "poison", "forbidden", "bad", "unfit", "invalid"]
+"""What providers think of an event: nothing, always 500, always 403, always 4xx, or that it never gets to them."""
+
 type Limiter = Literal["log", "fixed", "bucket"]
 
 TOTAL = ("outage", "refused")
 """Faults that hit every request of the account: nothing that fails under them is an event's own fault."""
+
+OURS = ("DynamoDB", "SQS", "Secrets Manager")
 
 FAULTS = (
     *TOTAL,
@@ -71,7 +76,7 @@ class EventPlan:
     event_id: str
     customer: int
     destinations: tuple[str, ...]
-    nature: Literal["good", "poison", "bad", "unfit", "invalid"] = "good"
+    nature: Nature = "good"
     version: int = 0
     expires_in: float | None = None
     door: Literal["plain", "eventbridge", "sns", "lane"] = "plain"
@@ -108,6 +113,10 @@ class Plan:
     queue_fails: float = 0.0
     defer_fails: float = 0.0
     secrets_fail: float = 0.0
+    away: tuple[Episode, ...] = ()
+    """Outages of our own services, of the kinds in `OURS`."""
+    lost_deletes: float = 0.0
+    """Chance that a message that Lambda should delete comes back all the same."""
     malformed: float = 0.0
     """Chance that Lambda spoils a response: nothing is deleted, the whole batch comes back."""
     duplicates: float = 0.0
@@ -120,6 +129,11 @@ class Plan:
     """Direct deliveries of events that are on the lane as well."""
     settle_down: bool = field(default=True)
     """Healthy events go on arriving at every account after the faults have stopped."""
+
+    @property
+    def calm(self) -> bool:
+        """An account has one batch at a time, and each of them ends as it should."""
+        return not (self.crash or self.stall or self.races or self.skew)
 
     @property
     def steady(self) -> bool:
@@ -155,11 +169,13 @@ def draw(seed: int) -> Plan:
         idle_limit=rng.choice((300.0, 3600.0, 3600.0)),
         spread=rng.random() < 0.5,
         crash=some(0.5, rng.choice((0.001, 0.005, 0.02))),
-        stall=some(0.2, rng.choice((0.001, 0.005))),
+        stall=some(0.2, rng.choice((0.001, 0.005, 0.05))),
         ledger_fails=some(0.3, rng.choice((0.01, 0.1, 0.3))),
         queue_fails=some(0.3, rng.choice((0.01, 0.1, 0.3))),
         defer_fails=some(0.3, rng.choice((0.02, 0.2))),
         secrets_fail=some(0.3, rng.choice((0.05, 0.5))),
+        away=tuple(_episode(rng, kind, faults_end) for kind in OURS if rng.random() < 0.08),
+        lost_deletes=some(0.2, 0.03),
         malformed=some(0.15, 0.02),
         duplicates=some(0.4, rng.choice((0.05, 0.3))),
         skew=some(0.4, rng.choice((0.5, 5.0))),
@@ -202,9 +218,9 @@ def _events(rng: random.Random, accounts: tuple[AccountPlan, ...], faults_end: f
     odd = rng.choice((0.0, 0.0, 0.03, 0.15))
     made: list[EventPlan] = []
     for index in range(count):
-        nature: Literal["good", "poison", "bad", "unfit", "invalid"] = "good"
+        nature: Nature = "good"
         if rng.random() < odd:
-            nature = rng.choice(("poison", "poison", "bad", "unfit", "invalid"))
+            nature = rng.choice(("poison", "poison", "forbidden", "bad", "unfit", "invalid"))
         wanted = tuple(rng.sample(names, rng.randint(1, min(2, len(names)))))
         event = EventPlan(
             at=rng.uniform(0, over),

@@ -28,6 +28,7 @@ STATUSES = {
     "throttle_named": (429,),
     "limit": (429,),
     "poison": (500,),
+    "forbidden": (403,),
     "bad": (400, 422, 404, 200),
 }
 GARBAGE = (
@@ -104,6 +105,8 @@ class Account:
         yield from self._struck(now, "reset_before", "timeout_before", "outage")
         if self._sent_token(request) != self._token(now, False) or self._strikes(now, "revoked"):
             yield "auth"
+        if self._natures.get(event_id) == "forbidden":
+            yield "forbidden"
         yield from self._struck(now, "odd_status", "burst", "throttle_bare", "throttle_named")
         self._let_others_in(now)
         if not self._counter.admit(now, always=self.plan.counts_refused):

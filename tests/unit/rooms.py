@@ -16,8 +16,6 @@ from relay.providers.base import Provider
 from tests.factories import make_reply
 from tests.fakes import FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, OneByOneWorkers, middle
 
-DESTINATIONS = tuple(f"{provider}/{account}" for provider in PROVIDERS for account in ("main", "second", "third"))
-
 
 def subject(request: Request) -> str:
     """Which event a request carries, by what every provider sends of it."""
@@ -26,7 +24,7 @@ def subject(request: Request) -> str:
 
 @dataclass
 class Room:
-    """A lane among fakes. It `knows` from the start that nobody else is on these accounts."""
+    """A lane among fakes. It `knows` from the start that nobody else is on its accounts."""
 
     provider: str = "yotpo"
     clock: FakeClock = field(default_factory=FakeClock)
@@ -39,7 +37,9 @@ class Room:
     queue: FakeLaneQueue = field(default_factory=FakeLaneQueue)
     workers: Workers = field(default_factory=OneByOneWorkers)
     accounts: dict[str, Account] = field(default_factory=dict)
-    knows: Sequence[str] = DESTINATIONS
+    names: Sequence[str] = ("main",)
+    """The lane's accounts. Where there are several, another environment may have had one before."""
+    knows: bool = True
     transport: FakeTransport = field(init=False)
     courier: Courier = field(init=False)
     lane: Lane = field(init=False)
@@ -57,7 +57,7 @@ class Room:
         )
         self.lane = Lane(
             provider=self.provider,
-            destinations=DESTINATIONS,
+            destinations=[f"{self.provider}/{name}" for name in self.names],
             courier=self.courier,
             accounts=self.account,
             queue=self.queue,
@@ -65,8 +65,8 @@ class Room:
             clock=self.clock,
             open_record=open_record,
         )
-        for destination in self.knows:
-            with self.account(destination).pace.turn() as turn:
+        for name in self.names if self.knows else ():
+            with self.account(f"{self.provider}/{name}").pace.turn() as turn:
                 turn.wait(60)
                 turn.observe(Budget(remaining=100))
         if self.knows:

@@ -1,8 +1,10 @@
 """Whose fault a failure is, and how long an account stays away."""
 
+import random
+
 import pytest
 
-from relay.account import POISON_FAILURES, Account, Failure
+from relay.account import POISON_FAILURES, REFUSED_SECONDS, Account, Failure
 from relay.pacing import Limit, Pace
 from tests.fakes import FakeClock, middle
 
@@ -48,6 +50,28 @@ def test_an_event_that_fails_while_others_succeed_is_poison(account: Account, cl
         clock.pass_by(2)
     assert failure.strikes == POISON_FAILURES
     assert failure.is_poison
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_a_provider_that_fails_now_and_then_makes_no_poison(account: Account, clock: FakeClock, share: float) -> None:
+    """GIVEN a provider that fails a share of all requests for hours, in whichever of them
+    THEN five failures in a row prove nothing against an event.
+    """
+    rng, failures, poison = random.Random(1), dict.fromkeys(range(10), NEVER), 0
+    for number in range(10, 3000):
+        for event, before in list(failures.items()):
+            clock.pass_by(0.2)
+            if rng.random() >= share:
+                account.succeeded(str(event), clock.now())
+                del failures[event]
+                continue
+            failures[event] = account.failed(str(event), before, clock.now())
+            if failures[event].is_poison:
+                poison += 1
+                account.forget(str(event))
+                del failures[event]
+        failures.setdefault(number, NEVER)
+    assert poison <= 1
 
 
 def test_when_everything_fails_it_is_nobodys_fault(account: Account, clock: FakeClock) -> None:
@@ -96,27 +120,27 @@ def test_a_hold_grows_from_five_to_fifteen_minutes(account: Account, clock: Fake
     holds = []
     refused_at = clock.now()
     for _ in range(5):
-        holds.append(account.hold(refused_at))
+        holds.append(account.hold(refused_at, since=clock.now()))
         clock.pass_by(holds[-1])
     assert holds == [300, 600, 900, 900, 900]
 
 
 def test_a_new_environment_holds_for_as_long_as_the_old_one_would(account: Account, clock: FakeClock) -> None:
     """The ledger remembers since when the credentials are refused."""
-    assert account.hold(clock.now() - 3600) == 900
+    assert account.hold(clock.now() - 3600, since=clock.now()) == 900
 
 
 def test_a_hold_is_one_for_all_in_flight(account: Account, clock: FakeClock) -> None:
     """Ten requests refused at once are one hold, with what is left of it."""
     refused_at = clock.now()
-    assert account.hold(refused_at) == 300
+    assert account.hold(refused_at, since=clock.now()) == 300
     clock.pass_by(100)
-    assert account.hold(refused_at) == 200
+    assert account.hold(refused_at, since=clock.now()) == 200
 
 
 def test_nothing_is_sent_while_held(account: Account, clock: FakeClock) -> None:
     """GIVEN a held account THEN there is no room; WHEN the hold ends THEN one request asks how things are."""
-    account.hold(clock.now())
+    account.hold(clock.now(), since=clock.now())
     assert account.room == 0
     clock.pass_by(300)
     assert account.room == 1
@@ -124,12 +148,45 @@ def test_nothing_is_sent_while_held(account: Account, clock: FakeClock) -> None:
 
 def test_a_success_ends_the_holding(account: Account, clock: FakeClock) -> None:
     """A rotated secret that works brings the account back at once, and the next hold is short again."""
-    account.hold(clock.now())
+    account.hold(clock.now(), since=clock.now())
     clock.pass_by(300)
-    account.hold(clock.now())
+    account.hold(clock.now(), since=clock.now())
     account.succeeded("a", clock.now())
     assert account.room > 1
-    assert account.hold(clock.now()) == 300
+    assert account.hold(clock.now(), since=clock.now()) == 300
+
+
+def test_no_hold_while_others_get_through(account: Account, clock: FakeClock) -> None:
+    """Credentials that work for another event, sent after this one was refused, are not what is wrong."""
+    refused_at = clock.now()
+    clock.pass_by(0.1)
+    account.succeeded("other", clock.now())
+    assert account.hold(refused_at, since=refused_at) == 0
+    assert account.held_for == 0
+    assert account.hold(refused_at, since=clock.now()) == 300
+
+
+def test_an_event_refused_while_others_get_through_is_poison_after_minutes(account: Account, clock: FakeClock) -> None:
+    """GIVEN one event that is always refused, others always taken WHEN that has lasted for two minutes
+    THEN it is the event's fault; not earlier, for a provider's nodes learn of a new token one by one.
+    """
+    failure, began = NEVER, clock.now()
+    while not failure.is_poison:
+        failure = account.refused("bad", failure, clock.now())
+        clock.pass_by(2)
+        account.succeeded("good", clock.now())
+        clock.pass_by(2)
+    assert failure.strikes == POISON_FAILURES
+    assert 4 * REFUSED_SECONDS <= clock.now() - began < 6 * REFUSED_SECONDS
+
+
+def test_refused_credentials_are_nobodys_fault_while_nothing_gets_through(account: Account, clock: FakeClock) -> None:
+    """Refused for a day with all the others: not one strike more than the first."""
+    failure = NEVER
+    for _ in range(200):
+        failure = account.refused("any", failure, clock.now())
+        clock.pass_by(430)
+    assert failure.strikes == 1
 
 
 # ------------------------------------------------------------------------------------------------ room and back-off
@@ -255,19 +312,13 @@ def test_while_probing_any_event_may_be_the_one_that_asks(clock: FakeClock) -> N
     assert account.order([], str) == []
 
 
-# ------------------------------------------------------------------------------------------------ throttled for long
+# ------------------------------------------------------------------------------------------------ our own services
 
 
-@pytest.mark.parametrize(("lasted", "wait"), [(-5, 0), (5, 0), (60, 3), (3600, 180), (100_000, 900)])
-def test_a_429_that_lasts(account: Account, clock: FakeClock, lasted: float, wait: float) -> None:
-    """A new environment stays away in proportion to how long its predecessors were refused."""
-    assert account.throttled(clock.now() - lasted) == wait
-
-
-def test_a_429_while_others_get_through(account: Account, clock: FakeClock) -> None:
-    """What got through since shows that the pace alone decides."""
-    account.succeeded("other", clock.now() - 10)
-    assert account.throttled(clock.now() - 3600) == 0
-    assert account.throttled(clock.now() - 9) == 0
-    clock.pass_by(100)
-    assert account.throttled(clock.now() - 100) == 5
+def test_trouble_of_our_own_is_remembered_until_something_ends(account: Account, clock: FakeClock) -> None:
+    """Since when a service of ours fails: that, not the last failure, is what the back-off grows with."""
+    began = account.troubled()
+    clock.pass_by(600)
+    assert account.troubled() == began
+    account.untroubled()
+    assert account.troubled() == clock.now()

@@ -274,7 +274,7 @@ def test_an_empty_lane_batch() -> None:
 
 def test_what_a_lane_record_carries() -> None:
     """Account, age, hash and correlation id come from the record."""
-    room = Room("sender")
+    room = Room("sender", names=("main", "second"))
     body = event_json(properties={"name": "x"})
     record = lane_record(body, "m-1", "second", room.clock.now() - 100, content_hash="ab" * 32, correlation_id="corr-9")
     assert failures(deliver_doors(room).open(sqs_batch(record), CONTEXT)) == []
@@ -286,8 +286,8 @@ def test_what_a_lane_record_carries() -> None:
 @pytest.mark.parametrize(("receive_count", "received_at"), [(1, NOW + 0.25), (2, None), (700, None)])
 def test_when_a_lane_record_was_received(receive_count: int, received_at: float | None) -> None:
     """SQS tells the moment of the first receive only: of later ones nothing is known."""
-    record = lane_record(event_json(), receive_count=receive_count)
-    assert lane_message(SQSRecord(record)).received_at == received_at
+    message = lane_message(SQSRecord(lane_record(event_json(), receive_count=receive_count)))
+    assert (message.received_at, message.receives) == (received_at, receive_count)
 
 
 @pytest.mark.parametrize("given", ["", "-", "not a hash", "AB" * 32, "é" * 64])

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from relay.account import PASSES_AFTER
+from relay.delivery import BROKEN
 from relay.errors import NoAnswerError
 from relay.lane import BatchReport
 from relay.outcome import Outcome
 from relay.pacing import LONGEST_DEFERRAL
-from relay.ports import LaneMessage, Record
+from relay.ports import LaneMessage, Record, Reply
 from tests.factories import NOW, lane_message, make_event, make_reply
 from tests.fakes import FakeClock, OneByOneWorkers, StuckWorkers
 from tests.unit.rooms import Room
+
+HOUR = 3600.0
 
 
 def message(name: str, customer: str = "", account: str = "main", **changes: Any) -> LaneMessage:
@@ -71,7 +74,7 @@ def test_an_empty_batch(room: Room) -> None:
 @pytest.mark.parametrize(("ago", "waited"), [(0.6, 0.4), (2.0, 0.0), (-3.0, 1.0), (None, 1.0)])
 def test_the_window_of_a_new_account_counts_from_its_receive(ago: float | None, waited: float) -> None:
     """Whoever had the account before was done when SQS handed this batch out, however long it took to get here."""
-    room = Room(knows=())
+    room = Room(knows=False)
     room.clock.pass_by(10)
     received_at = None if ago is None else room.clock.now() - ago
     room.handle([message("e1", received_at=received_at)])
@@ -319,12 +322,72 @@ def test_a_ledger_that_is_away(sender: Room) -> None:
     assert sender.queue.letters == []
 
 
+def test_an_outage_of_our_own_is_not_asked_for_ever(sender: Room) -> None:
+    """GIVEN a ledger that stays away for three days THEN its lane backs off, and a thousand receives last."""
+    sender.ledger.fails_on = {"claim"}
+    began, receives = sender.clock.now(), 0
+    while sender.clock.now() - began < 72 * HOUR:
+        receives += 1
+        report = sender.handle([message("e0", receives=receives), message("e1", receives=receives)])
+        sender.clock.pass_by(report.deferred["sender/main"])
+    assert receives < 700
+    sender.ledger.fails_on = set()
+    assert sender.handle([message("e2")]).failed == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_whatever_lasts_a_thousand_receives_take_five_days(sender: Room, status: int) -> None:
+    """GIVEN environments that never live to learn THEN the messages' own count of receives makes the lane patient."""
+    sender.answers = {"e0": [make_reply(status) for _ in range(2000)]}
+    began = sender.clock.now()
+    for receives in range(1, 1000):
+        sender.accounts.clear()
+        sender.ledger.records.clear()
+        report = sender.handle([message("e0", receives=receives)])
+        if not report.failed:
+            break
+        sender.clock.pass_by(report.deferred["sender/main"])
+    assert sender.clock.now() - began > 72 * HOUR
+
+
+def test_what_nobody_thought_of_takes_no_batch_along(sender: Room) -> None:
+    """GIVEN an event on which our own code breaks THEN the others are delivered, and it comes back with its reason."""
+    sender.answers = {"e0": [Reply(200, headers=None)]}  # type: ignore[arg-type]
+    report = sender.handle([message("e0"), message("e1")])
+    assert report.failed == ["e0"]
+    assert [result.reason for result in report.results if result.event_id == "e0"] == [f"{BROKEN}: AttributeError"]
+    assert sender.sent == ["e0", "e1"]
+
+
+@pytest.mark.parametrize("body", [b'{"message":' + b"[" * 1200 + b"]" * 1200 + b"}", b"[" * 60_000])
+def test_an_answer_nested_a_thousand_deep(sender: Room, body: bytes) -> None:
+    """A provider's nonsense is no more than a refusal."""
+    sender.answers = {"e0": [make_reply(400, body)]}
+    report = sender.handle([message("e0"), message("e1")])
+    assert report.failed == []
+    assert outcomes(report) == {"e0": [Outcome.REJECTED], "e1": [Outcome.DELIVERED]}
+
+
+def test_refused_among_others_costs_seconds(sender: Room) -> None:
+    """One event refused while those after it get through holds nobody: it comes back after seconds."""
+    sender.answers = {"e0": [make_reply(403, x_ratelimit_remaining="59")] * 2}
+    report = sender.handle([message(f"e{number}") for number in range(5)])
+    assert report.failed == ["e0"]
+    assert 1 <= report.deferred["sender/main"] <= 15
+
+
 # ------------------------------------------------------------------------------------------------ many accounts
 
 
-def test_an_account_in_trouble_does_not_touch_another(sender: Room) -> None:
+@pytest.fixture
+def three() -> Room:
+    """Three accounts on one lane."""
+    return Room(provider="sender", names=("main", "second", "third"))
+
+
+def test_an_account_in_trouble_does_not_touch_another(three: Room) -> None:
     """GIVEN three accounts in a batch, one throttled and one refused THEN the third is delivered, the two deferred."""
-    sender.answers = {
+    three.answers = {
         "m1": [make_reply(429, retry_after="30")],
         "s1": [make_reply(403, x_ratelimit_remaining="59")] * 2,
     }
@@ -336,22 +399,43 @@ def test_an_account_in_trouble_does_not_touch_another(sender: Room) -> None:
         message("s2", "bob", "second"),
         message("t2", account="third"),
     ]
-    report = sender.handle(batch)
+    report = three.handle(batch)
     assert report.failed == ["m1", "s1", "m2", "s2"]
     assert set(report.deferred) == {"sender/main", "sender/second"}
-    assert sorted(ids for ids, _ in sender.queue.deferred) == [["m1", "m2"], ["s1", "s2"]]
+    assert sorted(ids for ids, _ in three.queue.deferred) == [["m1", "m2"], ["s1", "s2"]]
     assert report.deferred["sender/second"] >= 299
-    assert {"t1", "t2"} <= set(sender.sent)
+    assert {"t1", "t2"} <= set(three.sent)
 
 
-def test_the_same_event_for_two_accounts(sender: Room) -> None:
+def test_the_same_event_for_two_accounts(three: Room) -> None:
     """An event id is one per destination: two accounts are two deliveries."""
     batch = [
         lane_message("m-1", account="main", id="same", properties={"name": "x"}),
         lane_message("m-2", account="second", id="same", properties={"name": "x"}),
     ]
-    assert sender.handle(batch).failed == []
-    assert len(sender.sent) == 2
+    assert three.handle(batch).failed == []
+    assert len(three.sent) == 2
+
+
+def test_environments_that_take_turns_keep_the_pace_together() -> None:
+    """GIVEN two accounts whose batches go to two environments in turn
+    THEN in no second an account gets more than its limit, and none is idle for longer than a batch takes.
+    """
+    clock, times = FakeClock(), []
+    rooms = [Room(names=("main", "second"), clock=clock, knows=False) for _ in range(2)]
+    for number in range(8):
+        room = rooms[(number // 2 + number) % 2]
+        names = [f"e{number}-{each}" for each in range(10)]
+        account = ("main", "second")[number % 2]
+        sent_at = clock.now() - 60
+        before = len(room.transport.times)
+        room.handle([message(name, account=account, sent_at=sent_at, received_at=clock.now()) for name in names])
+        times += [(account, at) for at in room.transport.times[before:]]
+        clock.pass_by(0.02)
+    for account in ("main", "second"):
+        sent = [at for name, at in times if name == account]
+        assert len(sent) == 40
+        assert all(later - earlier >= 1.0 for earlier, later in zip(sent, sent[5:], strict=False))
 
 
 def test_the_same_event_twice_in_a_batch(sender: Room) -> None:

@@ -141,13 +141,19 @@ def test_a_delivery(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_each_outcome_has_its_count(capsys: pytest.CaptureFixture[str], outcome: Outcome) -> None:
     """One metric per outcome, named as it is; what needs a person's eye is a warning."""
-    DeliverObserver("sender").results([Result(outcome, "why")])
+    DeliverObserver("sender").results([Result(outcome, "why", wait=300)])
     output = Output(capsys)
     assert output.metrics[METRICS[outcome]] == [1]
     assert METRICS[outcome] == str(outcome).capitalize()
     routine = outcome in {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.THROTTLED}
     assert output.logs[0]["level"] == ("INFO" if routine else "WARNING")
     assert ("AccountHeld" in output.metrics) is (outcome is Outcome.UNAUTHORIZED)
+
+
+def test_a_refusal_that_holds_nobody_is_no_held_account(capsys: pytest.CaptureFixture[str]) -> None:
+    """One event refused while others get through rings no alarm for its account."""
+    DeliverObserver("sender").results([Result(Outcome.UNAUTHORIZED, "why")])
+    assert "AccountHeld" not in Output(capsys).metrics
 
 
 @pytest.mark.parametrize("service", [None, "deliver-yotpo"])

@@ -64,6 +64,13 @@ def known(limit: Limit, clock: FakeClock) -> Pace:
     return pace
 
 
+def take_over(
+    pace: Pace, clock: FakeClock, *, handed_out: float = 0.0, waited: bool = True, roams: bool = True
+) -> None:
+    """A batch of the account begins now."""
+    pace.take_over(now_since=clock.monotonic(), handed_out=handed_out, waited=waited, roams=roams)
+
+
 # ------------------------------------------------------------------------------------------------ the first requests
 
 
@@ -81,7 +88,7 @@ def test_a_short_window_counts_from_when_nobody_else_was_there(since: float, fir
     """What has passed of the window need not be waited out again."""
     clock = FakeClock()
     pace = Pace(YOTPO, clock)
-    pace.alone_since(since)
+    take_over(pace, clock, handed_out=since)
     assert send_at(pace, clock) == pytest.approx(first)
 
 
@@ -93,8 +100,101 @@ def test_what_replies_said_stands_against_when_we_began() -> None:
     first.throttle(Budget(retry_after=30))
     second.observe(Budget(remaining=0))
     before = pace.delay()
-    pace.alone_since(-60)
+    take_over(pace, clock, handed_out=-60)
     assert pace.delay() == before >= 30
+
+
+def served_elsewhere(limit: Limit, clock: FakeClock, answers_in: float) -> Pace:
+    """A pace that has used up a window a while ago; since then other environments had the account."""
+    pace = Pace(limit, clock)
+    take_over(pace, clock, handed_out=-60)
+    for left in range(limit.requests):
+        turn = send(pace)
+        clock.pass_by(answers_in)
+        turn.observe(Budget(remaining=limit.requests - 1 - left))
+    pace.rest()
+    clock.pass_by(10 * limit.window)
+    return pace
+
+
+def test_after_somebody_elses_batch_a_short_window_is_waited_out() -> None:
+    """GIVEN a backlog whose batches go to environments in turn WHEN one comes back here
+    THEN a window passes, counted from when the last request of the other batch must have left.
+    """
+    clock = FakeClock()
+    pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
+    take_over(pace, clock)
+    assert pace.delay() == pytest.approx(0.9, abs=0.01)
+
+
+def test_after_our_own_batch_nothing_is_waited_for() -> None:
+    """GIVEN the next batch comes sooner than any other could have had an answer THEN the last one was ours."""
+    clock = FakeClock()
+    pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
+    pace.rest()
+    clock.pass_by(0.09)
+    take_over(pace, clock)
+    assert pace.delay() == 0
+
+
+def test_the_only_account_of_a_lane_is_always_ours() -> None:
+    """One account has one batch at a time: there is no second environment to take turns with."""
+    clock = FakeClock()
+    pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
+    take_over(pace, clock, roams=False)
+    assert pace.delay() == 0
+
+
+def test_an_event_that_waited_for_nobody_asks_at_once() -> None:
+    """GIVEN an account that was idle THEN one request goes at once, and its answer tells what others have left."""
+    clock = FakeClock()
+    pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
+    take_over(pace, clock, waited=False)
+    assert pace.delay() == 0
+    asking = send(pace)
+    assert pace.delay() == YOTPO.window
+    asking.observe(Budget(remaining=1))
+    assert send_at(pace, clock) == clock.monotonic()
+    assert pace.delay() == pytest.approx(YOTPO.window, abs=0.1)
+
+
+def test_a_long_window_is_asked_again_after_somebody_elses_batch() -> None:
+    """A minute cannot be waited out: one request asks."""
+    clock = FakeClock()
+    pace = served_elsewhere(SENDER, clock, answers_in=0.1)
+    take_over(pace, clock)
+    asking = send(pace)
+    assert pace.delay() == SENDER.window
+    asking.observe(Budget(remaining=7))
+    assert pace.delay() == 0
+
+
+def test_a_429_before_any_other_answer_is_heeded_by_the_next_batch() -> None:
+    """GIVEN an environment that has seen only a 429 WHEN its next batch comes THEN the moment it named stands."""
+    clock = FakeClock()
+    pace = Pace(YOTPO, clock)
+    send(pace).throttle(Budget(retry_after=30))
+    take_over(pace, clock, handed_out=clock.monotonic())
+    assert pace.delay() == pytest.approx(30, abs=0.01)
+
+
+def test_an_answer_that_was_quick_lets_the_next_window_begin() -> None:
+    """GIVEN requests of a second's answer under way WHEN the answers tell that they were not late
+    THEN those who wait go at once, not when a late one would have let them.
+    """
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    began = clock.monotonic()
+    first = [send(pace) for _ in range(5)]
+
+    def answered(seconds: float) -> None:
+        clock.pass_by(seconds)
+        if clock.monotonic() >= began + 1.0:
+            while first:
+                first.pop().observe(Budget(remaining=0))
+
+    clock.on_sleep = answered
+    assert send_at(pace, clock) - began < 1.01
 
 
 def test_in_a_long_window_one_request_asks() -> None:

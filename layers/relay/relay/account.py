@@ -1,7 +1,9 @@
 """What one execution environment knows of one account: its pace, its health, and whether it is held."""
 
+import math
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,10 +11,22 @@ from relay.pacing import Pace
 from relay.ports import Clock
 
 POISON_FAILURES = 5
-"""An event that failed this often while others of its account succeeded becomes a dead letter."""
+"""An event that failed this often while others of its account succeeded becomes a dead letter ..."""
+
+MOST_POISON_FAILURES = 25
+"""... or up to this often, where attempts of the others fail, too."""
+
+CHANCE = 1e-6
+"""How likely it may be that a good event fails that often by chance alone."""
+
+WITNESSES = 50
+"""How many attempts of other events tell how often an attempt fails by chance."""
 
 RECENT_SECONDS = 60.0
 """For how long a success is taken to say that the provider works."""
+
+REFUSED_SECONDS = 30.0
+"""Least seconds between two refusals of an event's credentials that count against it."""
 
 LONGEST_BACKOFF = 900.0
 PASSES_AFTER = 3
@@ -32,10 +46,12 @@ class Failure:
     strikes: int = 0
     failed_at: float = 0.0
     last_failed_at: float = 0.0
+    most: int = POISON_FAILURES
+    """How many strikes its account takes from one event."""
 
     @property
     def is_poison(self) -> bool:
-        return self.strikes >= POISON_FAILURES
+        return self.strikes >= self.most
 
 
 class Account:
@@ -59,9 +75,12 @@ class Account:
         """Events that failed since the last success, and when."""
         self._tries: dict[str, int] = {}
         """How often each of the events that do not get through has failed here."""
+        self._attempts: deque[tuple[str, bool]] = deque(maxlen=2 * WITNESSES)
+        """The last attempts: whose, and whether the provider took it."""
         self._round_at = float("-inf")
         self._probing = False
         self._held_until = 0.0
+        self._troubled_at = 0.0
 
     def begin_round(self) -> None:
         """A batch begins: what failed in an earlier one does not keep this one from asking."""
@@ -72,6 +91,7 @@ class Account:
         """The provider took an event whose request started then."""
         with self._lock:
             self._worked_at = max(self._worked_at, started_at)
+            self._attempts.append((event_id, True))
             self._tries.pop(event_id, None)
             self._failing = {
                 other: at for other, at in self._failing.items() if at > self._worked_at and other != event_id
@@ -89,7 +109,16 @@ class Account:
             strike = before.strikes > 0 and (worked_between or (alone and self._worked_since(first)))
             self._failing[event_id] = self._clock.now()
             self._tries[event_id] = max(attempts, self._tries.get(event_id, 0) + 1)
-            return Failure(max(before.strikes, 1) + strike, first, started_at)
+            self._attempts.append((event_id, False))
+            return Failure(max(before.strikes, 1) + strike, first, started_at, self._most_strikes(event_id))
+
+    def _most_strikes(self, event_id: str) -> int:
+        # A provider that fails every other attempt fails a good event five times in a row once in thirty.
+        others = [took for other, took in self._attempts if other != event_id][-WITNESSES:]
+        by_chance = others.count(False) / len(others) if others else 0.0
+        if by_chance in (0.0, 1.0):
+            return POISON_FAILURES
+        return min(max(POISON_FAILURES, math.ceil(math.log(CHANCE) / math.log(by_chance))), MOST_POISON_FAILURES)
 
     def forget(self, event_id: str) -> None:
         """The event is given up: it no longer speaks for its account."""
@@ -97,26 +126,43 @@ class Account:
             self._failing.pop(event_id, None)
             self._tries.pop(event_id, None)
 
-    def hold(self, refused_at: float) -> float:
+    def refused(self, event_id: str, before: Failure, started_at: float) -> Failure:
+        """The credentials were refused for one event, in an attempt begun then. That is the event's own fault only
+        where others get through with them, and not at once: a provider's nodes learn of a new token one by one.
+        """
+        with self._lock:
+            self._tries[event_id] = self._tries.get(event_id, 0) + 1
+            if before.strikes == 0:
+                return Failure(1, before.failed_at or started_at, started_at)
+            others_pass = self._worked_at > before.last_failed_at
+            if not others_pass or started_at - before.last_failed_at < REFUSED_SECONDS:
+                return before
+            return Failure(before.strikes + 1, before.failed_at or started_at, started_at)
+
+    def hold(self, refused_at: float, since: float) -> float:
         """The credentials are refused, first at `refused_at`. Returns the seconds to stay away: five minutes, growing
-        to fifteen the longer it lasts.
+        to fifteen the longer it lasts; none where others have got through `since`.
         """
         with self._lock:
             now = self._clock.now()
+            if self._worked_at > since:
+                return 0.0
             if self._held_until <= now:
                 times = 1 + (now - refused_at) // self._hold_seconds
                 self._held_until = now + self._hold_seconds * min(max(times, 1.0), 3.0)
                 self._probing = True
             return self._held_until - now
 
-    def throttled(self, since: float) -> float:
-        """An event was answered 429, as it has been `since`. Returns the seconds to stay away where the pace, which may
-        be new here, knows nothing of that: none while others get through, else in proportion to how long it has lasted.
-        """
+    def troubled(self) -> float:
+        """A service of our own failed. Returns since when that has been so, in Unix seconds."""
         with self._lock:
-            lasted = self._clock.now() - since
-            # `since` may be another environment's clock, ahead of ours.
-            return 0.0 if self._worked_at > since else min(max(0.0, lasted // 20), LONGEST_BACKOFF)
+            self._troubled_at = self._troubled_at or self._clock.now()
+            return self._troubled_at
+
+    def untroubled(self) -> None:
+        """An attempt came to its end: our services work."""
+        with self._lock:
+            self._troubled_at = 0.0
 
     @property
     def held_for(self) -> float:

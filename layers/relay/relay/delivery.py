@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
+from uuid import uuid4
 
 from relay.account import Account, Failure
 from relay.errors import CredentialsError, TransportError, UnavailableError, UndeliverableError
@@ -19,6 +20,8 @@ LONGEST_WAIT = 1.25
 
 RESERVE = 2.0
 """Seconds kept at the end of an invocation to settle, defer and answer."""
+
+BROKEN = "a fault of the relay's own"
 
 REMEMBERED = 20
 """How many given-up messages of one event its record names, the newest."""
@@ -58,6 +61,13 @@ class _Post:
     started_at: float = 0.0
     request: Request | None = None
     reply: Reply | None = None
+    ours: bool = False
+    """A service of our own failed, not the provider."""
+
+    @property
+    def is_unsent(self) -> bool:
+        """The pace or the deadline left no room for the request."""
+        return self.outcome is Outcome.THROTTLED and self.status is None
 
 
 class Courier:
@@ -108,7 +118,15 @@ class Courier:
         ends; `witness` sees the exchange.
         """
         with turn:
-            return self._attempt(delivery, account, turn, deadline, witness)
+            try:
+                result = self._attempt(delivery, account, turn, deadline, witness)
+            except Exception as error:  # One event must not take its batch along, whatever we did not think of.
+                result = self._result(delivery, Outcome.RETRY, f"{BROKEN}: {type(error).__name__}", ours=True)
+        if result.ours:
+            return replace(result, failed_at=account.troubled())
+        if result.final:
+            account.untroubled()
+        return result
 
     def _attempt(
         self,
@@ -125,7 +143,7 @@ class Courier:
             destination=delivery.destination,
             content_hash=delivery.content_hash,
             state="claimed",
-            owner=f"{delivery.key}@{began:.6f}",
+            owner=f"{delivery.key}@{uuid4()}",
             message_id=delivery.key,
             lease_until=began + max(0.0, deadline - self._clock.monotonic()),
             accepted_at=delivery.accepted_at,
@@ -133,7 +151,7 @@ class Courier:
         try:
             claim = self._ledger.claim(record, now=began, overrides=provider.overrides_by_id)
         except UnavailableError as error:
-            return self._result(delivery, Outcome.RETRY, str(error))
+            return self._result(delivery, Outcome.RETRY, str(error), ours=True)
         if not claim.granted:
             return self._refused(delivery, record, claim, provider.overrides_by_id)
         before = claim.before
@@ -152,7 +170,7 @@ class Courier:
             strikes=failure.strikes,
             failed_at=failure.failed_at,
             last_failed_at=failure.last_failed_at,
-            throttled_at=before.throttled_at if before and same else 0.0,
+            unknowns=(before.unknowns if before and same else 0) + crashed,
             given_up=before.given_up if before else (),
             delivered_hash=before.delivered_hash if before else "",
         )
@@ -196,21 +214,39 @@ class Courier:
         return ""
 
     def _post(self, delivery: Delivery, provider: Provider, turn: Turn, deadline: float) -> _Post:
+        began = self._clock.now()
         try:
             credentials = self._secrets.get(delivery.destination)
-            post = self._exchange(delivery, provider, credentials, turn, deadline)
-            if post.outcome is Outcome.UNAUTHORIZED:
-                credentials = self._secrets.refresh(delivery.destination, credentials)
-                again = self._exchange(delivery, provider, credentials, turn, deadline)
-                post = post if again.outcome is Outcome.THROTTLED and again.status is None else again
-            return post
         except CredentialsError as error:
-            return _Post(Outcome.UNAUTHORIZED, str(error))
-        except UndeliverableError as error:
-            reason = "; ".join(mask_identifiers(str(each)) for each in error.errors)
-            return _Post(Outcome.REJECTED, reason)
+            return _Post(Outcome.UNAUTHORIZED, str(error), started_at=began)
         except UnavailableError as error:
-            return _Post(Outcome.RETRY, str(error))
+            return _Post(Outcome.RETRY, str(error), ours=True)
+        post = self._exchange(delivery, provider, credentials, turn, deadline)
+        if post.outcome is Outcome.UNAUTHORIZED:
+            return self._post_again(delivery, provider, credentials, turn, deadline, post)
+        return post
+
+    def _post_again(
+        self,
+        delivery: Delivery,
+        provider: Provider,
+        credentials: Mapping[str, str],
+        turn: Turn,
+        deadline: float,
+        post: _Post,
+    ) -> _Post:
+        """Once more, after a refusal, with the secret fetched anew."""
+        try:
+            fresh = self._secrets.refresh(delivery.destination, credentials)
+        except CredentialsError as error:
+            return _Post(Outcome.UNAUTHORIZED, str(error), started_at=post.started_at)
+        except UnavailableError:
+            return post
+        again = self._exchange(delivery, provider, fresh, turn, deadline)
+        if again.outcome is Outcome.UNAUTHORIZED:
+            return replace(again, started_at=post.started_at)
+        # New credentials that had no turn yet prove nothing; the old ones were refused.
+        return post if again.is_unsent and fresh == credentials else again
 
     def _exchange(
         self,
@@ -220,7 +256,13 @@ class Courier:
         turn: Turn,
         deadline: float,
     ) -> _Post:
-        request = provider.build(delivery.dated_event, credentials)
+        event = delivery.dated_event
+        try:
+            request = provider.build(event, credentials)
+        except CredentialsError as error:
+            return _Post(Outcome.UNAUTHORIZED, str(error), started_at=self._clock.now())
+        except UndeliverableError as error:
+            return _Post(Outcome.REJECTED, "; ".join(mask_identifiers(str(each)) for each in error.errors))
         if not turn.wait(at_most=LONGEST_WAIT):
             return _Post(Outcome.THROTTLED, "no budget left")
         started_at = self._clock.now()
@@ -236,11 +278,12 @@ class Courier:
             return _Post(outcome, f"no answer: {answer}", started_at=started_at, request=request)
         budget = provider.budget(answer, self._clock.now())
         (turn.throttle if outcome is Outcome.THROTTLED else turn.observe)(budget)
+        private = (*request.secrets, *event.customer.contacts)
         return _Post(
             outcome,
             f"HTTP {answer.status}",
             status=answer.status,
-            detail="" if outcome is Outcome.DELIVERED else provider.detail(answer, request.secrets),
+            detail="" if outcome is Outcome.DELIVERED else provider.detail(answer, private),
             started_at=started_at,
             request=request,
             reply=answer,
@@ -260,28 +303,25 @@ class Courier:
                 return self._give_up(delivery, replace(record, attempts=record.attempts + bool(post.status)), post)
             case Outcome.UNKNOWN if provider.settings.on_unknown == "park":
                 account.failed(event_id, failure, post.started_at, record.attempts + 1)
-                return self._give_up(delivery, replace(record, attempts=record.attempts + 1), post)
+                record = replace(record, attempts=record.attempts + 1, unknowns=record.unknowns + 1)
+                return self._give_up(delivery, record, post)
             case Outcome.UNKNOWN | Outcome.RETRY if post.request is not None:
                 failure = account.failed(event_id, failure, post.started_at, record.attempts + 1)
-                record = replace(
-                    record,
-                    attempts=record.attempts + 1,
-                    strikes=failure.strikes,
-                    failed_at=failure.failed_at,
-                    last_failed_at=failure.last_failed_at,
-                )
-                if failure.is_poison:
-                    account.forget(event_id)
-                    reason = f"failed {failure.strikes} times while others succeeded, last {post.reason}"
-                    # An unknown stays one: it may have been acted on, and is counted.
-                    outcome = Outcome.REJECTED if post.outcome is Outcome.RETRY else post.outcome
-                    return self._give_up(delivery, record, replace(post, outcome=outcome, reason=reason))
-            case Outcome.THROTTLED if post.status is not None:
-                record = replace(record, throttled_at=record.throttled_at or post.started_at)
-                post = replace(post, wait=account.throttled(record.throttled_at))
+                unknowns = record.unknowns + (post.outcome is Outcome.UNKNOWN)
+                record = replace(record, attempts=record.attempts + 1, unknowns=unknowns)
             case Outcome.UNAUTHORIZED:
-                record = replace(record, failed_at=record.failed_at or self._clock.now())
-                post = replace(post, wait=account.hold(record.failed_at))
+                before, failure = failure, account.refused(event_id, failure, post.started_at)
+                if not failure.is_poison:
+                    post = replace(post, wait=account.hold(failure.failed_at, before.last_failed_at or post.started_at))
+        record = replace(
+            record, strikes=failure.strikes, failed_at=failure.failed_at, last_failed_at=failure.last_failed_at
+        )
+        if failure.is_poison and post.outcome in (Outcome.RETRY, Outcome.UNKNOWN, Outcome.UNAUTHORIZED):
+            account.forget(event_id)
+            reason = f"failed {failure.strikes} times while others succeeded, last {post.reason}"
+            # An unknown stays one: it may have been acted on, and is counted.
+            outcome = post.outcome if post.outcome is Outcome.UNKNOWN else Outcome.REJECTED
+            return self._give_up(delivery, record, replace(post, outcome=outcome, reason=reason))
         return self._settle(delivery, record, post, "open", attempts=record.attempts)
 
     def _settle(
@@ -293,8 +333,6 @@ class Courier:
         attempts: int,
     ) -> Result:
         reason = post.reason
-        if post.outcome is not Outcome.THROTTLED:
-            record = replace(record, throttled_at=0.0)
         if post.outcome is Outcome.DELIVERED:
             record = replace(record, failed_at=0.0, delivered_hash=record.content_hash)
         if state == "given_up":
@@ -324,6 +362,8 @@ class Courier:
             wait=post.wait,
             strikes=ended.strikes,
             failed_at=ended.failed_at,
+            unknowns=ended.unknowns,
+            ours=post.ours,
         )
 
     def _give_up(self, delivery: Delivery, record: Record, post: _Post, settle: bool = True) -> Result:
@@ -334,7 +374,8 @@ class Courier:
             # The claim stays: an unknown delivery must not look as if it had never been tried.
             if settle and post.outcome is not Outcome.UNKNOWN:
                 self._settle(delivery, record, post, "open", record.attempts)
-            return self._result(delivery, Outcome.RETRY, f"{post.reason} (dead letter not written: {error})")
+            reason = f"{post.reason} (dead letter not written: {error})"
+            return self._result(delivery, Outcome.RETRY, reason, ours=True)
         if not settle:
             return self._result(delivery, post.outcome, post.reason, final=True, attempts=record.attempts)
         return self._settle(delivery, record, post, "given_up", record.attempts)

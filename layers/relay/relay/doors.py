@@ -143,6 +143,7 @@ def lane_message(record: SQSRecord) -> LaneMessage:
         account=attributes.message_group_id or "",
         sent_at=int(attributes.sent_timestamp) / 1000,
         received_at=int(first) / 1000 if first else None,
+        receives=int(attributes.approximate_receive_count),
         content_hash=given if re.fullmatch("[0-9a-f]{64}", given) else None,
         correlation_id=mask_identifiers(shorten(_attribute(record, "correlation_id") or record.message_id, 128)),
     )
@@ -228,5 +229,6 @@ def _errors(errors: Any) -> list[dict[str, str]]:
 def _show(reply: Reply, request: Request | None) -> Json:
     body = reply.body.decode("utf-8", "replace")
     for secret in request.secrets if request else ():
-        body = body.replace(secret, MASK)
+        for form in (secret, secret.replace("/", "\\/")):
+            body = re.sub(re.escape(form), MASK, body, flags=re.IGNORECASE)
     return {"status": reply.status, "body": body}

@@ -253,6 +253,11 @@ class Customer(_Contract):
         named |= {f"provider:{provider}": value for provider, value in self.provider_ids.items()}
         return frozenset(f"{kind}={value}" for kind, value in named.items() if value)
 
+    @property
+    def contacts(self) -> tuple[str, ...]:
+        """Where this customer can be reached: what no log may hold."""
+        return tuple(value for value in (self.email, self.phone_number) if value)
+
 
 def _names_somebody(value: object) -> bool:
     return any(item is not None for item in value.values()) if isinstance(value, Mapping) else bool(value)

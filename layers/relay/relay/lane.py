@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from relay.account import Account
+from relay.account import LONGEST_BACKOFF, Account
 from relay.delivery import LONGEST_WAIT, RESERVE, Courier, Delivery
 from relay.errors import FieldError, InvalidEventError, UnavailableError
 from relay.event import Event
@@ -16,6 +16,12 @@ from relay.ports import Clock, DeadLetter, LaneMessage, LaneQueue, Workers
 
 AHEAD = 0.2
 """Seconds before its turn at which an attempt may begin: time to claim, but no claims beside the posts before it."""
+
+AT_ONCE = 0.25
+"""Seconds between a message's sending and its receive, when nothing stands before it."""
+
+WORN = 100
+"""Receives after which a message waits a second for each: SQS gives up at 1,000, which then takes five days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,8 @@ class Lane:
         self._workers = workers
         self._clock = clock
         self._open = open_record
+        # One account has one batch at a time, and Lambda no reason to keep a second environment.
+        self._roams = sum(name.partition("/")[0] == provider for name in destinations) > 1
 
     def handle(self, messages: Sequence[LaneMessage], deadline: float) -> BatchReport:
         """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends."""
@@ -110,6 +118,8 @@ class Lane:
         groups: dict[str, _Group] = {}
         for message in messages:
             self._admit(message, groups, results, failed)
+        for group in groups.values():
+            self._take_over(group, began)
         while True:
             soon = self._start(groups, deadline)
             if soon is None and not self._in_flight(groups):
@@ -119,6 +129,8 @@ class Lane:
                 break
         abandoned = len(self._in_flight(groups))
         deferred, not_hidden = self._defer(groups)
+        for group in groups.values():
+            group.account.pace.rest()
         failed |= {item.message.message_id for group in groups.values() for item in group.items if not item.done}
         return BatchReport(
             failed=[message.message_id for message in messages if message.message_id in failed],
@@ -152,12 +164,19 @@ class Lane:
         )
         if destination not in groups:
             groups[destination] = _Group(destination, self._accounts(destination))
-            groups[destination].account.begin_round()
         groups[destination].items.append(_Item(message, delivery))
-        if message.received_at is not None:
-            # SQS hands out an account's messages when the batch before it has ended, wherever that was.
-            ago = max(0.0, self._clock.now() - message.received_at)
-            groups[destination].account.pace.alone_since(self._clock.monotonic() - ago)
+
+    def _take_over(self, group: _Group, began: float) -> None:
+        """SQS hands out an account's messages when the batch before has ended, in whatever environment that was."""
+        group.account.begin_round()
+        now, messages = self._clock.now(), [item.message for item in group.items]
+        handed_out = max((message.received_at for message in messages if message.received_at is not None), default=now)
+        group.account.pace.take_over(
+            now_since=began,
+            handed_out=self._clock.monotonic() - max(0.0, now - handed_out),
+            waited=handed_out - min(message.sent_at for message in messages) > AT_ONCE,
+            roams=self._roams,
+        )
 
     def _check(self, event: Event, destination: str) -> None:
         if destination not in self._destinations:
@@ -230,14 +249,16 @@ class Lane:
             case Outcome.THROTTLED if not result.wait:
                 # It goes again within this batch, if the pace lets it.
                 return
-            case Outcome.RETRY | Outcome.UNKNOWN:
-                # Parked or not: the provider did not answer.
+            case Outcome.RETRY | Outcome.UNKNOWN | Outcome.UNAUTHORIZED:
+                # Parked or not: the provider did not answer, or not to us.
                 group.failed = True
                 group.strikes = max(group.strikes, result.strikes)
                 group.failed_at = min(group.failed_at, result.failed_at or self._clock.now())
         if not result.final:
             item.result = result
-            group.wait = max(group.wait, result.wait)
+            if result.outcome is not Outcome.UNAUTHORIZED:
+                # A hold is the account's to tell: another event may end it yet.
+                group.wait = max(group.wait, result.wait)
 
     def _defer(self, groups: Mapping[str, _Group]) -> tuple[dict[str, float], int]:
         """Hides what is left of each account until the same moment, head and followers alike."""
@@ -247,12 +268,16 @@ class Lane:
             left = [item.message for item in group.items if not item.done and item.future is None]
             if not left:
                 continue
-            wait = max(group.wait, group.account.held_for)
-            if group.failed:
+            held = group.account.held_for
+            wait = max(group.wait, held)
+            if group.failed and not held:
                 failing_for = self._clock.now() - group.failed_at
                 wait = max(wait, group.account.back_off(group.strikes, group.succeeded, failing_for))
-            # For the pace rounded down: a moment early costs a short wait here, a moment late the provider's time.
-            paced = math.floor(group.account.pace.delay())
+            receives = max(message.receives for message in left)
+            if receives > WORN:
+                wait = max(wait, min(receives, LONGEST_BACKOFF))
+            # Rounded down where it comes back to us: a moment early is a short wait, a moment late the provider's time.
+            paced = (math.ceil if self._roams else math.floor)(group.account.pace.delay())
             # Nothing done and back at once would go round and round, and wear the messages out.
             seconds = min(max(math.ceil(wait), paced, 0 if group.started else 1), LONGEST_DEFERRAL - 60)
             deferred[group.destination] = seconds

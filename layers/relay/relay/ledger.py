@@ -5,7 +5,7 @@ kept but the producer's own event id.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,8 @@ KEEP_SECONDS = 30 * 86_400
 
 _CLAIM = (
     "SET content_hash = :content_hash, #state = :claimed, #owner = :owner, message_id = :message_id, "
-    "lease_until = :lease_until, "
-    "accepted_at = :accepted_at, #ttl = :ttl"
+    "lease_until = :lease_until, accepted_at = :accepted_at, #ttl = :ttl, "
+    "state_before = if_not_exists(#state, :new), hash_before = if_not_exists(content_hash, :new)"
 )
 _FREE = "(#state = :open OR #state = :given_up OR (#state = :claimed AND lease_until < :now))"
 _SAME = "content_hash = :content_hash"
@@ -53,6 +53,7 @@ class DynamoLedger:
             ":accepted_at": record.accepted_at,
             ":ttl": int(now) + KEEP_SECONDS,
             ":now": now,
+            ":new": "new",
             ":claimed": "claimed",
             ":open": "open",
             ":given_up": "given_up",
@@ -73,7 +74,7 @@ class DynamoLedger:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise UnavailableError("DynamoDB", error) from None
-            return Claim(granted=False, before=read_record(_item(error)))
+            return _not_granted(_item(error), record)
         except BotoCoreError as error:
             raise UnavailableError("DynamoDB", error) from None
         return Claim(granted=True, before=read_record(reply.get("Attributes", {})))
@@ -106,6 +107,17 @@ class DynamoLedger:
                 raise UnavailableError("DynamoDB", error) from None
         except BotoCoreError as error:
             raise UnavailableError("DynamoDB", error) from None
+
+
+def _not_granted(item: dict[str, Any], record: Record) -> Claim:
+    before = read_record(item)
+    if before is None or before.owner != record.owner:
+        return Claim(granted=False, before=before)
+    # Our own: the reply to the first try was lost, and botocore tried again. The item remembers what stood before.
+    state, content_hash = (_deserialize(item[name]) for name in ("state_before", "hash_before"))
+    return Claim(
+        granted=True, before=None if state == "new" else replace(before, state=state, content_hash=content_hash)
+    )
 
 
 def read_record(item: Mapping[str, Any]) -> Record | None:

@@ -67,7 +67,7 @@ class DeliverObserver:
             self._metrics.add_metric(METRICS[result.outcome], MetricUnit.Count, 1)
             if result.crashed:
                 self._metrics.add_metric(METRICS[Outcome.UNKNOWN], MetricUnit.Count, 1)
-            if result.outcome is Outcome.UNAUTHORIZED:
+            if result.outcome is Outcome.UNAUTHORIZED and result.wait:
                 self._metrics.add_metric("AccountHeld", MetricUnit.Count, 1)
             oldest = max(oldest or 0.0, result.age)
             self._log(result)
@@ -90,6 +90,7 @@ class DeliverObserver:
                 "attempts": result.attempts,
                 "final": result.final,
                 "crashed_before": result.crashed,
+                "unknowns": result.unknowns,
                 "age": round(result.age, 3),
             },
         )

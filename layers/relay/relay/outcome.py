@@ -54,3 +54,7 @@ class Result:
     """Unix seconds of the first failure, or refusal of credentials, that it has not got over yet; zero for none."""
     crashed: bool = False
     """An earlier attempt ended between its post and its record: counted as `unknown` besides this outcome."""
+    unknowns: int = 0
+    """How often the provider may have acted on the event without our knowing, this attempt included."""
+    ours: bool = False
+    """A service of our own failed, not the provider."""

@@ -1,8 +1,9 @@
 """How fast one account may be sent to: never more than its limit in any window, corrected by every reply.
 
-The lane makes one execution environment the owner of an account, so what stands here is globally right. The limiter is
-a token bucket whose tokens come back exactly one window after each was used (a sliding-window log): at the limits of
-marketing providers, tens per window, it is exact, and never lets twice the limit through as a refilling bucket does.
+The lane makes one execution environment at a time the owner of an account, so what stands here is globally right, once
+it has allowed for what the owner before may have sent. The limiter is a token bucket whose tokens come back exactly one
+window after each was used (a sliding-window log): at the limits of marketing providers, tens per window, it is exact,
+and never lets twice the limit through as a refilling bucket does.
 
 Others may use the same account. What they took of a window shows in the replies; what they take for good shows in 429s:
 each cuts our share of the limit, each delivery lets it grow (additive increase, multiplicative decrease).
@@ -142,7 +143,9 @@ class Pace:
         self._throttled = 0
         self._share = float(limit.requests)
         self._refused_at = float("-inf")
+        self._is_new = True
         self._fastest = 0.0
+        self._rested_at = float("-inf")
         self._others_at = float("-inf")
         self._others: list[tuple[float, int]] = []
         self._is_short = limit.window <= SHORT_WINDOW
@@ -150,11 +153,29 @@ class Pace:
         self._blocked_until = clock.monotonic() + limit.window if self._is_short else float("-inf")
         self._most_in_flight = math.inf if self._is_short else 1.0
 
-    def alone_since(self, at: float) -> None:
-        """Nobody has sent to this account since then: a short window is waited out from that moment."""
+    def take_over(self, *, now_since: float, handed_out: float, waited: bool, roams: bool) -> None:
+        """A batch of the account is here: whoever had the account before has ended. All moments are monotonic seconds.
+
+        `now_since`: when the batch began here, `handed_out`: when SQS gave it away, `waited`: its messages had to wait
+        behind earlier ones, `roams`: environments take turns with the account.
+        """
         with self._lock:
-            if not self._slots:
-                self._blocked_until = min(self._blocked_until, at + self._limit.window)
+            if self._is_new:
+                if self._is_short:
+                    self._blocked_until = min(self._blocked_until, handed_out + self._limit.window)
+            elif not roams or now_since - self._rested_at < self._fastest:
+                # Nobody can have had an answer in between: the batch before this one was ours.
+                return
+            elif self._is_short and waited:
+                # Somebody's last request left an answer's time before that batch ended, or earlier.
+                self._blocked_until = max(self._blocked_until, now_since - self._fastest + self._limit.window)
+            else:
+                self._most_in_flight = 1.0
+
+    def rest(self) -> None:
+        """The batch of the account is over."""
+        with self._lock:
+            self._rested_at = self._clock.monotonic()
 
     def delay(self) -> float:
         """Seconds until one more request may start, after all whose turn is already given; a window while only a reply
@@ -196,12 +217,15 @@ class Pace:
                     self._slots.append(slot)
                 slot.at = at = plan.at
                 if at <= now and self._in_flight < self._most_in_flight:
-                    slot.sent = True
+                    slot.sent, self._is_new = True, False
                     self._in_flight += 1
                     self._forget(now)
                     return slot
                 # A reply may change everything: do not sleep through it.
                 look = GLANCE if self._others or self._most_in_flight < math.inf else at_most
+                if any(other.sent and not other.ended for other in self._ahead_of(slot)):
+                    # Its answer may be about to tell that it was not late.
+                    look = min(look, max(at - now - self._lateness, self._lateness / 5))
             self._clock.sleep(min(at - now, look) if at > now else GLANCE)
 
     def _observe(self, budget: Budget, slot: _Slot) -> None:
@@ -308,7 +332,12 @@ class Pace:
         left = max(1, self._limit.requests - others)
         if len(counted) >= left:
             at = max(at, counted[-left] + window + MARGIN)
-        return _Slot(at, min(LATE * window, 0.25))
+        return _Slot(at, self._lateness)
+
+    @property
+    def _lateness(self) -> float:
+        """Seconds by which a request counts as late until its answer is there."""
+        return min(LATE * self._limit.window, 0.25)
 
 
 class Turn:

@@ -84,6 +84,8 @@ class LaneMessage:
     sent_at: float
     received_at: float | None = None
     """When SQS handed it out, as far as it tells."""
+    receives: int = 1
+    """How often SQS has handed it out."""
     content_hash: str | None = None
     correlation_id: str = ""
 
@@ -135,8 +137,8 @@ class Record:
     strikes: int = 0
     failed_at: float = 0.0
     last_failed_at: float = 0.0
-    throttled_at: float = 0.0
-    """Since when every attempt was answered 429; zero when the last one was not."""
+    unknowns: int = 0
+    """How often the provider may have acted on it without our knowing: no answer, or an attempt that left no record."""
     given_up: tuple[str, ...] = ()
     """Messages whose dead letter is written: not tried again when SQS brings them back. A redriven one is another."""
     delivered_hash: str = ""

@@ -25,8 +25,8 @@ from relay.settings import DeliverSettings, IntakeSettings
 
 IN_FLIGHT = 10
 _AWS = Config(
-    connect_timeout=2,
-    read_timeout=5,
+    connect_timeout=1,
+    read_timeout=2,
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=IN_FLIGHT,
 )
