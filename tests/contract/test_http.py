@@ -17,6 +17,7 @@ from typing import Any, Self
 import pytest
 import urllib3.exceptions
 
+import relay.http
 from relay.errors import NoAnswerError, NotSentError, TransportError
 from relay.http import LARGEST_BODY, HttpTransport
 from relay.observability import silence_libraries
@@ -482,14 +483,46 @@ def test_a_connection_is_kept() -> None:
         assert (server.connections, len(server.requests)) == (1, 5)
 
 
-def test_a_pool_that_was_idle_is_dropped() -> None:
-    """GIVEN a connection unused for a minute, as after a freeze THEN it is not trusted with the next request."""
+def test_a_connection_that_was_idle_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a connection unused for long, as after a freeze THEN it is not trusted with the next request."""
     with Server(answering(OK)) as server, transport() as client:
         client.send(request_to(server.port))
-        client._used_at -= 60
+        monkeypatch.setattr(relay.http, "IDLE_SECONDS", 0.05)
+        time.sleep(0.1)
         client.send(request_to(server.port))
         client.send(request_to(server.port))
         assert (server.connections, len(server.requests)) == (2, 3)
+
+
+def test_each_connection_rests_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN two connections, one of them busy all the time THEN the other is not trusted for that."""
+    both = threading.Barrier(2, timeout=10)
+
+    def serve(connection: Connection) -> None:
+        while connection.read():
+            with suppress(threading.BrokenBarrierError):
+                both.wait(1)
+            connection.send(OK)
+
+    with Server(serve) as server, transport() as client:
+
+        def side_by_side() -> None:
+            threads = [threading.Thread(target=client.send, args=(request_to(server.port),)) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        side_by_side()
+        both.abort()
+        monkeypatch.setattr(relay.http, "IDLE_SECONDS", 0.5)
+        for _ in range(4):
+            time.sleep(0.2)
+            client.send(request_to(server.port))
+        assert server.connections == 2
+        both.reset()
+        side_by_side()
+        assert server.connections == 3
 
 
 @pytest.mark.parametrize(

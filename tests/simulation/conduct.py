@@ -10,7 +10,7 @@ from relay.ports import Reply, Request
 from tests.simulation.history import Delivery, History
 from tests.simulation.kernel import Kernel
 from tests.simulation.plan import TOTAL
-from tests.simulation.provider import EPOCH, Account, Arrival
+from tests.simulation.provider import EPOCH, SILENT, Account, Arrival
 
 if TYPE_CHECKING:
     from tests.simulation.environment import DeliverEnvironment
@@ -48,6 +48,7 @@ class Exchange:
     """
     direct: bool
     started_at: float
+    token: str
 
 
 class Conduct:
@@ -70,13 +71,20 @@ class Conduct:
         links = [self._links[environment.name, destination]]
         if history.plan.calm and not (account.plan.limiter == "fixed" and account.window > 1.0):
             links.append(self._links.setdefault(("", destination), Link(-math.inf, answered=True)))
-        exchange = Exchange(account, delivery, properties["version"], links, environment.direct, now)
+        token = account.sent_token(request)
+        exchange = Exchange(account, delivery, properties["version"], links, environment.direct, now, token)
         if history.timeline.on:
             history.timeline.note(now, destination, delivery.event_id, f"posted by {environment.name}")
         if now + environment.longest > environment.deadline + 1e-6:
             history.fail("deadline", f"{delivery.event_id} posted {environment.deadline - now:.3f} s before the end")
         if delivery.holder in delivery.parked:
             history.fail("parked", f"{destination} {delivery.event_id} posted after it was parked as unknown")
+        if account.plan.park and not environment.direct and delivery.holder in delivery.unanswered:
+            history.fail("parked", f"{destination} {delivery.event_id} posted again after its answer never came")
+        if delivery.refused_with == (delivery.begun, token) and history.plan.fetches:
+            history.fail(
+                "refetch", f"{destination} was sent a token that it had refused, and that was replaced by then"
+            )
         self._check_age(exchange)
         for link in exchange.links:
             self._check_pace(exchange, link)
@@ -103,6 +111,10 @@ class Conduct:
         if cause == "silence":
             delivery.unsure += 1
             delivery.silent = True
+            delivery.unanswered.add(delivery.holder)
+        stored = exchange.account.secret(now)
+        if cause == "auth" and stored is not None and stored["access_token"] != exchange.token:
+            delivery.refused_with = (delivery.begun, exchange.token)
         if reply is not None:
             if reply.status == 429:
                 history.totals.throttled += 1
@@ -121,8 +133,17 @@ class Conduct:
             if site.worked_at > delivery.failed_at >= 0:
                 delivery.fruitless += 1
             delivery.failed_at = now
-            if delivery.fruitless > 60 and history.plan.steady:
+            if delivery.fruitless > self._most_fruitless(exchange.account, cause) and history.plan.steady:
                 history.fail("poison", f"{delivery.event_id} failed {delivery.fruitless} times, others succeeding")
+
+    def _most_fruitless(self, account: Account, cause: str) -> int:
+        """How often an event may fail, others succeeding: oftener where attempts of the others fail, too."""
+        at_times = any(
+            each.kind in FAILING or each.kind in SILENT for each in account.plan.episodes if each.share < 1.0
+        )
+        mine = {each.event_id for each in self._history.plan.events if account.plan.destination in each.destinations}
+        others = sum(self._history.natures.get(each) in ("poison", "forbidden") for each in mine)
+        return 60 if at_times or others > 2 or cause == "forbidden" else 15
 
     def _act(self, exchange: Exchange) -> None:
         history, delivery, now = self._history, exchange.delivery, self._kernel.now

@@ -259,8 +259,8 @@ class DeliverEnvironment(Environment):
 
     def settle(self, record: Record) -> None:
         def settle() -> None:
-            self.services.table.settle(record)
-            self.services.checker.settled(self, record)
+            written = self.services.table.settle(record)
+            self.services.checker.settled(self, record, written)
 
         try:
             self.call("settle", "DynamoDB", 0.008, self.plan.ledger_fails, settle)

@@ -43,7 +43,14 @@ type Scenario = Iterator[tuple[str, list[Figure]]]
 
 
 def rate(
-    destination: str, count: int, share: float, throttled: float, retire_after: int | None = None, **more: float
+    destination: str,
+    count: int,
+    share: float,
+    throttled: float,
+    *,
+    billed: float | None = None,
+    retire_after: int | None = None,
+    **more: float,
 ) -> Scenario:
     """`count` events at once to one account, for each way in which its provider may count.
 
@@ -54,10 +61,13 @@ def rate(
         account = replace(AccountPlan(destination, limiter), **more)  # type: ignore[arg-type]
         run = play(_quiet((account,), tuple(_events(destination, count)), retire_after=retire_after))
         requests, window = LIMITS[account.provider]
-        acts = [at for delivery in run.history.deliveries.values() for at, _ in delivery.acts]
+        acts = _times(run, destination)
         function, totals = run.functions[account.provider], run.history.totals
         ideal = (count / requests - 1.0) * window / (1.0 - account.foreign)
-        took = max(acts) - min(acts)
+        if len(acts) < 2:
+            yield f", {limiter}", [Figure("delivered", f"{len(acts)} of {count}", False)]
+            continue
+        took = acts[-1] - acts[0]
         refused = totals.throttled / max(1, totals.requests)
         yield (
             f", {limiter}",
@@ -66,17 +76,74 @@ def rate(
                 Figure("in", f"{took:.1f} s (ideal {ideal:.0f} s, starts {function.starting_seconds:.1f} s)"),
                 Figure("of the allowed rate", f"{ideal / took:.1%}", ideal / took >= share),
                 Figure("429", f"{refused:.2%}", refused <= throttled),
-                Figure("function time", f"{function.busy_seconds / run.lasted:.1%}"),
+                Figure(
+                    "function time",
+                    f"{function.busy_seconds / run.lasted:.1%}",
+                    None if billed is None else function.busy_seconds / run.lasted < billed,
+                ),
                 *_sound(run),
             ],
         )
+
+
+def turns(count: int, number: int, answers_in: float = 0.02) -> Scenario:
+    """Several busy accounts of one lane: environments take turns with them."""
+    for spread in (False, True):
+        accounts = tuple(AccountPlan(f"yotpo/a{each}", answers_in=answers_in) for each in range(number))
+        events = tuple(event for account in accounts for event in _events(account.destination, count))
+        run = play(_quiet(accounts, events, spread=spread))
+        requests, window = LIMITS["yotpo"]
+        took = max(acts[-1] - acts[0] for acts in (_times(run, account.destination) for account in accounts))
+        share = (count / requests - 1.0) * window / took
+        refused = run.history.totals.throttled / run.history.totals.requests
+        yield (
+            ", any environment" if spread else ", the last one used",
+            [
+                Figure("of the slowest account's allowed rate", f"{share:.1%}", share >= 0.95),
+                Figure("429", f"{refused:.2%}", refused <= 0.01),
+                *_sound(run),
+            ],
+        )
+
+
+def brownout(share: float) -> Scenario:
+    """2,000 good events while the provider fails a share of all requests for an hour."""
+    account = AccountPlan("yotpo/main", "log", (Episode("burst", 0.0, HOUR, share),))
+    run = play(_quiet((account,), tuple(_events("yotpo/main", 2_000)), faults_end=HOUR))
+    wronged = run.history.totals.letters
+    yield (
+        "",
+        [
+            Figure("good events called poison", f"{wronged}", wronged == 0),
+            Figure("delivered", f"{_acts(run, 'yotpo/main')}", _acts(run, "yotpo/main") == 2_000),
+            *_sound(run),
+        ],
+    )
+
+
+def without(service: str) -> Scenario:
+    """1,000 events queued while a service of ours is gone for six hours."""
+    account = AccountPlan("yotpo/main", "log")
+    away = (Episode(service, 0.0, 6 * HOUR),)
+    run = play(_quiet((account,), tuple(_events("yotpo/main", 1_000)), faults_end=6 * HOUR, away=away))
+    times, receives = _times(run, "yotpo/main"), run.history.most_receives
+    yield (
+        "",
+        [
+            Figure("lost", f"{1_000 - len(times)}", len(times) == 1_000),
+            Figure("dead letters", f"{run.history.totals.letters}", run.history.totals.letters == 0),
+            Figure("most receives of one event", f"{receives}", 0 < receives <= 250),
+            Figure("first delivery after", f"{times[0] - 6 * HOUR:.0f} s" if times else "never"),
+            *_sound(run),
+        ],
+    )
 
 
 def outage(destination: str) -> Scenario:
     """10,000 events queued while the provider is gone for six hours."""
     account = AccountPlan(destination, "log", (Episode("outage", 0.0, 6 * HOUR),))
     run = play(_quiet((account,), tuple(_events(destination, 10_000)), faults_end=6 * HOUR))
-    acts = sorted(at for delivery in run.history.deliveries.values() for at, _ in delivery.acts)
+    acts = _times(run, destination)
     requests, window = LIMITS[account.provider]
     used = (len(acts) - 1) * window / requests / (acts[-1] - acts[0]) if len(acts) > 1 else 0.0
     totals = run.history.totals
@@ -153,8 +220,13 @@ def _sound(run: Run) -> Iterator[Figure]:
         yield Figure("broke", run.violation, False)
 
 
+def _times(run: Run, destination: str) -> list[float]:
+    own = (each for each in run.history.deliveries.values() if each.destination == destination)
+    return sorted(at for delivery in own for at, _ in delivery.acts)
+
+
 def _acts(run: Run, destination: str) -> int:
-    return sum(len(each.acts) for each in run.history.deliveries.values() if each.destination == destination)
+    return len(_times(run, destination))
 
 
 def _percentile(run: Run, prefix: str, events: tuple[EventPlan, ...]) -> float:
@@ -181,8 +253,13 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "600 to Yotpo, 1 s": lambda: rate("yotpo/main", 600, 0.95, 0.01, answers_in=1.0),
     "600 to Yotpo, cold every 50": lambda: rate("yotpo/main", 600, 0.95, 0.01, retire_after=50),
     "600 to Yotpo, others eat 40 %": lambda: rate("yotpo/main", 600, 0.90, 0.03, foreign=0.4),
-    "240 to Sender": lambda: rate("sender/main", 240, 0.98, 0.01),
+    "240 to Sender": lambda: rate("sender/main", 240, 0.98, 0.01, billed=0.04),
     "240 to Sender, others eat 40 %": lambda: rate("sender/main", 240, 0.90, 0.03, foreign=0.4),
+    "4 Yotpo accounts, 150 each": lambda: turns(150, 4),
+    "a bad hour, half of all requests fail": lambda: brownout(0.5),
+    "a bad hour, seven of ten requests fail": lambda: brownout(0.7),
+    "six hours without a ledger": lambda: without("DynamoDB"),
+    "six hours without secrets": lambda: without("Secrets Manager"),
     "six hours' outage, 10,000 to Yotpo": lambda: outage("yotpo/main"),
     "six hours' outage, 10,000 to Sender": lambda: outage("sender/main"),
     "1,000 accounts, one with 50,000": noisy,

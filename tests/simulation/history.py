@@ -21,6 +21,10 @@ class Delivery:
     """Attempts: each begins with one claim."""
     reported: int = 0
     """Attempts whose result a finished invocation told of."""
+    refused_with: tuple[int, str] = (0, "")
+    """The attempt whose token was refused while the store held another one, and that token."""
+    owner: str = ""
+    """The present attempt's name."""
     began_in: tuple[str, float] = ("", 0.0)
     silent: bool = False
     """The present attempt's post had no answer."""
@@ -48,6 +52,8 @@ class Delivery:
     """The message whose attempt has the claim."""
     parked: set[str] = field(default_factory=set)
     """Messages parked as unknown."""
+    unanswered: set[str] = field(default_factory=set)
+    """Messages whose post had no answer."""
 
     def acted_on(self, version: int) -> bool:
         return any(each == version for _, each in self.acts)
@@ -120,6 +126,7 @@ class History:
         self.deliveries: dict[tuple[str, str], Delivery] = {}
         self.sites: dict[str, Site] = {}
         self.messages: dict[str, Kept] = {}
+        self.most_receives = 0
         self.natures: dict[str, str] = {each.event_id: each.nature for each in plan.events}
 
     def delivery(self, destination: str, event_id: str) -> Delivery:

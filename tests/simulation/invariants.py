@@ -6,12 +6,14 @@
 - `repeat`: a provider acts on the same content again only where the relay knows that it cannot know: an event's repeats
   <= its posts without an answer + its claims found open by a later attempt. `counted`: an invocation that ends
   reports every one of these that it met, and none without a cause.
-- `parked`: with `on_unknown: park`, a message parked as unknown is never posted again (but where a direct call took
-  its event over between a crash and the end of its message).
-- `rate`: one environment starts at most limit + 1 requests to an account in any window, those answered 429 not counted.
-  When an account moves between environments, each may: the rule is per environment. `throttle`: in any window it is
-  answered 429 at most half the limit's times (five times at Yotpo). `cold`: a new environment has one request under
-  way, and a second only after an answer or one window; the window counts from when its batch was handed out.
+- `parked`: with `on_unknown: park`, a message whose post had no answer, or that was parked as unknown, is never posted
+  again (but where a direct call took its event over between a crash and the end of its message).
+- `refetch`: an attempt whose token was refused does not use it again where the store held another one by then.
+- `rate`: at most limit + 1 requests to an account are started in any window, those answered 429 not counted: by one
+  environment in every run, by all together where nothing makes two batches of one account overlap. `throttle`: in any
+  window it is answered 429 at most half the limit's times (five times at Yotpo). `cold`: a new environment has one
+  request under way, and a second only after an answer or one window; the window counts from when its batch was handed
+  out.
 - `asked`: from one second after a 429 that names its `Retry-After`, that environment sends nothing to the account until
   then. (One second: what had its slot already.)
 - `storm`: while an account does not work, at most 100 requests to it in ten minutes, and 25 more for each environment.
@@ -22,8 +24,8 @@
   nor tried three times.
 - `deadline`: no request starts that could outlast its invocation. `stale`: none starts later than one invocation (30 s)
   after the event's end of life.
-- `just`: a dead letter tells the truth: expired events had expired, rejected ones were refused, and an event called
-  poison failed at least four times outside any fault that hit everything at its account.
+- `just`: a dead letter tells the truth: expired events had expired, rejected ones were refused, and an event
+  called poison failed at least four times outside any fault that hit everything at its account.
 - `poison`: an event that goes on failing, others succeeding in between, ends after at most 60 such rounds (five where
   nothing else fails).
 - `private`: no secret, e-mail address, phone number or URL in a reason, a detail, a dead letter's attributes, a ledger
@@ -41,6 +43,7 @@ from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from relay.delivery import BROKEN
 from relay.lane import BatchReport
 from relay.outcome import Outcome, Result
 from relay.ports import Claim, DeadLetter, LaneMessage, Record, RejectedRecord
@@ -110,6 +113,7 @@ class Checker:
     def begins(self, environment: "DeliverEnvironment", record: Record) -> None:
         delivery = self._delivery(record)
         delivery.begun += 1
+        delivery.owner = record.owner
         delivery.silent = False
         delivery.began_in = (environment.name, environment.deadline)
 
@@ -119,6 +123,7 @@ class Checker:
             self._delivery(record).holder = record.owner.partition("@")[0]
             if environment.direct:
                 self._delivery(record).parked.clear()
+                self._delivery(record).unanswered.clear()
         if self._history.timeline.on:
             was = claim.before.state if claim.before else "new"
             self._note(record, f"{'claimed' if claim.granted else 'claim refused'} by {environment.name} (was {was})")
@@ -128,12 +133,14 @@ class Checker:
         if claim.granted and claim.before is not None and claim.before.state == "claimed":
             self._learn(record, environment)
 
-    def settled(self, environment: "DeliverEnvironment", record: Record) -> None:
+    def settled(self, environment: "DeliverEnvironment", record: Record, written: bool) -> None:
         delivery = self._delivery(record)
+        self._write(record)
+        if not written:
+            return
         delivery.settled += 1
         if delivery.silent:
             self._learn(record, environment)
-        self._write(record)
         self.private("a ledger record", record.reason)
         if self._history.timeline.on:
             what = f"settled by {environment.name}: {record.state}, {record.outcome}, {record.reason}"
@@ -157,6 +164,8 @@ class Checker:
             delivery.reported += delivery.reported < delivery.begun
             counted[delivery] = counted.get(delivery, 0) + result.crashed + (result.outcome is Outcome.UNKNOWN)
             self.private("a result", result.reason)
+            if result.reason.startswith(BROKEN):
+                self._history.fail("raised", result.reason)
             self.private("a result's detail", result.detail)
             if self._history.timeline.on and result.outcome is not Outcome.DELIVERED:
                 self._note(
@@ -196,6 +205,8 @@ class Checker:
         if not letter.reason:
             history.fail("ended", f"{letter.event_id} dead-lettered without a reason")
         kind, wrong = self._judge(letter, delivery)
+        if not self._shows(letter):
+            wrong = "it does not say how often it was tried, or how it was answered"
         history.totals.dead[kind] = history.totals.dead.get(kind, 0) + 1
         if wrong:
             history.fail("just", f"{letter.destination} {letter.event_id} dead-lettered ({letter.reason}): {wrong}")
@@ -204,6 +215,7 @@ class Checker:
         """A message was deleted from its lane."""
         kept = self._history.messages[message.message_id]
         delivery = kept.delivery
+        self._history.most_receives = max(self._history.most_receives, message.receives)
         for identity in kept.identities:
             self._history.site(delivery.destination).waiting[identity].pop(kept, None)
         if not kept.ended:
@@ -265,7 +277,8 @@ class Checker:
     def _learn(self, record: Record, environment: "DeliverEnvironment") -> None:
         delivery = self._delivery(record)
         delivery.known += 1
-        if delivery.began_in == (environment.name, environment.deadline):
+        # An attempt abandoned by an earlier invocation may still be told: nobody will report it.
+        if delivery.owner == record.owner and delivery.began_in == (environment.name, environment.deadline):
             delivery.learned[delivery.began_in] = delivery.learned.get(delivery.began_in, 0) + 1
 
     def _check_repeats(self, delivery: Delivery) -> None:
@@ -291,18 +304,26 @@ class Checker:
             return "expired", "" if now >= end else "it had time left"
         if letter.reason.startswith("failed"):
             own = sum(not everything for everything in delivery.failures)
-            return "poison", "" if own >= 4 or nature in (
+            kind = "poison" if nature in ("poison", "forbidden") else "called poison, but good"
+            return kind, "" if own >= 4 or nature in (
                 "poison",
                 "forbidden",
             ) else f"only {own} failures were its own"
         if letter.reason.startswith("id_reused"):
-            return "id reused", "" if len(delivery.versions) > 1 else "there was only one version"
+            right = len(delivery.versions) > 1 and letter.destination.startswith("sender/")
+            return "id reused", "" if right else "there was only one version, or it was an update"
         if letter.reason.startswith(("no answer", "an earlier attempt")):
             delivery.parked.add(letter.deduplication_id)
             unsure = delivery.unsure or delivery.begun > delivery.reported
             return "parked", "" if unsure else "nothing was unknown"
         refused = delivery.refused or nature in ("unfit", "invalid")
         return "rejected", "" if refused else "nobody refused it"
+
+    @staticmethod
+    def _shows(letter: DeadLetter) -> bool:
+        """Whether what was tried says how often, and how it was answered."""
+        tried = letter.reason.startswith(("failed", "HTTP"))
+        return not tried or (letter.attempts > 0 and (letter.status is not None or "no answer" in letter.reason))
 
     def _check_spin(self, destination: str) -> None:
         batches, now = self._history.site(destination).idle_batches, self._kernel.now

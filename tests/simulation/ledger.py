@@ -41,9 +41,11 @@ class Table:
         )
         return Claim(granted=True, before=before)
 
-    def settle(self, record: Record) -> None:
+    def settle(self, record: Record) -> bool:
+        """Whether it was written: not if somebody else has taken the record since."""
         key = (record.event_id, record.destination)
         before = self.items.get(key)
         if before is None or before.owner != record.owner:
-            return
+            return False
         self.items[key] = replace(record, lease_until=before.lease_until, outcome=record.outcome or before.outcome)
+        return True

@@ -8,7 +8,9 @@ from functools import cache
 from typing import Any
 
 import relay.account
+import relay.delivery
 import relay.intake
+import relay.lane
 import relay.providers.base
 from relay.account import Account, Failure
 from relay.delivery import Courier
@@ -16,9 +18,12 @@ from relay.event import Customer
 from relay.intake import Intake
 from relay.lane import Lane
 from relay.outcome import Outcome
-from relay.pacing import Pace, Turn
+from relay.pacing import Limit, Pace, Turn
 from relay.ports import Claim
 from relay.providers.base import Provider
+from relay.providers.sender import Sender
+from relay.providers.yotpo import Yotpo
+from tests.simulation.figures import SCENARIOS
 from tests.simulation.plan import draw
 from tests.simulation.world import play
 
@@ -38,16 +43,19 @@ class _Instead:
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
+    """`figure`: the named scenario that must miss what it is to reach. None: some seed must break an invariant."""
+
     what: str
     apply: Callable[[Swap], None]
+    figure: str | None = None
 
 
 MUTATIONS: list[Mutation] = []
 
 
-def mutation(what: str) -> Callable[[Callable[[Swap], None]], Callable[[Swap], None]]:
+def mutation(what: str, figure: str | None = None) -> Callable[[Callable[[Swap], None]], Callable[[Swap], None]]:
     def keep(apply: Callable[[Swap], None]) -> Callable[[Swap], None]:
-        MUTATIONS.append(Mutation(what, apply))
+        MUTATIONS.append(Mutation(what, apply, figure))
         return apply
 
     return keep
@@ -72,7 +80,13 @@ def mutated(broken: Mutation) -> Iterator[None]:
 
 
 def hunt(broken: Mutation, seeds: range) -> tuple[int, str] | None:
-    """The first seed that the sound relay passes and the broken one does not, and which rule it broke."""
+    """The first seed that the sound relay passes and the broken one does not, and which rule it broke; or the named
+    scenario that it fails, and what it missed.
+    """
+    if broken.figure:
+        with mutated(broken):
+            missed = [each.what for _, some in SCENARIOS[broken.figure]() for each in some if each.reached is False]
+        return (0, ", ".join(missed)) if missed else None
     for seed in seeds:
         with mutated(broken):
             violation = play(draw(seed)).violation
@@ -166,6 +180,39 @@ def _(swap: Swap) -> None:
     swap(Pace, "__init__", full)
 
 
+@mutation("environments do not allow for each other", figure="4 Yotpo accounts, 150 each")
+def _(swap: Swap) -> None:
+    take_over = vars(Pace)["take_over"]
+    swap(Pace, "take_over", lambda self, **more: take_over(self, **{**more, "roams": False}))
+
+
+@mutation("the pace is ten times too slow", figure="600 to Yotpo, 20 ms")
+def _(swap: Swap) -> None:
+    init = vars(Pace)["__init__"]
+
+    def slow(self: Any, limit: Limit, *args: Any, **more: Any) -> None:
+        init(self, Limit(limit.requests, limit.window * 10), *args, **more)
+
+    swap(Pace, "__init__", slow)
+
+
+@mutation("long waits are slept in the function", figure="240 to Sender")
+def _(swap: Swap) -> None:
+    swap(relay.lane, "LONGEST_WAIT", 100.0)
+    swap(relay.delivery, "LONGEST_WAIT", 100.0)
+
+
+@mutation("a provider's bad hour is its events' fault", figure="a bad hour, half of all requests fail")
+def _(swap: Swap) -> None:
+    swap(Account, "_most_strikes", lambda self, event_id: relay.account.POISON_FAILURES)
+
+
+@mutation("an outage of our own is asked every few seconds", figure="six hours without a ledger")
+def _(swap: Swap) -> None:
+    swap(Account, "troubled", lambda self: self._clock.now())
+    swap(relay.lane, "WORN", 1_000_000)
+
+
 @mutation("back-off is zero")
 def _(swap: Swap) -> None:
     swap(Account, "back_off", lambda self, *args, **more: 0.0)
@@ -173,7 +220,7 @@ def _(swap: Swap) -> None:
 
 @mutation("a hold is ignored")
 def _(swap: Swap) -> None:
-    swap(Account, "hold", lambda self, refused_at: 0.0)
+    swap(Account, "hold", lambda self, refused_at, since: 0.0)
 
 
 @mutation("the deadline is ignored")
@@ -213,6 +260,36 @@ def _(swap: Swap) -> None:
         return Failure(before.strikes + 1, before.failed_at or started_at, started_at)
 
     swap(Account, "failed", failed)
+
+
+@mutation("Sender overwrites by id")
+def _(swap: Swap) -> None:
+    swap(Sender, "overrides_by_id", True)
+
+
+@mutation("Yotpo does not overwrite by id")
+def _(swap: Swap) -> None:
+    swap(Yotpo, "overrides_by_id", False)
+
+
+@mutation("on_unknown: park is ignored")
+def _(swap: Swap) -> None:
+    init = vars(Provider)["__init__"]
+
+    def retries(self: Any, base_url: str, settings: Any = None) -> None:
+        init(self, base_url, settings and settings.model_copy(update={"on_unknown": "retry"}))
+
+    swap(Provider, "__init__", retries)
+
+
+@mutation("a refused secret is not fetched again")
+def _(swap: Swap) -> None:
+    _port(swap, Courier, "secrets", refresh=lambda secrets, destination, seen: seen)
+
+
+@mutation("a dead letter does not say how often it was tried")
+def _(swap: Swap) -> None:
+    _port(swap, Courier, "queue", give_up=lambda queue, letter: queue.give_up(replace(letter, attempts=0, status=None)))
 
 
 @mutation("unknown counts as delivered")

@@ -131,6 +131,11 @@ class Plan:
     """Healthy events go on arriving at every account after the faults have stopped."""
 
     @property
+    def fetches(self) -> bool:
+        """The secrets can be read whenever they are asked for."""
+        return not (self.secrets_fail or self.stall or any(each.kind == "Secrets Manager" for each in self.away))
+
+    @property
     def calm(self) -> bool:
         """An account has one batch at a time, and each of them ends as it should."""
         return not (self.crash or self.stall or self.races or self.skew)

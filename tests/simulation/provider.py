@@ -103,7 +103,7 @@ class Account:
     def _causes(self, request: Request, event_id: str, now: float) -> Iterator[str]:
         """What is in the way of this request, in the order a provider would notice; nothing: it is acted on."""
         yield from self._struck(now, "reset_before", "timeout_before", "outage")
-        if self._sent_token(request) != self._token(now, False) or self._strikes(now, "revoked"):
+        if self.sent_token(request) != self._token(now, False) or self._strikes(now, "revoked"):
             yield "auth"
         if self._natures.get(event_id) == "forbidden":
             yield "forbidden"
@@ -132,7 +132,8 @@ class Account:
             sum(now >= (each.start if early else each.end) for each, early in zip(rotations, first, strict=True))
         ]
 
-    def _sent_token(self, request: Request) -> str:
+    def sent_token(self, request: Request) -> str:
+        """The credentials a request came with."""
         if self.plan.provider == "sender":
             return request.headers["Authorization"].removeprefix("Bearer ")
         return parse_qs(urlsplit(request.url).query)["access_token"][0]

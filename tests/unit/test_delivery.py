@@ -357,6 +357,42 @@ def test_one_event_refused_among_others_is_a_dead_letter(room: Room) -> None:
     assert room.queue.letters[0].reason.startswith("failed 5 times while others succeeded, last HTTP 403")
 
 
+@pytest.mark.parametrize("trouble", ["refused", "ours"])
+def test_strikes_of_before_do_not_make_todays_trouble_the_events_fault(room: Room, trouble: str) -> None:
+    """GIVEN an event with many strikes from a provider's bad hour WHEN its credentials are refused, or our own services
+    fail THEN that is no proof against it.
+    """
+    delivery = make_delivery("sender/main")
+    room.transport = FakeTransport(make_reply(503), otherwise=make_reply(401, **ROOM))
+    room.attempt(delivery)
+    key = (delivery.event.id, delivery.destination)
+    room.ledger.records[key] = replace(room.ledger.records[key], strikes=8)
+    if trouble == "ours":
+        room.secrets.failure = UnavailableError("Secrets Manager")
+    result = room.attempt(delivery)
+    assert not result.final
+    assert result.outcome is (Outcome.RETRY if trouble == "ours" else Outcome.UNAUTHORIZED)
+    assert room.queue.letters == []
+
+
+def test_a_redriven_event_begins_anew(room: Room) -> None:
+    """GIVEN an event that was given up as poison WHEN it is redriven THEN its old failures do not count against it."""
+    poison = make_delivery("sender/main")
+    room.transport = FakeTransport(
+        otherwise=lambda request: make_reply(500) if b"evt-1" in request.body else make_reply(200)
+    )
+    delivery = make_delivery("sender/main", properties={"order_id": "evt-1"})
+    for number in range(POISON_FAILURES):
+        result = room.attempt(delivery)
+        room.clock.pass_by(2)
+        room.attempt(make_delivery("sender/main", id=f"other-{number}"))
+        room.clock.pass_by(2)
+    assert (result.outcome, result.final) == (Outcome.REJECTED, True)
+    again = room.attempt(replace(delivery, key="m-2"))
+    assert (again.outcome, again.final, again.strikes) == (Outcome.RETRY, False, 1)
+    assert poison.event.id == delivery.event.id
+
+
 def test_a_second_try_without_budget_is_still_a_refusal(room: Room) -> None:
     """GIVEN a refusal that used up the budget THEN the account is held, not merely throttled."""
     room.transport = FakeTransport(make_reply(401, x_ratelimit_remaining="0"))

@@ -1,18 +1,20 @@
 """One batch of a lane: at each account's pace, in order per customer, waiting or deferring as it must."""
 
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from relay.account import PASSES_AFTER
+from relay.clock import ThreadWorkers
 from relay.delivery import BROKEN
 from relay.errors import NoAnswerError
-from relay.lane import BatchReport
+from relay.lane import UNKEPT, BatchReport
 from relay.outcome import Outcome
 from relay.pacing import LONGEST_DEFERRAL
-from relay.ports import LaneMessage, Record, Reply
+from relay.ports import LaneMessage, Record, Reply, Request
 from tests.factories import NOW, lane_message, make_event, make_reply
 from tests.fakes import FakeClock, OneByOneWorkers, StuckWorkers
 from tests.unit.rooms import Room
@@ -368,6 +370,49 @@ def test_an_answer_nested_a_thousand_deep(sender: Room, body: bytes) -> None:
     assert outcomes(report) == {"e0": [Outcome.REJECTED], "e1": [Outcome.DELIVERED]}
 
 
+def test_an_event_that_is_always_answered_429_stops_nobody(sender: Room) -> None:
+    """GIVEN an event that its provider throttles for what it is THEN those behind it are tried before it."""
+    sender.workers.size = 1
+    sender.answers = {"bad": [make_reply(429) for _ in range(50)]}
+    waiting = ["bad", *(f"e{number}" for number in range(30))]
+    for _ in range(20):
+        report = sender.handle([message(name) for name in waiting[:10]])
+        waiting = report.failed + waiting[10:]
+        sender.clock.pass_by(max(report.deferred.values(), default=1))
+    assert waiting == ["bad"]
+
+
+@pytest.mark.parametrize(("named", "seconds"), [("600", 600), ("7200", 900)])
+def test_a_provider_in_trouble_names_its_own_wait(sender: Room, named: str, seconds: float) -> None:
+    """A 503 with Retry-After is taken at its word, up to a quarter of an hour."""
+    sender.answers = {"e0": [make_reply(503, retry_after=named)]}
+    sender.handle([message("e0")])
+    assert sender.queue.deferred == [(["e0"], seconds)]
+
+
+def test_an_event_in_trouble_names_no_wait_for_others(sender: Room) -> None:
+    """GIVEN one event answered 503 while others get through THEN its Retry-After does not speak for the account."""
+    sender.answers = {"e0": [make_reply(503, retry_after="600")]}
+    sender.handle([message("e0"), message("e1"), message("e2")])
+    assert [ids for ids, seconds in sender.queue.deferred if seconds < 15] == [["e0"]]
+
+
+def test_real_threads_side_by_side() -> None:
+    """The same with the workers and the clock of production: ten at once, each once, all ended."""
+    room = Room(provider="sender", workers=ThreadWorkers(10))
+    together = threading.Barrier(10, timeout=10)
+    answer = room.transport.send
+
+    def send(request: Request) -> Reply:
+        together.wait()
+        return answer(request)
+
+    room.transport.send = send  # type: ignore[method-assign]
+    report = room.handle([message(f"e{number}") for number in range(10)])
+    assert report.failed == []
+    assert sorted(room.sent) == [f"e{number}" for number in range(10)]
+
+
 def test_refused_among_others_costs_seconds(sender: Room) -> None:
     """One event refused while those after it get through holds nobody: it comes back after seconds."""
     sender.answers = {"e0": [make_reply(403, x_ratelimit_remaining="59")] * 2}
@@ -491,11 +536,21 @@ def test_a_bad_record_never_touches_its_neighbours(room: Room, body: str) -> Non
 
 
 def test_a_bad_record_whose_dead_letter_cannot_be_written(room: Room) -> None:
-    """It is reported and comes back: a bad record is never simply gone."""
+    """It is reported and comes back, with all that is left of its account: a bad record is never simply gone."""
     room.queue.loses_letters = True
-    report = room.handle([lane_message("bad", body="{"), message("e1")])
-    assert report.failed == ["bad"]
-    assert room.sent == ["e1"]
+    room.answers = {"e2": [make_reply(503)]}
+    report = room.handle([lane_message("bad", body="{"), message("e1"), message("e2")])
+    assert report.failed == ["bad", "e2"]
+    assert room.sent == ["e1", "e2"]
+    assert room.queue.deferred == [(["e2", "bad"], UNKEPT)]
+
+
+def test_a_record_for_nobody_whose_dead_letter_cannot_be_written(room: Room) -> None:
+    """An account that is none of ours blocks its group no longer than another, and is more patient when worn."""
+    room.queue.loses_letters = True
+    for receives, seconds in ((1, UNKEPT), (700, 700)):
+        assert room.handle([message("e0", account="elsewhere", receives=receives)]).failed == ["e0"]
+        assert room.queue.deferred[-1] == (["e0"], seconds)
 
 
 @pytest.mark.parametrize("account", ["elsewhere", "", "main/second", "a@b.io"])

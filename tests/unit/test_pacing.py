@@ -6,7 +6,7 @@ from email.utils import formatdate
 
 import pytest
 
-from relay.pacing import ALONE, LONGEST_DEFERRAL, Budget, Limit, Pace, Turn, read_count, read_wait
+from relay.pacing import ALONE, DOUBTED, LONGEST_DEFERRAL, Budget, Limit, Pace, Turn, read_count, read_wait
 from tests.factories import NOW
 from tests.fakes import FakeClock
 from tests.simulation.limiter import counter
@@ -167,6 +167,34 @@ def test_a_long_window_is_asked_again_after_somebody_elses_batch() -> None:
     assert pace.delay() == SENDER.window
     asking.observe(Budget(remaining=7))
     assert pace.delay() == 0
+
+
+def test_a_429_that_took_longer_than_two_windows() -> None:
+    """GIVEN a request whose 429 comes long after later ones were answered THEN it is learned from all the same."""
+    clock = FakeClock()
+    pace = known(YOTPO, clock)
+    slow = send(pace)
+    for _ in range(40):
+        send(pace).observe(Budget(remaining=5))
+    slow.throttle(Budget(retry_after=30))
+    assert pace.delay() == pytest.approx(30, abs=0.01)
+
+
+@pytest.mark.parametrize("limit", [YOTPO, SENDER])
+def test_nothing_left_for_ever_is_not_believed_for_ever(limit: Limit) -> None:
+    """GIVEN replies that say "none left" each time, and never a 429 THEN after some the limit is used in full."""
+    clock = FakeClock()
+    pace = known(limit, clock)
+    for _ in range(DOUBTED + 5):
+        send(pace).observe(Budget(remaining=0))
+    began = clock.monotonic()
+    for _ in range(10 * limit.requests):
+        send(pace).observe(Budget(remaining=0))
+    assert clock.monotonic() - began <= 11.5 * limit.window
+    send(pace).throttle(Budget(retry_after=1, remaining=0))
+    clock.pass_by(2 * limit.window)
+    send(pace).observe(Budget(remaining=0))
+    assert pace.delay() > 0, "a 429 makes it believed again"
 
 
 def test_a_429_before_any_other_answer_is_heeded_by_the_next_batch() -> None:

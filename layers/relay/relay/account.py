@@ -4,7 +4,7 @@ import math
 import random
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from relay.pacing import Pace
@@ -46,12 +46,8 @@ class Failure:
     strikes: int = 0
     failed_at: float = 0.0
     last_failed_at: float = 0.0
-    most: int = POISON_FAILURES
-    """How many strikes its account takes from one event."""
-
-    @property
-    def is_poison(self) -> bool:
-        return self.strikes >= self.most
+    is_poison: bool = False
+    """The account's verdict on the attempt just made; never remembered."""
 
 
 class Account:
@@ -75,6 +71,8 @@ class Account:
         """Events that failed since the last success, and when."""
         self._tries: dict[str, int] = {}
         """How often each of the events that do not get through has failed here."""
+        self._throttled: deque[str] = deque(maxlen=WITNESSES)
+        """Events that were answered 429 last."""
         self._attempts: deque[tuple[str, bool]] = deque(maxlen=2 * WITNESSES)
         """The last attempts: whose, and whether the provider took it."""
         self._round_at = float("-inf")
@@ -92,6 +90,8 @@ class Account:
         with self._lock:
             self._worked_at = max(self._worked_at, started_at)
             self._attempts.append((event_id, True))
+            if event_id in self._throttled:
+                self._throttled.remove(event_id)
             self._tries.pop(event_id, None)
             self._failing = {
                 other: at for other, at in self._failing.items() if at > self._worked_at and other != event_id
@@ -110,7 +110,8 @@ class Account:
             self._failing[event_id] = self._clock.now()
             self._tries[event_id] = max(attempts, self._tries.get(event_id, 0) + 1)
             self._attempts.append((event_id, False))
-            return Failure(max(before.strikes, 1) + strike, first, started_at, self._most_strikes(event_id))
+            strikes = max(before.strikes, 1) + strike
+            return Failure(strikes, first, started_at, strike and strikes >= self._most_strikes(event_id))
 
     def _most_strikes(self, event_id: str) -> int:
         # A provider that fails every other attempt fails a good event five times in a row once in thirty.
@@ -126,18 +127,24 @@ class Account:
             self._failing.pop(event_id, None)
             self._tries.pop(event_id, None)
 
+    def throttled(self, event_id: str) -> None:
+        """The event was answered 429: for its account's pace, or for what it is."""
+        with self._lock:
+            self._throttled.append(event_id)
+
     def refused(self, event_id: str, before: Failure, started_at: float) -> Failure:
         """The credentials were refused for one event, in an attempt begun then. That is the event's own fault only
         where others get through with them, and not at once: a provider's nodes learn of a new token one by one.
         """
         with self._lock:
             self._tries[event_id] = self._tries.get(event_id, 0) + 1
+            first = before.failed_at or started_at
             if before.strikes == 0:
-                return Failure(1, before.failed_at or started_at, started_at)
+                return Failure(1, first, started_at)
             others_pass = self._worked_at > before.last_failed_at
             if not others_pass or started_at - before.last_failed_at < REFUSED_SECONDS:
                 return before
-            return Failure(before.strikes + 1, before.failed_at or started_at, started_at)
+            return Failure(before.strikes + 1, first, started_at, before.strikes + 1 >= POISON_FAILURES)
 
     def hold(self, refused_at: float, since: float) -> float:
         """The credentials are refused, first at `refused_at`. Returns the seconds to stay away: five minutes, growing
@@ -191,14 +198,15 @@ class Account:
             return self._tries.get(event_id, 0) >= PASSES_AFTER
 
     def order[T](self, items: list[T], event_id: Callable[[T], str]) -> list[T]:
-        """The order in which to try: as they come, but while we probe from anywhere and what failed before last, or
-        poison at the head would answer for all behind it.
+        """The order in which to try: as they come, but what was answered 429 after the others, and while we probe from
+        anywhere and what failed before last, or one event at the head would answer for all behind it.
         """
         with self._lock:
-            if not self._probing:
-                return items
-            start = int(self._rng() * len(items))
-            return sorted(items[start:] + items[:start], key=lambda item: event_id(item) in self._tries)
+            last: Container[str] = self._throttled
+            if self._probing:
+                start = int(self._rng() * len(items))
+                items, last = items[start:] + items[:start], {*self._throttled, *self._tries}
+            return sorted(items, key=lambda item: event_id(item) in last)
 
     def back_off(self, strikes: int, succeeded: bool, failing_for: float) -> float:
         """Ends a batch in which something failed; returns the seconds until the account's next try.

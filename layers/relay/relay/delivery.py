@@ -160,9 +160,9 @@ class Courier:
         crashed = before is not None and before.state == "claimed"
         attempts = (before.attempts if before and same else 0) + (1 if crashed else 0)
         failure = Failure(
-            strikes=before.strikes if before and same else 0,
+            strikes=before.strikes if before and same and under_way else 0,
             failed_at=before.failed_at if before and under_way else 0.0,
-            last_failed_at=before.last_failed_at if before and same else 0.0,
+            last_failed_at=before.last_failed_at if before and same and under_way else 0.0,
         )
         record = replace(
             record,
@@ -284,6 +284,7 @@ class Courier:
             f"HTTP {answer.status}",
             status=answer.status,
             detail="" if outcome is Outcome.DELIVERED else provider.detail(answer, private),
+            wait=(budget.retry_after or 0.0) if outcome is Outcome.RETRY else 0.0,
             started_at=started_at,
             request=request,
             reply=answer,
@@ -309,14 +310,17 @@ class Courier:
                 failure = account.failed(event_id, failure, post.started_at, record.attempts + 1)
                 unknowns = record.unknowns + (post.outcome is Outcome.UNKNOWN)
                 record = replace(record, attempts=record.attempts + 1, unknowns=unknowns)
+            case Outcome.THROTTLED if post.status is not None:
+                account.throttled(event_id)
             case Outcome.UNAUTHORIZED:
+                record = replace(record, attempts=record.attempts + bool(post.status))
                 before, failure = failure, account.refused(event_id, failure, post.started_at)
                 if not failure.is_poison:
                     post = replace(post, wait=account.hold(failure.failed_at, before.last_failed_at or post.started_at))
         record = replace(
             record, strikes=failure.strikes, failed_at=failure.failed_at, last_failed_at=failure.last_failed_at
         )
-        if failure.is_poison and post.outcome in (Outcome.RETRY, Outcome.UNKNOWN, Outcome.UNAUTHORIZED):
+        if failure.is_poison:
             account.forget(event_id)
             reason = f"failed {failure.strikes} times while others succeeded, last {post.reason}"
             # An unknown stays one: it may have been acted on, and is counted.

@@ -18,7 +18,7 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
 LARGEST_BODY = 64 * 1024
 IDLE_SECONDS = 50.0
-"""A frozen environment's sockets die silently; a pool unused for longer is not trusted."""
+"""A frozen environment's sockets die silently; one unused for longer is not trusted."""
 
 
 class HttpTransport:
@@ -30,8 +30,6 @@ class HttpTransport:
         timeout = urllib3.Timeout(connect=connect, read=read)
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=timeout)
         self._pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-        self._lock = threading.Lock()
-        self._used_at = time.monotonic()
 
     def send(self, request: Request) -> Reply:
         """Sends once and reads at most 64 KiB of the answer.
@@ -39,7 +37,6 @@ class HttpTransport:
         Raises NotSentError when the request did not leave whole, NoAnswerError when it did and no answer came. Neither
         carries urllib3's text: it holds the URL.
         """
-        self._drop_stale()
         body = _Watched(request.body, begin_by=time.monotonic() + self._connect)
         # urllib3's timeouts bound each read, not their sum: an answer may drip for hours.
         watchdog = threading.Timer(self.longest, body.cut)
@@ -70,6 +67,8 @@ class HttpTransport:
                 body=self._read_some(response),
             )
         finally:
+            # Back in the pool it may be another's at once.
+            body.socket = None
             response.release_conn()
 
     def _read_some(self, response: urllib3.BaseHTTPResponse) -> bytes:
@@ -84,13 +83,6 @@ class HttpTransport:
         except (HTTPError, OSError, ValueError):
             response.close()
         return read[:LARGEST_BODY]
-
-    def _drop_stale(self) -> None:
-        with self._lock:
-            now = time.monotonic()
-            if now - self._used_at > IDLE_SECONDS:
-                self._pool.clear()
-            self._used_at = now
 
 
 class _Watched:
@@ -124,11 +116,17 @@ def _cause(error: BaseException) -> str:
 
 
 class _ShowsSocket(HTTPConnection):
-    """Shows the body its socket, so that it can be cut."""
+    """Shows the body its socket, so that it can be cut, and is not trusted after a long rest."""
+
+    _used_at = 0.0
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **more: Any) -> None:
         super().request(method, url, body, *args, **more)
-        body.socket = self.sock
+        body.socket, self._used_at = self.sock, time.monotonic()
+
+    @property
+    def is_connected(self) -> bool:
+        return super().is_connected and time.monotonic() - self._used_at < IDLE_SECONDS
 
 
 class _ShowsTlsSocket(_ShowsSocket, HTTPSConnection):

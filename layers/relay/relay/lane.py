@@ -20,6 +20,9 @@ AHEAD = 0.2
 AT_ONCE = 0.25
 """Seconds between a message's sending and its receive, when nothing stands before it."""
 
+UNKEPT = 30
+"""Seconds after which a bad record, whose dead letter could not be written, is tried again."""
+
 WORN = 100
 """Receives after which a message waits a second for each: SQS gives up at 1,000, which then takes five days."""
 
@@ -57,11 +60,13 @@ class _Group:
     account: Account
     items: list[_Item] = field(default_factory=list)
     wait: float = 0.0
+    """Seconds to stay away, whatever the pace says."""
+    asked: float = 0.0
+    """Seconds that a provider in trouble asked for."""
     failed: bool = False
     strikes: int = 0
     failed_at: float = math.inf
     succeeded: bool = False
-    started: bool = False
 
     @property
     def in_flight(self) -> int:
@@ -114,10 +119,10 @@ class Lane:
         """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends."""
         began = self._clock.monotonic()
         results: list[Result] = []
-        failed: set[str] = set()
         groups: dict[str, _Group] = {}
+        unkept: dict[str, list[LaneMessage]] = {}
         for message in messages:
-            self._admit(message, groups, results, failed)
+            self._admit(message, groups, results, unkept)
         for group in groups.values():
             self._take_over(group, began)
         while True:
@@ -128,10 +133,11 @@ class Lane:
             if self._clock.monotonic() >= deadline - RESERVE / 2:
                 break
         abandoned = len(self._in_flight(groups))
-        deferred, not_hidden = self._defer(groups)
+        deferred, not_hidden = self._defer(groups, unkept)
         for group in groups.values():
             group.account.pace.rest()
-        failed |= {item.message.message_id for group in groups.values() for item in group.items if not item.done}
+        failed = {item.message.message_id for group in groups.values() for item in group.items if not item.done}
+        failed |= {message.message_id for some in unkept.values() for message in some}
         return BatchReport(
             failed=[message.message_id for message in messages if message.message_id in failed],
             results=results,
@@ -141,7 +147,14 @@ class Lane:
             seconds=self._clock.monotonic() - began,
         )
 
-    def _admit(self, message: LaneMessage, groups: dict[str, _Group], results: list[Result], failed: set[str]) -> None:
+    def _admit(
+        self,
+        message: LaneMessage,
+        groups: dict[str, _Group],
+        results: list[Result],
+        unkept: dict[str, list[LaneMessage]],
+    ) -> None:
+        """Puts a message with its account. A bad record is a dead letter, or `unkept` where that cannot be written."""
         # A group id that is no account of ours may be anything, somebody's e-mail address included.
         destination = f"{self._provider}/{mask_identifiers(message.account)}"
         try:
@@ -151,7 +164,7 @@ class Lane:
             result = self._refuse(message, destination, error)
             results.append(result)
             if not result.final:
-                failed.add(message.message_id)
+                unkept.setdefault(destination, []).append(message)
             return
         delivery = Delivery(
             event=event,
@@ -194,7 +207,7 @@ class Lane:
         try:
             self._queue.give_up(letter)
         except UnavailableError as unavailable:
-            return Result(Outcome.RETRY, str(unavailable), event_id=event_id, destination=destination)
+            return Result(Outcome.RETRY, str(unavailable), event_id=event_id, destination=destination, ours=True)
         return result
 
     def _start(self, groups: Mapping[str, _Group], deadline: float) -> float | None:
@@ -212,7 +225,6 @@ class Lane:
                         waits.append(delay - AHEAD / 2)
                     break
                 item.future = self._workers.submit(self._attempt(item.delivery, group.account, deadline))
-                group.started = True
         return min(waits, default=None)
 
     def _attempt(self, delivery: Delivery, account: Account, deadline: float) -> Callable[[], Result]:
@@ -252,37 +264,49 @@ class Lane:
             case Outcome.RETRY | Outcome.UNKNOWN | Outcome.UNAUTHORIZED:
                 # Parked or not: the provider did not answer, or not to us.
                 group.failed = True
+                group.asked = max(group.asked, min(result.wait, LONGEST_BACKOFF))
                 group.strikes = max(group.strikes, result.strikes)
                 group.failed_at = min(group.failed_at, result.failed_at or self._clock.now())
         if not result.final:
             item.result = result
-            if result.outcome is not Outcome.UNAUTHORIZED:
-                # A hold is the account's to tell: another event may end it yet.
+            if result.outcome is Outcome.THROTTLED:
                 group.wait = max(group.wait, result.wait)
 
-    def _defer(self, groups: Mapping[str, _Group]) -> tuple[dict[str, float], int]:
+    def _defer(
+        self, groups: Mapping[str, _Group], unkept: Mapping[str, Sequence[LaneMessage]]
+    ) -> tuple[dict[str, float], int]:
         """Hides what is left of each account until the same moment, head and followers alike."""
         deferred: dict[str, float] = {}
         refused = 0
-        for group in groups.values():
-            left = [item.message for item in group.items if not item.done and item.future is None]
+        for destination in dict.fromkeys([*groups, *unkept]):
+            group = groups.get(destination)
+            left = [item.message for item in group.items if not item.done and item.future is None] if group else []
+            wait = self._wait(group) if group and left else 0.0
+            if destination in unkept:
+                left, wait = [*left, *unkept[destination]], max(wait, UNKEPT)
             if not left:
                 continue
-            held = group.account.held_for
-            wait = max(group.wait, held)
-            if group.failed and not held:
-                failing_for = self._clock.now() - group.failed_at
-                wait = max(wait, group.account.back_off(group.strikes, group.succeeded, failing_for))
             receives = max(message.receives for message in left)
             if receives > WORN:
                 wait = max(wait, min(receives, LONGEST_BACKOFF))
-            # Rounded down where it comes back to us: a moment early is a short wait, a moment late the provider's time.
-            paced = (math.ceil if self._roams else math.floor)(group.account.pace.delay())
-            # Nothing done and back at once would go round and round, and wear the messages out.
-            seconds = min(max(math.ceil(wait), paced, 0 if group.started else 1), LONGEST_DEFERRAL - 60)
-            deferred[group.destination] = seconds
+            # At once would be before this batch is over: somebody else might have it beside us.
+            seconds = min(max(math.ceil(wait), 1), LONGEST_DEFERRAL - 60)
+            deferred[destination] = seconds
             refused += len(self._queue.defer(left, seconds))
         return deferred, refused
+
+    def _wait(self, group: _Group) -> float:
+        """Seconds that the account is to be left alone."""
+        held = group.account.held_for
+        wait = max(group.wait, held)
+        if group.failed and not held:
+            failing_for = self._clock.now() - group.failed_at
+            wait = max(wait, group.account.back_off(group.strikes, group.succeeded, failing_for))
+            if not group.succeeded:
+                wait = max(wait, group.asked)
+        # Rounded down where it comes back to us: a moment early is a short wait, a moment late the provider's time.
+        paced = (math.ceil if self._roams else math.floor)(group.account.pace.delay())
+        return max(wait, paced)
 
 
 __all__ = ["BatchReport", "Lane"]

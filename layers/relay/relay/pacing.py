@@ -37,6 +37,9 @@ SHORT_WINDOW = 1.0
 GLANCE = 0.05
 """Seconds between looks at the budget while a reply may change it."""
 
+DOUBTED = 30
+"""How many replies in a row may say that others left nothing while none is a 429."""
+
 BELIEVED = 5
 """How many 429s in a row may name a moment at which the next one comes."""
 
@@ -144,6 +147,7 @@ class Pace:
         self._share = float(limit.requests)
         self._refused_at = float("-inf")
         self._is_new = True
+        self._zeros = 0
         self._fastest = 0.0
         self._rested_at = float("-inf")
         self._others_at = float("-inf")
@@ -252,6 +256,10 @@ class Pace:
     def _learn(self, remaining: int, reset_after: float | None, slot: _Slot, now: float) -> None:
         limit = self._limit
         others = limit.requests - remaining - self._own(slot)
+        self._zeros = 0 if remaining > 0 else self._zeros + (others > 0)
+        if self._zeros > DOUBTED:
+            # Nothing left, it says, and takes one after the other.
+            others, remaining = 0, limit.requests
         if others > 0:
             self._others_at = now
         elif self._is_alone(now):
@@ -271,6 +279,7 @@ class Pace:
         with self._lock:
             now = self._clock.monotonic()
             self._end(slot)
+            self._zeros = 0
             growing = min(self._backoff * 2.0**self._throttled, LONGEST_GROWING_WAIT)
             named = budget.retry_after or budget.reset_after
             # Refused again and again at the moment it named, the provider is not believed any more.
@@ -315,7 +324,8 @@ class Pace:
             yield other
 
     def _forget(self, now: float) -> None:
-        while len(self._slots) > 2 * self._limit.requests and self._slots[0].at < now - 2 * self._limit.window:
+        old = now - 2 * self._limit.window
+        while len(self._slots) > 2 * self._limit.requests and self._slots[0].ended and self._slots[0].at < old:
             self._slots.popleft()
 
     def _plan(self, slots: list[_Slot], now: float) -> _Slot:
