@@ -14,7 +14,7 @@ import time
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -24,6 +24,9 @@ from local.interrupts import raised
 from local.places import ROOT
 from local.stack import Stack, start_stack, stop_stack
 from local.steps import Steps
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Scenario:
     window: float
     algorithm: str
     foreign_per_second: float = 0.0
+    cold_every: int | None = None
+    """Events after which the function's environment is retired."""
     fault: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -47,11 +52,13 @@ class Scenario:
         return (self.events / left - 1) * self.window
 
 
+BATCH = 10
 _SLOW = {"provider": "yotpo", "delay": 1.0}
 SCENARIOS = (
     Scenario("yotpo", "600 to Yotpo, 5/s, sliding window", "yotpo", 600, 5, 1.0, "sliding"),
     Scenario("yotpo-fixed", "600 to Yotpo, 5/s, fixed window", "yotpo", 600, 5, 1.0, "fixed"),
     Scenario("yotpo-slow", "600 to Yotpo, answers take 1 s", "yotpo", 600, 5, 1.0, "sliding", fault=_SLOW),
+    Scenario("yotpo-cold", "600 to Yotpo, cold every 50", "yotpo", 600, 5, 1.0, "sliding", cold_every=50),
     Scenario("yotpo-shared", "600 to Yotpo, others eat 40 %", "yotpo", 600, 5, 1.0, "sliding", foreign_per_second=2.0),
     Scenario("sender", "240 to Sender, 60/min", "sender", 240, 60, 60.0, "fixed"),
 )
@@ -95,17 +102,19 @@ def measure(stack: Stack, log: Path, scenario: Scenario, progress: Progress) -> 
     sandbox = Sandbox(stack.sandbox_url)
     sandbox.prepare(scenario)
     skip = len(log.read_text(errors="replace"))
-    publish(stack, scenario)
+    lane = Lane(stack, scenario.provider)
+    queue(stack, scenario, lane)
     task = progress.add_task(scenario.title, total=scenario.events)
-    accepted, seen_at = -1, time.monotonic()
-    while time.monotonic() - seen_at < 180:
+    accepted, seen_at, retired = -1, time.monotonic(), 0
+    while accepted < scenario.events and time.monotonic() - seen_at < 180:
         now_accepted = sandbox.accepted(scenario.provider)
         if now_accepted != accepted:
             accepted, seen_at = now_accepted, time.monotonic()
         progress.update(task, completed=accepted)
-        if accepted >= scenario.events:
-            break
-        time.sleep(1)
+        if scenario.cold_every and accepted > (retired + 1) * scenario.cold_every - BATCH:
+            retired += 1
+            lane.retire()
+        time.sleep(0.1 if scenario.cold_every else 1)
     time.sleep(3)
     requests = sandbox.requests(scenario.provider)
     good = [request for request in requests if request["accepted"]]
@@ -121,6 +130,16 @@ def measure(stack: Stack, log: Path, scenario: Scenario, progress: Progress) -> 
         invocations=invocations,
         billed=billed,
     )
+
+
+def queue(stack: Stack, scenario: Scenario, lane: "Lane") -> None:
+    """Sends the events to IntakeQueue and waits until all of them are on the lane, which is closed meanwhile."""
+    lane.close()
+    publish(stack, scenario)
+    deadline = time.monotonic() + 120
+    while lane.waiting() < scenario.events and time.monotonic() < deadline:
+        time.sleep(0.2)
+    lane.open()
 
 
 def publish(stack: Stack, scenario: Scenario) -> None:
@@ -159,6 +178,41 @@ def dead_letters(stack: Stack, provider: str) -> int:
         QueueUrl=stack.outputs[f"{provider.title()}DeadLetterQueueUrl"], AttributeNames=["ApproximateNumberOfMessages"]
     )
     return int(reply["Attributes"]["ApproximateNumberOfMessages"])
+
+
+class Lane:
+    """A lane's mapping to its function, by the means that AWS has: closed, nothing more is handed out."""
+
+    def __init__(self, stack: Stack, provider: str) -> None:
+        self._clients = stack.clients
+        self._function = stack.outputs[f"{provider.title()}FunctionName"]
+        self._url = stack.outputs[f"{provider.title()}QueueUrl"]
+        mappings = self._clients.functions.list_event_source_mappings(FunctionName=self._function)
+        (mapping,) = mappings["EventSourceMappings"]
+        self._mapping = mapping["UUID"]
+        self._memory = self._clients.functions.get_function_configuration(FunctionName=self._function)["MemorySize"]
+
+    def open(self) -> None:
+        self._clients.functions.update_event_source_mapping(UUID=self._mapping, Enabled=True)
+
+    def close(self) -> None:
+        self._clients.functions.update_event_source_mapping(UUID=self._mapping, Enabled=False)
+
+    def waiting(self) -> int:
+        """How many messages are to be had."""
+        return self._count("ApproximateNumberOfMessages")
+
+    def retire(self) -> None:
+        """Ends the function's environment between two batches: the next one starts cold."""
+        self.close()
+        while self._count("ApproximateNumberOfMessagesNotVisible"):
+            time.sleep(0.02)
+        self._clients.functions.update_function_configuration(FunctionName=self._function, MemorySize=self._memory)
+        self.open()
+
+    def _count(self, name: "QueueAttributeNameType") -> int:
+        reply = self._clients.sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=[name])
+        return int(reply["Attributes"][name])
 
 
 class Sandbox:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 from rich.table import Table
 
-from tests.simulation.plan import HOUR, AccountPlan, Episode, EventPlan, Limiter, Plan
+from tests.simulation.plan import HOUR, AccountPlan, Episode, EventPlan, Limiter, Nature, Plan
 from tests.simulation.provider import LIMITS
 from tests.simulation.world import Run, play
 
@@ -104,6 +104,23 @@ def turns(count: int, number: int, answers_in: float = 0.02) -> Scenario:
                 *_sound(run),
             ],
         )
+
+
+def odd_ones_out() -> Scenario:
+    """300 events, one that the provider fails on and one that a firewall before it refuses, the others good."""
+    natures: dict[int, Nature] = {3: "poison", 7: "forbidden"}
+    events = tuple(replace(each, nature=natures.get(each.customer, "good")) for each in _events("yotpo/main", 300))
+    run = play(_quiet((AccountPlan("yotpo/main"),), events))
+    times, dead = _times(run, "yotpo/main"), run.history.totals.dead.get("poison", 0)
+    yield (
+        "",
+        [
+            Figure("delivered", f"{len(times)}", len(times) == 298),
+            Figure("dead letters", f"{dead}", dead == 2),
+            Figure("the last after", f"{times[-1]:.0f} s (59 s without the two)", times[-1] < 300),
+            *_sound(run),
+        ],
+    )
 
 
 def brownout(share: float) -> Scenario:
@@ -256,6 +273,7 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "240 to Sender": lambda: rate("sender/main", 240, 0.98, 0.01, billed=0.04),
     "240 to Sender, others eat 40 %": lambda: rate("sender/main", 240, 0.90, 0.03, foreign=0.4),
     "4 Yotpo accounts, 150 each": lambda: turns(150, 4),
+    "300 to Yotpo, one always 500, one always 403": odd_ones_out,
     "a bad hour, half of all requests fail": lambda: brownout(0.5),
     "a bad hour, seven of ten requests fail": lambda: brownout(0.7),
     "six hours without a ledger": lambda: without("DynamoDB"),

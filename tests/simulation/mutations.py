@@ -244,9 +244,17 @@ def _(swap: Swap) -> None:
     swap(Turn, "throttle", lambda self, budget: None)
 
 
-@mutation("strikes are never counted")
+@mutation("no event is ever at fault", figure="300 to Yotpo, one always 500, one always 403")
 def _(swap: Swap) -> None:
-    swap(Failure, "is_poison", property(lambda self: False))
+    failed = vars(Account)["failed"]
+    swap(Account, "failed", lambda self, *args: replace(failed(self, *args), is_poison=False))
+
+
+@mutation("one event's refusal holds its account", figure="300 to Yotpo, one always 500, one always 403")
+def _(swap: Swap) -> None:
+    hold = vars(Account)["hold"]
+    swap(Account, "hold", lambda self, refused_at, since: hold(self, refused_at, math.inf))
+    swap(Account, "refused", lambda self, event_id, before, started_at: before)
 
 
 @mutation("the first failure is poison")
