@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 from greenlet import GreenletExit
@@ -137,6 +138,8 @@ class DeliverEnvironment(Environment):
         self._providers: dict[str, Provider] = {}
         self._secrets: dict[str, tuple[float, Mapping[str, str]]] = {}
         self._fetching = Mutex(self.kernel)
+        self._connections = 0
+        """Open ones that nobody uses."""
         self._waiter: tuple[Any, int, set[Future[Any]]] | None = None
         self._finished: dict[Future[Any], None] = {}
         self.direct = False
@@ -216,6 +219,12 @@ class DeliverEnvironment(Environment):
             checker.conduct.answered(exchange, "refused", None)
             self.kernel.sleep(self.rng.choice((half, CONNECT)))
             raise NotSentError("NewConnectionError")
+        left_after = 0.0
+        if self._connections:
+            self._connections -= 1
+        else:
+            left_after = self.rng.uniform(0.0, 5 * account.plan.network)
+            self.kernel.sleep(left_after)
         task = self.kernel.current
         token = task.token
 
@@ -232,7 +241,8 @@ class DeliverEnvironment(Environment):
             raise NoAnswerError("ReadTimeoutError" if arrival is TIMEOUT else "ConnectionResetError")
         checker.conduct.answered(exchange, arrival.cause, arrival.reply)
         self.step("post, after its answer")
-        reply: Reply = arrival.reply
+        self._connections += 1
+        reply: Reply = replace(arrival.reply, left_after=left_after)
         return reply
 
     # Ledger

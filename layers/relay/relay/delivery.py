@@ -277,7 +277,7 @@ class Courier:
         if isinstance(answer, TransportError):
             return _Post(outcome, f"no answer: {answer}", started_at=started_at, request=request)
         budget = provider.budget(answer, self._clock.now())
-        (turn.throttle if outcome is Outcome.THROTTLED else turn.observe)(budget)
+        (turn.throttle if outcome is Outcome.THROTTLED else turn.observe)(budget, answer.left_after)
         private = (*request.secrets, *event.customer.contacts)
         return _Post(
             outcome,

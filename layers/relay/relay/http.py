@@ -37,7 +37,7 @@ class HttpTransport:
         Raises NotSentError when the request did not leave whole, NoAnswerError when it did and no answer came. Neither
         carries urllib3's text: it holds the URL.
         """
-        body = _Watched(request.body, begin_by=time.monotonic() + self._connect)
+        body = _Watched(request.body, self._connect)
         # urllib3's timeouts bound each read, not their sum: an answer may drip for hours.
         watchdog = threading.Timer(self.longest, body.cut)
         watchdog.daemon = True
@@ -65,6 +65,7 @@ class HttpTransport:
                 status=response.status,
                 headers={name.lower(): value for name, value in response.headers.items()},
                 body=self._read_some(response),
+                left_after=body.left_after,
             )
         finally:
             # Back in the pool it may be another's at once.
@@ -88,10 +89,12 @@ class HttpTransport:
 class _Watched:
     """A request body that knows whether it was handed to the socket: before that, the provider cannot have acted."""
 
-    def __init__(self, body: bytes, begin_by: float) -> None:
+    def __init__(self, body: bytes, at_most: float) -> None:
         self._body = body
-        self._begin_by = begin_by
+        self._at_most = at_most
+        self._began = time.monotonic()
         self.handed_over = False
+        self.left_after = 0.0
         self.socket: socket.socket | None = None
 
     def cut(self) -> None:
@@ -102,7 +105,8 @@ class _Watched:
                 socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
 
     def __iter__(self) -> Iterator[bytes]:
-        if time.monotonic() > self._begin_by:
+        self.left_after = time.monotonic() - self._began
+        if self.left_after > self._at_most:
             # urllib3's timeout is for each address of a host: many can take longer than the caller has.
             raise TimeoutError
         self.handed_over = True

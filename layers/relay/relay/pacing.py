@@ -232,10 +232,11 @@ class Pace:
                     look = min(look, max(at - now - self._lateness, self._lateness / 5))
             self._clock.sleep(min(at - now, look) if at > now else GLANCE)
 
-    def _observe(self, budget: Budget, slot: _Slot) -> None:
+    def _observe(self, budget: Budget, slot: _Slot, left_after: float) -> None:
         with self._lock:
             now = self._clock.monotonic()
             self._end(slot)
+            slot.at += left_after
             # All that it took longer than the fastest may have been on its way there.
             took = now - slot.at
             self._fastest = min(took, 0.99 * self._fastest + 0.01 * took) if self._fastest else took
@@ -255,7 +256,7 @@ class Pace:
 
     def _learn(self, remaining: int, reset_after: float | None, slot: _Slot, now: float) -> None:
         limit = self._limit
-        others = limit.requests - remaining - self._own(slot)
+        others = limit.requests - remaining - self._own(slot, now)
         self._zeros = 0 if remaining > 0 else self._zeros + (others > 0)
         if self._zeros > DOUBTED:
             # Nothing left, it says, and takes one after the other.
@@ -275,10 +276,11 @@ class Pace:
                 wait = min(reset_after or limit.window, limit.window)
                 self._blocked_until = max(self._blocked_until, now + wait)
 
-    def _throttle(self, budget: Budget, slot: _Slot) -> None:
+    def _throttle(self, budget: Budget, slot: _Slot, left_after: float) -> None:
         with self._lock:
             now = self._clock.monotonic()
             self._end(slot)
+            slot.at += left_after
             self._zeros = 0
             growing = min(self._backoff * 2.0**self._throttled, LONGEST_GROWING_WAIT)
             named = budget.retry_after or budget.reset_after
@@ -311,11 +313,12 @@ class Pace:
     def _is_alone(self, now: float) -> bool:
         return now - max(self._others_at, self._refused_at) > ALONE * self._limit.window
 
-    def _own(self, slot: _Slot) -> int:
-        # Generous towards the future: requests side by side reach the provider in any order.
-        slack = min(0.05 * self._limit.window, 0.25)
-        since, until = slot.at - self._limit.window, slot.at + slack
-        return sum(other.sent and since < other.at <= until for other in self._slots)
+    def _own(self, slot: _Slot, now: float) -> int:
+        # Generous towards the future: what left before this answer came may have been counted before it.
+        window = self._limit.window
+        slack = max(min(0.05 * window, 0.25), min(now - slot.at, window / 2))
+        since, until = slot.at - window, slot.at + slack
+        return sum(other.sent and since < other.counted and other.at <= until for other in self._slots)
 
     def _ahead_of(self, slot: _Slot | None) -> Iterator[_Slot]:
         for other in self._slots:
@@ -366,15 +369,15 @@ class Turn:
         self._slot = self._pace._wait(at_most)
         return self._slot is not None
 
-    def observe(self, budget: Budget) -> None:
-        """Learns from the reply to this request."""
+    def observe(self, budget: Budget, left_after: float = 0.0) -> None:
+        """Learns from the reply to this request, which left so many seconds after its turn had come."""
         if self._slot:
-            self._pace._observe(budget, self._slot)
+            self._pace._observe(budget, self._slot, left_after)
 
-    def throttle(self, budget: Budget) -> None:
+    def throttle(self, budget: Budget, left_after: float = 0.0) -> None:
         """Learns from a 429: nothing until the moment the provider names, or for a growing back-off."""
         if self._slot:
-            self._pace._throttle(budget, self._slot)
+            self._pace._throttle(budget, self._slot, left_after)
 
     def close(self) -> None:
         if self._waiting:
