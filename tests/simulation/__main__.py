@@ -2,13 +2,14 @@
 
 import argparse
 import sys
+from dataclasses import fields
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.simulation import figures
 from tests.simulation.campaign import Campaign, campaign
-from tests.simulation.plan import draw
+from tests.simulation.plan import Plan, draw
 from tests.simulation.world import play
 
 CONSOLE = Console(width=120)
@@ -34,11 +35,23 @@ def main() -> int:
 
 
 def _show(seed: int) -> int:
-    run = play(draw(seed), timeline=True)
+    plan = draw(seed)
+    for account in plan.accounts:
+        troubles = ", ".join(f"{e.kind} {e.start:.0f}-{e.end:.0f} s x {e.share}" for e in account.episodes)
+        print(
+            f"{account.destination}: {account.limiter}, answers in {account.answers_in} s, {troubles or 'no trouble'}"
+        )
+    print(", ".join(f"{name} {value}" for name, value in _others(plan).items() if value))
+    run = play(plan, timeline=True)
     for line in run.history.timeline.lines:
         print(line)
     print(f"seed {seed}: {run.violation or 'every invariant held'}")
     return 1 if run.violation else 0
+
+
+def _others(plan: Plan) -> dict[str, object]:
+    """What a plan says besides its accounts and events."""
+    return {each.name: getattr(plan, each.name) for each in fields(plan) if each.name not in ("accounts", "events")}
 
 
 def _tell(result: Campaign) -> int:

@@ -24,7 +24,11 @@ class Campaign:
 
 def one(seed: int) -> tuple[int, bool, Totals, str | None]:
     plan = draw(seed)
-    run = play(plan)
+    try:
+        run = play(plan)
+    except Exception as error:
+        error.add_note(f"in seed {seed} of the simulation")
+        raise
     return seed, plan.crash > 0, run.history.totals, run.violation
 
 

@@ -167,9 +167,10 @@ class Conduct:
             for kept in line:
                 if mine is None or kept.sequence >= mine.sequence:
                     break
-                tried = kept.delivery.posts + kept.delivery.begun - kept.delivery.settled
-                if not kept.ended and tried < 3 and kept.delivery is not delivery:
-                    text = f"{delivery.destination} {delivery.event_id} before {kept.delivery.event_id}"
+                other = kept.delivery
+                tried = other.posts + other.turned_away + other.begun - other.settled
+                if not kept.ended and tried < 3 and other is not delivery:
+                    text = f"{delivery.destination} {delivery.event_id} before {other.event_id}"
                     self._history.fail("order", text)
 
     def _check_age(self, exchange: Exchange) -> None:

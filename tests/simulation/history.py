@@ -38,6 +38,8 @@ class Delivery:
     """Reasons not to know: silence after a post, a ledger or dead-letter call that failed."""
     posts: int = 0
     settled: int = 0
+    turned_away: int = 0
+    """Attempts that ended without a post for want of credentials."""
     writes: int = 0
     failures: list[bool] = field(default_factory=list)
     """Failed exchanges: whether nothing at all worked at the account then."""

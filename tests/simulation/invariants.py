@@ -139,6 +139,7 @@ class Checker:
         if not written:
             return
         delivery.settled += 1
+        delivery.turned_away += record.outcome == "unauthorized" and record.status is None
         if delivery.silent:
             self._learn(record, environment)
         self.private("a ledger record", record.reason)
@@ -180,10 +181,10 @@ class Checker:
             self._history.totals.unknowns += unknowns
             self._check_counted(delivery, unknowns, delivery.learned.pop((environment.name, environment.deadline), 0))
 
-    def deferred(self, messages: Sequence[LaneMessage], seconds: float, failed: Set[str]) -> None:
+    def deferred(self, provider: str, messages: Sequence[LaneMessage], seconds: float, failed: Set[str]) -> None:
         self._clumsy |= failed
         if self._history.timeline.on:
-            account = messages[0].account
+            account = f"{provider}/{messages[0].account}"
             what = f"{len(messages)} messages deferred for {seconds:.0f} s, {len(failed)} refused"
             self._history.timeline.note(self._kernel.now, account, "", what)
 

@@ -54,6 +54,8 @@ class AccountPlan:
     episodes: tuple[Episode, ...] = ()
     network: float = 0.02
     answers_in: float = 0.02
+    answers_vary: float = 0.05
+    """By what part of that an answer may be quicker or slower."""
     foreign: float = 0.0
     """The share of the limit that another client of the same account uses all the time."""
     counts_refused: bool = False

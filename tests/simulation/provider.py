@@ -90,7 +90,7 @@ class Account:
         event_id, version = body["properties"]["order_id"], body["properties"]["version"]
         cause = next(self._causes(request, event_id, now), "")
         acted = cause in ("", *ACTED)
-        takes = self.plan.answers_in * self._rng.uniform(0.95, 1.05)
+        takes = self.plan.answers_in * (1.0 + self._rng.uniform(-1.0, 1.0) * self.plan.answers_vary)
         if cause in SILENT:
             takes = self._rng.uniform(0.0, 2.0) if cause.startswith("reset") else math.inf
             return Arrival(event_id, version, None, takes, acted, cause)

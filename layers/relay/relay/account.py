@@ -71,8 +71,8 @@ class Account:
         """Events that failed since the last success, and when."""
         self._tries: dict[str, int] = {}
         """How often each of the events that do not get through has failed here."""
-        self._throttled: deque[str] = deque(maxlen=WITNESSES)
-        """Events that were answered 429 last."""
+        self._turned_away: deque[str] = deque(maxlen=WITNESSES)
+        """Events that were answered 429, 401 or 403 last."""
         self._attempts: deque[tuple[str, bool]] = deque(maxlen=2 * WITNESSES)
         """The last attempts: whose, and whether the provider took it."""
         self._round_at = float("-inf")
@@ -90,8 +90,8 @@ class Account:
         with self._lock:
             self._worked_at = max(self._worked_at, started_at)
             self._attempts.append((event_id, True))
-            if event_id in self._throttled:
-                self._throttled.remove(event_id)
+            if event_id in self._turned_away:
+                self._turned_away.remove(event_id)
             self._tries.pop(event_id, None)
             self._failing = {
                 other: at for other, at in self._failing.items() if at > self._worked_at and other != event_id
@@ -130,13 +130,14 @@ class Account:
     def throttled(self, event_id: str) -> None:
         """The event was answered 429: for its account's pace, or for what it is."""
         with self._lock:
-            self._throttled.append(event_id)
+            self._turned_away.append(event_id)
 
     def refused(self, event_id: str, before: Failure, started_at: float) -> Failure:
         """The credentials were refused for one event, in an attempt begun then. That is the event's own fault only
         where others get through with them, and not at once: a provider's nodes learn of a new token one by one.
         """
         with self._lock:
+            self._turned_away.append(event_id)
             self._tries[event_id] = self._tries.get(event_id, 0) + 1
             first = before.failed_at or started_at
             if before.strikes == 0:
@@ -198,14 +199,14 @@ class Account:
             return self._tries.get(event_id, 0) >= PASSES_AFTER
 
     def order[T](self, items: list[T], event_id: Callable[[T], str]) -> list[T]:
-        """The order in which to try: as they come, but what was answered 429 after the others, and while we probe from
+        """The order in which to try: as they come, but what was turned away after the others, and while we probe from
         anywhere and what failed before last, or one event at the head would answer for all behind it.
         """
         with self._lock:
-            last: Container[str] = self._throttled
+            last: Container[str] = self._turned_away
             if self._probing:
                 start = int(self._rng() * len(items))
-                items, last = items[start:] + items[:start], {*self._throttled, *self._tries}
+                items, last = items[start:] + items[:start], {*self._turned_away, *self._tries}
             return sorted(items, key=lambda item: event_id(item) in last)
 
     def back_off(self, strikes: int, succeeded: bool, failing_for: float) -> float:
