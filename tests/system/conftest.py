@@ -19,7 +19,12 @@ SENDER_REQUESTS, SENDER_WINDOW = 20, 5
 _PARAMETERS = {
     "Destinations": ",".join(f"{provider}/{account}" for provider in ("yotpo", "sender") for account in STORES),
     "DestinationSettings": json.dumps(
-        json.dumps({"sender": {"requests": SENDER_REQUESTS, "window_seconds": SENDER_WINDOW}})
+        json.dumps(
+            {
+                "sender": {"requests": SENDER_REQUESTS, "window_seconds": SENDER_WINDOW},
+                "sender/parked": {"on_unknown": "park"},
+            }
+        )
     ),
     "HoldSeconds": str(HOLD_SECONDS),
     # What is not even written now is never written.

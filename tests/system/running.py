@@ -21,7 +21,8 @@ BOTH = ("yotpo/main", "sender/main")
 PHONE = "+15557654321"
 
 STORES = {"main": "sandbox-store", "odd": "../../x?y=1#z"} | {
-    account: f"store-{account}" for account in ("burst", "down", "killed", "missing", "poison", "rotated")
+    account: f"store-{account}"
+    for account in ("burst", "down", "killed", "missing", "parked", "poison", "rotated", "walled")
 }
 """Yotpo's store for each account configured at both providers; Sender's accounts are named as they are here."""
 

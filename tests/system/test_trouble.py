@@ -183,6 +183,35 @@ def test_an_answer_that_never_came_is_unknown_and_tried_again(relay: Relay) -> N
         until(lambda who=provider: relay.counted("Unknown", who) == unknown[who] + 1, "one more Unknown")  # type: ignore[misc]
 
 
+def test_where_asked_for_an_answer_that_never_came_is_parked(relay: Relay) -> None:
+    """GIVEN `on_unknown: park` THEN nothing is sent twice: a dead letter says that nobody knows."""
+    relay.providers.misbehave("parked", provider="sender", reset="after", count=1)
+    body = event("parked", destinations=["sender/parked"])
+    relay.send(body)
+    relay.until_settled([body], "given_up")
+    assert len(relay.providers.requests("parked", "sender")) == 1
+    [letter] = relay.dead_letters("sender", body["id"])
+    assert letter.attributes["reason"].startswith("no answer: ")
+    assert letter.attributes["attempts"] == "1"
+    record = relay.ledger(body["id"])["sender/parked"]
+    assert (record["outcome"], record["unknowns"]) == ("unknown", "1")
+
+
+def test_one_event_refused_among_others_holds_nobody(relay: Relay) -> None:
+    """A firewall that answers one event with 403 says nothing of the account: the others arrive meanwhile."""
+    relay.providers.misbehave("walled", status=403, body="<html>blocked</html>")
+    walled, others = events("walled", "walled", 1), events("beside", "walled", 8)
+    relay.send(*walled, *others[:4])
+    until(lambda: {each["provider"] for each in relay.providers.requests("walled")} == set(PROVIDERS), "a refusal each")
+    relay.send(*others[4:])
+    relay.until_settled(others, seconds=30)
+    relay.providers.behave()
+    relay.until_settled(walled)
+    for provider in PROVIDERS:
+        assert received(relay, "beside", provider) == sorted(body["id"] for body in others)
+        assert not any(relay.dead_letters(provider, body["id"]) for body in walled)
+
+
 def test_what_a_killed_worker_had_in_hand_is_delivered(relay: Relay, killed: dict[str, Json]) -> None:
     """The ledger's claim tells the next attempt that the first one may have arrived; that is logged and counted."""
     for provider, body in killed.items():

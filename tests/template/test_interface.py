@@ -60,7 +60,7 @@ def test_every_default_is_allowed(stack: Stack) -> None:
             ["", "ftp://a", "https://a/", "https://a?b"],
         ),
         ("AlarmEmail", ["", "team@example.com"], ["team", "a@b", "a b@example.com"]),
-        ("MaxDeliveryAgeHours", [1, 72], [0, 336]),
+        ("MaxDeliveryAgeHours", [1, 72, 120], [0, 121]),
         ("HoldSeconds", [1, 300], [0, 901]),
         ("MaximumConcurrency", [2, 1000], [1, 1001]),
         ("LogLevel", ["DEBUG", "INFO"], ["ERROR", "info"]),

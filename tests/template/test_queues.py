@@ -1,5 +1,11 @@
 """No queue loses an event, and none lets anybody else in."""
 
+from relay.account import LONGEST_BACKOFF
+from relay.lane import WORN
+from relay.queue import LARGEST_MESSAGE
+from tests.simulation.function import BATCH, TIMEOUT_SECONDS
+from tests.simulation.sqs import RETENTION, VISIBILITY
+from tests.simulation.world import MAX_RECEIVES
 from tests.template.stack import Stack, listed, statements, target
 
 FOURTEEN_DAYS = 1_209_600
@@ -31,12 +37,30 @@ def test_the_receive_count_is_a_far_backstop(stack: Stack) -> None:
     """Events are given up by age, so throttling and outages must not use up their receives."""
     redrives = [stack.queues[queue]["RedrivePolicy"] for queue in stack.dead_letter_queues]
     assert {redrive["maxReceiveCount"] for redrive in redrives} == {1000}
+    least = sum(min(receive, LONGEST_BACKOFF) for receive in range(WORN + 1, 1000))
+    assert stack.parameters["MaxDeliveryAgeHours"]["MaxValue"] * 3600 < least
 
 
 def test_every_queue_keeps_for_as_long_as_sqs_can(stack: Stack) -> None:
     """A queue outlasts the oldest age at which an event may still be delivered."""
     assert {queue["MessageRetentionPeriod"] for queue in stack.queues.values()} == {FOURTEEN_DAYS}
     assert stack.parameters["MaxDeliveryAgeHours"]["MaxValue"] * 3600 < FOURTEEN_DAYS
+
+
+def test_every_queue_takes_what_the_code_takes_for_granted(stack: Stack) -> None:
+    """A message and its evidence fit beside each other wherever they are kept; nothing hangs on a default."""
+    assert {queue["MaximumMessageSize"] for queue in stack.queues.values()} == {LARGEST_MESSAGE}
+
+
+def test_the_simulation_has_the_templates_numbers(stack: Stack) -> None:
+    """What runs in virtual time is what is deployed."""
+    (timeout,) = {(stack.globals | stack.functions[function])["Timeout"] for function, _ in stack.sources()}
+    redrives = [stack.queues[queue]["RedrivePolicy"] for queue in stack.dead_letter_queues]
+    assert timeout == TIMEOUT_SECONDS
+    assert {source["BatchSize"] for _, source in stack.sources()} == {BATCH}
+    assert {redrive["maxReceiveCount"] for redrive in redrives} == {MAX_RECEIVES}
+    assert {stack.queues[queue]["VisibilityTimeout"] for queue in stack.dead_letter_queues} == {VISIBILITY}
+    assert {queue["MessageRetentionPeriod"] for queue in stack.queues.values()} == {RETENTION}
 
 
 def test_every_queue_is_encrypted(stack: Stack) -> None:
