@@ -241,7 +241,7 @@ def _(swap: Swap) -> None:
 
 @mutation("a 429 teaches nothing")
 def _(swap: Swap) -> None:
-    swap(Turn, "throttle", lambda self, budget: None)
+    swap(Turn, "throttle", lambda self, *args: None)
 
 
 @mutation("no event is ever at fault", figure="300 to Yotpo, one always 500, one always 403")

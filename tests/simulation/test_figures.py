@@ -4,6 +4,8 @@ import pytest
 
 from tests.simulation.figures import SCENARIOS
 
+pytestmark = pytest.mark.no_cover  # Followed line by line it takes three times as long, and the others cover all of it.
+
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_scenario_reaches_its_figures(name: str) -> None:

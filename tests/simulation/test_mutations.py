@@ -4,6 +4,8 @@ import pytest
 
 from tests.simulation.mutations import MUTATIONS, Mutation, hunt
 
+pytestmark = pytest.mark.no_cover  # Followed line by line it takes three times as long, and the others cover all of it.
+
 SEEDS = range(120)
 
 
