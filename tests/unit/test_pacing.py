@@ -6,7 +6,19 @@ from email.utils import formatdate
 
 import pytest
 
-from relay.pacing import ALONE, DOUBTED, LONGEST_DEFERRAL, Budget, Limit, Pace, Turn, read_count, read_wait
+from relay.pacing import (
+    ALONE,
+    DOUBTED,
+    LATE,
+    LONGEST_DEFERRAL,
+    MARGIN,
+    Budget,
+    Limit,
+    Pace,
+    Turn,
+    read_count,
+    read_wait,
+)
 from tests.factories import NOW
 from tests.fakes import FakeClock
 from tests.simulation.limiter import counter
@@ -204,6 +216,20 @@ def test_a_429_before_any_other_answer_is_heeded_by_the_next_batch() -> None:
     send(pace).throttle(Budget(retry_after=30))
     take_over(pace, clock, handed_out=clock.monotonic())
     assert pace.delay() == pytest.approx(30, abs=0.01)
+
+
+def test_a_first_window_counts_as_late() -> None:
+    """GIVEN a new environment, whose first answers do not tell yet how quick an answer can be
+    THEN its requests count as late as they may have been; later ones by what their answers took.
+    """
+    clock = FakeClock()
+    pace = Pace(YOTPO, clock)
+    take_over(pace, clock, handed_out=-60)
+    for late in (LATE, 0.0):
+        for turn in [send(pace) for _ in range(5)]:
+            turn.observe(Budget(remaining=0))
+        assert pace.delay() == pytest.approx(1.0 + late + MARGIN)
+        clock.pass_by(pace.delay())
 
 
 def test_an_answer_that_was_quick_lets_the_next_window_begin() -> None:

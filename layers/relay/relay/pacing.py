@@ -148,6 +148,7 @@ class Pace:
         self._refused_at = float("-inf")
         self._is_new = True
         self._zeros = 0
+        self._answers = 0
         self._fastest = 0.0
         self._rested_at = float("-inf")
         self._others_at = float("-inf")
@@ -241,6 +242,10 @@ class Pace:
             took = now - slot.at
             self._fastest = min(took, 0.99 * self._fastest + 0.01 * took) if self._fastest else took
             slot.late = min(took - self._fastest, LATEST * self._limit.window, 0.25)
+            self._answers += 1
+            if self._answers <= self._limit.requests:
+                # How fast the fastest is, is not known yet.
+                slot.late = max(slot.late, self._lateness)
             self._throttled = 0
             if budget.limit and budget.limit != self._limit.requests:
                 self._limit = Limit(budget.limit, self._limit.window)
