@@ -28,6 +28,9 @@ RECENT_SECONDS = 60.0
 REFUSED_SECONDS = 30.0
 """Least seconds between two refusals of an event's credentials that count against it."""
 
+SIDE_BY_SIDE = 1.0
+"""Seconds by which a success may have begun before a refusal and still speak for the credentials of both."""
+
 LONGEST_BACKOFF = 900.0
 PASSES_AFTER = 3
 """Failures after which an event no longer holds back later events of its own customer."""
@@ -153,7 +156,7 @@ class Account:
         """
         with self._lock:
             now = self._clock.now()
-            if self._worked_at > since:
+            if self._worked_at > since - SIDE_BY_SIDE:
                 return 0.0
             if self._held_until <= now:
                 times = 1 + (now - refused_at) // self._hold_seconds
