@@ -141,7 +141,6 @@ class DeliverEnvironment(Environment):
         self._connections = 0
         """Open ones that nobody uses."""
         self._waiter: tuple[Any, int, set[Future[Any]]] | None = None
-        self._finished: dict[Future[Any], None] = {}
         self.direct = False
         self.courier = Courier(
             provider_for=self._provider_for,

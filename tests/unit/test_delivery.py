@@ -377,7 +377,6 @@ def test_strikes_of_before_do_not_make_todays_trouble_the_events_fault(room: Roo
 
 def test_a_redriven_event_begins_anew(room: Room) -> None:
     """GIVEN an event that was given up as poison WHEN it is redriven THEN its old failures do not count against it."""
-    poison = make_delivery("sender/main")
     room.transport = FakeTransport(
         otherwise=lambda request: make_reply(500) if b"evt-1" in request.body else make_reply(200)
     )
@@ -390,7 +389,6 @@ def test_a_redriven_event_begins_anew(room: Room) -> None:
     assert (result.outcome, result.final) == (Outcome.REJECTED, True)
     again = room.attempt(replace(delivery, key="m-2"))
     assert (again.outcome, again.final, again.strikes) == (Outcome.RETRY, False, 1)
-    assert poison.event.id == delivery.event.id
 
 
 def test_a_second_try_without_budget_is_still_a_refusal(room: Room) -> None:

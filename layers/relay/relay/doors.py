@@ -17,7 +17,7 @@ from relay.errors import CredentialsError, FieldError, InvalidEventError, Undeli
 from relay.event import field_errors
 from relay.intake import Accepted, Intake, Rejected
 from relay.lane import Lane
-from relay.masking import MASK, mask_identifiers, printable, shorten
+from relay.masking import hide, mask_identifiers, printable, shorten
 from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
 from relay.ports import Clock, LaneMessage, Reply, Request
@@ -228,7 +228,6 @@ def _errors(errors: Any) -> list[dict[str, str]]:
 
 def _show(reply: Reply, request: Request | None) -> Json:
     body = reply.body.decode("utf-8", "replace")
-    for secret in request.secrets if request else ():
-        for form in (secret, secret.replace("/", "\\/")):
-            body = re.sub(re.escape(form), MASK, body, flags=re.IGNORECASE)
-    return {"status": reply.status, "body": body}
+    secrets = request.secrets if request else ()
+    escaped = [secret.replace("/", "\\/") for secret in secrets]
+    return {"status": reply.status, "body": hide(body, [*secrets, *escaped])}

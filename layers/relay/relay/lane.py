@@ -264,7 +264,8 @@ class Lane:
             case Outcome.RETRY | Outcome.UNKNOWN | Outcome.UNAUTHORIZED:
                 # Parked or not: the provider did not answer, or not to us.
                 group.failed = True
-                group.asked = max(group.asked, min(result.wait, LONGEST_BACKOFF))
+                if result.outcome is Outcome.RETRY:
+                    group.asked = max(group.asked, min(result.wait, LONGEST_BACKOFF))
                 group.strikes = max(group.strikes, result.strikes)
                 group.failed_at = min(group.failed_at, result.failed_at or self._clock.now())
         if not result.final:

@@ -74,7 +74,7 @@ class DynamoLedger:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise UnavailableError("DynamoDB", error) from None
-            return _not_granted(_item(error), record)
+            return _unless_ours(_item(error), record)
         except BotoCoreError as error:
             raise UnavailableError("DynamoDB", error) from None
         return Claim(granted=True, before=read_record(reply.get("Attributes", {})))
@@ -109,7 +109,7 @@ class DynamoLedger:
             raise UnavailableError("DynamoDB", error) from None
 
 
-def _not_granted(item: dict[str, Any], record: Record) -> Claim:
+def _unless_ours(item: dict[str, Any], record: Record) -> Claim:
     before = read_record(item)
     if before is None or before.owner != record.owner:
         return Claim(granted=False, before=before)

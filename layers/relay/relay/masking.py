@@ -32,12 +32,13 @@ def mask(text: str, private: Iterable[str] = ()) -> str:
     encoding a provider quotes it.
     """
     private = sorted(filter(None, private), key=len, reverse=True)
-    text = _plain(_replace(text, private))
-    text = _replace(text, [form for each in private for form in (_plain(each), quote(each, safe=""))])
+    text = _plain(hide(text, private))
+    text = hide(text, [form for each in private for form in (_plain(each), quote(each, safe=""))])
     return _LONG_NUMBER.sub(MASK, mask_identifiers(_URL.sub(MASK, text)))
 
 
-def _replace(text: str, private: Iterable[str]) -> str:
+def hide(text: str, private: Iterable[str]) -> str:
+    """`text` without what is `private`, in any case of its letters."""
     for each in private:
         text = re.sub(re.escape(each), MASK, text, flags=re.IGNORECASE)
     return text
