@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from relay.ports import Reply, Request
 from tests.simulation.history import Delivery, History
 from tests.simulation.kernel import Kernel
-from tests.simulation.plan import TOTAL
+from tests.simulation.plan import FAULTY, TOTAL
 from tests.simulation.provider import EPOCH, SILENT, Account, Arrival
 
 if TYPE_CHECKING:
     from tests.simulation.environment import DeliverEnvironment
 
-FAILING = ("outage", "refused", "auth", "forbidden", "burst", "odd_status", "silence", "poison")
+FAILING = ("outage", "refused", "auth", "forbidden", "capped", "burst", "odd_status", "silence", "poison")
 STORM_SECONDS, STORM, STORM_EACH = 600.0, 100, 25
 
 
@@ -111,6 +111,7 @@ class Conduct:
         if cause == "silence":
             delivery.unsure += 1
             delivery.silent = True
+            delivery.cause()
             delivery.unanswered.add(delivery.holder)
         stored = exchange.account.secret(now)
         if cause == "auth" and stored is not None and stored["access_token"] != exchange.token:
@@ -130,11 +131,18 @@ class Conduct:
         if cause in FAILING:
             site.failing.append(now)
             delivery.failures.append(self._nothing_works(exchange.account))
-            if site.worked_at > delivery.failed_at >= 0:
-                delivery.fruitless += 1
-            delivery.failed_at = now
-            if delivery.fruitless > self._most_fruitless(exchange.account, cause) and history.plan.steady:
-                history.fail("poison", f"{delivery.event_id} failed {delivery.fruitless} times, others succeeding")
+            self._failed(delivery, self._most_fruitless(exchange.account, cause))
+
+    def broke(self, delivery: Delivery) -> None:
+        """Hears of an attempt that a fault of our own ended."""
+        self._failed(delivery, 60)
+
+    def _failed(self, delivery: Delivery, most: int) -> None:
+        if self._history.site(delivery.destination).worked_at > delivery.failed_at >= 0:
+            delivery.fruitless += 1
+        delivery.failed_at = self._kernel.now
+        if delivery.fruitless > most and self._history.plan.steady:
+            self._history.fail("poison", f"{delivery.event_id} failed {delivery.fruitless} times, others succeeding")
 
     def _most_fruitless(self, account: Account, cause: str) -> int:
         """How often an event may fail, others succeeding: oftener where attempts of the others fail, too."""
@@ -142,7 +150,7 @@ class Conduct:
             each.kind in FAILING or each.kind in SILENT for each in account.plan.episodes if each.share < 1.0
         )
         mine = {each.event_id for each in self._history.plan.events if account.plan.destination in each.destinations}
-        others = sum(self._history.natures.get(each) in ("poison", "forbidden") for each in mine)
+        others = sum(self._history.natures.get(each) in FAULTY for each in mine)
         return 60 if at_times or others > 2 or cause == "forbidden" else 15
 
     def _act(self, exchange: Exchange) -> None:

@@ -5,6 +5,7 @@ Every call of a port is a place where the environment may die, before or after t
 
 import math
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import replace
@@ -15,7 +16,8 @@ from greenlet import GreenletExit
 from relay.account import Account as OwnAccount
 from relay.delivery import Courier, Delivery
 from relay.envelope import open_record
-from relay.errors import CredentialsError, InvalidEventError, NoAnswerError, NotSentError, UnavailableError
+from relay.errors import CredentialsError, FieldError, InvalidEventError, NoAnswerError, NotSentError, UnavailableError
+from relay.event import Event
 from relay.intake import Intake, Rejected
 from relay.lane import BatchReport, Lane
 from relay.pacing import Pace
@@ -100,12 +102,15 @@ class IntakeEnvironment(Environment):
     def __init__(self, services: Services, name: str) -> None:
         super().__init__(services, name)
         self._intake = Intake(self, self, [each.destination for each in self.plan.accounts], open_record)
+        self._record: Message
 
     def handle(self, batch: Sequence[Message]) -> object:
         failed = []
         for message in batch:
+            self._record, name = message, message.message_id
+            sent_at = int((EPOCH + message.sent_at) * 1000) / 1000
             try:
-                verdict = self._intake.accept_or_keep(message.body, message.body, message.message_id)
+                verdict = self._intake.accept_or_keep(message.body, message.body, name, name, sent_at)
             except UnavailableError:
                 failed.append(message.message_id)
                 continue
@@ -121,8 +126,14 @@ class IntakeEnvironment(Environment):
         self.call("intake reject", "SQS", 0.01, self.plan.queue_fails, lambda: self.services.rejected(record))
 
     def _put(self, entry: LaneEntry) -> None:
-        attributes = {"content_hash": entry.content_hash, "correlation_id": entry.correlation_id}
-        self.services.put_on_lane(entry.provider, entry.account, entry.body, entry.deduplication_id, attributes)
+        attributes = {
+            "content_hash": entry.content_hash,
+            "accepted_at": f"{entry.accepted_at:.3f}",
+            "correlation_id": entry.correlation_id,
+        }
+        self.services.put_on_lane(
+            entry.provider, entry.account, entry.body, entry.deduplication_id, attributes, self._record.sent_at
+        )
 
 
 class DeliverEnvironment(Environment):
@@ -141,6 +152,8 @@ class DeliverEnvironment(Environment):
         self._connections = 0
         """Open ones that nobody uses."""
         self._waiter: tuple[Any, int, set[Future[Any]]] | None = None
+        self._running = 0
+        self._queued: deque[Callable[[], None]] = deque()
         self.direct = False
         self.courier = Courier(
             provider_for=self._provider_for,
@@ -201,7 +214,7 @@ class DeliverEnvironment(Environment):
 
     def _provider_for(self, destination: str) -> Provider:
         if destination not in self._providers:
-            kind = PROVIDERS[self._provider]
+            kind = _breaking(PROVIDERS[self._provider], self.services.checker.natures)
             park = destination in self.services.accounts and self.services.accounts[destination].plan.park
             settings = kind.settings_model(on_unknown="park" if park else "retry")
             self._providers[destination] = kind("https://provider.test", settings)
@@ -346,9 +359,18 @@ class DeliverEnvironment(Environment):
                 future.set_exception(error)
             if self._waiter and future in self._waiter[2]:
                 self.kernel.wake(self._waiter[0], self._waiter[1])
+            self._running -= 1
+            self._run_next()
 
-        self.kernel.spawn(run, self.process)
+        self._queued.append(run)
+        self._run_next()
         return future
+
+    def _run_next(self) -> None:
+        # As many threads as there are: what a batch left behind stuck ones runs in the middle of another.
+        if self._queued and self._running < self.size:
+            self._running += 1
+            self.kernel.spawn(self._queued.popleft(), self.process)
 
     def wait(self, futures: Iterable[Future[Any]], seconds: float) -> Set[Future[Any]]:
         waited = set(futures)
@@ -358,6 +380,17 @@ class DeliverEnvironment(Environment):
             self.kernel.park(seconds)
             self._waiter = None
         return {future for future in waited if future.done()}
+
+
+def _breaking(kind: type[Provider], natures: Mapping[str, str]) -> type[Provider]:
+    """The provider, with a fault of our own that some events bring out."""
+
+    def payload(self: Provider, event: Event, errors: list[FieldError]) -> dict[str, Any]:
+        if natures.get(event.id) == "broken":
+            raise LookupError(event.customer)
+        return kind.payload(self, event, errors)
+
+    return type(kind.__name__, (kind,), {"payload": payload})
 
 
 def _lane_message(message: Message) -> LaneMessage:
@@ -370,5 +403,6 @@ def _lane_message(message: Message) -> LaneMessage:
         received_at=EPOCH + message.received_at if message.receives == 1 else None,
         receives=message.receives,
         content_hash=message.attributes.get("content_hash"),
+        accepted_at=float(message.attributes["accepted_at"]) if "accepted_at" in message.attributes else None,
         correlation_id=message.attributes.get("correlation_id") or message.message_id,
     )

@@ -16,6 +16,8 @@ class Delivery:
     event_id: str
     acts: list[tuple[float, int]] = field(default_factory=list)
     """When the provider acted, and on which version of the event."""
+    records: dict[float, int] = field(default_factory=dict)
+    """When records of the event came to the relay, and which version each held."""
     repeats: int = 0
     begun: int = 0
     """Attempts: each begins with one claim."""
@@ -23,6 +25,8 @@ class Delivery:
     """Attempts whose result a finished invocation told of."""
     refused_with: tuple[int, str] = (0, "")
     """The attempt whose token was refused while the store held another one, and that token."""
+    claims: int = 0
+    """Claims since one was settled."""
     owner: str = ""
     """The present attempt's name."""
     began_in: tuple[str, float] = ("", 0.0)
@@ -32,6 +36,8 @@ class Delivery:
     """What the relay knows not to know: posts without an answer, and claims found open by a later attempt."""
     unknowns: int = 0
     """Results that the relay counts as `unknown`."""
+    causes: dict[tuple[str, float], int] = field(default_factory=dict)
+    """What an invocation that has not reported yet may count as `unknown`, by its environment and deadline."""
     learned: dict[tuple[str, float], int] = field(default_factory=dict)
     """`known` by invocation that has not reported yet: its environment and deadline."""
     unsure: int = 0
@@ -60,6 +66,15 @@ class Delivery:
     def acted_on(self, version: int) -> bool:
         return any(each == version for _, each in self.acts)
 
+    def overtakes(self, record_at: float) -> bool:
+        """Whether the provider acted on a later record: where it overwrites by id, the earlier is needed no more."""
+        later = (version for at, version in self.records.items() if at > record_at)
+        return self.destination.startswith("yotpo/") and any(map(self.acted_on, later))
+
+    def cause(self) -> None:
+        """The present attempt met something that it does not know."""
+        self.causes[self.began_in] = self.causes.get(self.began_in, 0) + 1
+
 
 @dataclass(slots=True, eq=False)
 class Kept:
@@ -70,12 +85,16 @@ class Kept:
     delivery: Delivery
     version: int
     accepted_at: float
+    record_at: float
+    """When the record behind it came to the relay first."""
     expires_at: float = float("inf")
     identities: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
-        return self.message_id in self.delivery.letters or self.delivery.acted_on(self.version)
+        delivery = self.delivery
+        given_up = self.message_id in delivery.letters
+        return given_up or delivery.acted_on(self.version) or delivery.overtakes(self.record_at)
 
 
 @dataclass(slots=True, eq=False)

@@ -50,6 +50,7 @@ from relay.ports import Claim, DeadLetter, LaneMessage, Record, RejectedRecord
 from tests.simulation.conduct import Conduct
 from tests.simulation.history import Delivery, History, Kept
 from tests.simulation.kernel import Kernel
+from tests.simulation.plan import FAULTY
 from tests.simulation.provider import EPOCH
 from tests.simulation.sqs import VISIBILITY, Message
 
@@ -72,7 +73,16 @@ class Checker:
 
     # Intake
 
-    def accepted(self, destination: str, message: Message) -> None:
+    @property
+    def natures(self) -> Mapping[str, str]:
+        return self._history.natures
+
+    def record_at(self, letter: DeadLetter) -> float | None:
+        """When the record behind a dead letter came to the relay."""
+        kept = self._history.messages.get(letter.deduplication_id)
+        return kept.record_at if kept else None
+
+    def accepted(self, destination: str, message: Message, record_at: float) -> None:
         """A message was put on a lane."""
         history = self._history
         event, valid = self._read(message.body)
@@ -83,7 +93,17 @@ class Checker:
         customer = event["customer"]
         identities = tuple(f"{name}={customer[name]}" for name in ("email", "phone_number", "id") if name in customer)
         identities = identities if valid else ()
-        kept = Kept(message.sequence, message.message_id, delivery, version, self._kernel.now, expires_at, identities)
+        delivery.records[record_at] = version
+        kept = Kept(
+            message.sequence,
+            message.message_id,
+            delivery,
+            version,
+            self._kernel.now,
+            record_at,
+            expires_at,
+            identities,
+        )
         history.messages[message.message_id] = kept
         for identity in kept.identities:
             history.site(destination).waiting.setdefault(identity, {})[kept] = None
@@ -104,9 +124,12 @@ class Checker:
         """A record was deleted from the intake queue."""
         event_id, version, destinations = json.loads(message.attributes["is"])
         for destination in destinations:
-            on_lane = version in self._history.delivery(destination, event_id).versions
-            if not on_lane and message.body not in self._rejected:
+            delivery = self._history.delivery(destination, event_id)
+            if message.body in self._rejected:
+                continue
+            if version not in delivery.versions:
                 self._history.fail("ended", f"{event_id} lost by intake on its way to {destination}")
+            delivery.records[message.sent_at] = version
 
     # Attempts
 
@@ -120,6 +143,9 @@ class Checker:
     def claimed(self, environment: "DeliverEnvironment", record: Record, claim: Claim) -> None:
         self._write(record)
         if claim.granted:
+            for _ in range(self._delivery(record).claims):
+                self._delivery(record).cause()
+            self._delivery(record).claims += 1
             self._delivery(record).holder = record.owner.partition("@")[0]
             if environment.direct:
                 self._delivery(record).parked.clear()
@@ -130,8 +156,8 @@ class Checker:
 
     def told(self, environment: "DeliverEnvironment", record: Record, claim: Claim) -> None:
         """The relay has the answer to a claim."""
-        if claim.granted and claim.before is not None and claim.before.state == "claimed":
-            self._learn(record, environment)
+        if claim.granted:
+            self._learn(record, environment, self._delivery(record).claims - 1)
 
     def settled(self, environment: "DeliverEnvironment", record: Record, written: bool) -> None:
         delivery = self._delivery(record)
@@ -139,9 +165,13 @@ class Checker:
         if not written:
             return
         delivery.settled += 1
-        delivery.turned_away += record.outcome == "unauthorized" and record.status is None
-        if delivery.silent:
-            self._learn(record, environment)
+        delivery.claims = int(record.state == "claimed")
+        broke = record.reason.startswith(BROKEN)
+        delivery.turned_away += broke or (record.outcome == "unauthorized" and record.status is None)
+        if broke:
+            self.conduct.broke(delivery)
+        if delivery.silent and record.state != "claimed":
+            self._learn(record, environment, 1)
         self.private("a ledger record", record.reason)
         if self._history.timeline.on:
             what = f"settled by {environment.name}: {record.state}, {record.outcome}, {record.reason}"
@@ -165,7 +195,7 @@ class Checker:
             delivery.reported += delivery.reported < delivery.begun
             counted[delivery] = counted.get(delivery, 0) + result.crashed + (result.outcome is Outcome.UNKNOWN)
             self.private("a result", result.reason)
-            if result.reason.startswith(BROKEN):
+            if result.reason.startswith(BROKEN) and self.natures.get(result.event_id) != "broken":
                 self._history.fail("raised", result.reason)
             self.private("a result's detail", result.detail)
             if self._history.timeline.on and result.outcome is not Outcome.DELIVERED:
@@ -179,7 +209,9 @@ class Checker:
         for delivery, unknowns in counted.items():
             delivery.unknowns += unknowns
             self._history.totals.unknowns += unknowns
-            self._check_counted(delivery, unknowns, delivery.learned.pop((environment.name, environment.deadline), 0))
+            invocation = (environment.name, environment.deadline)
+            learned, causes = delivery.learned.pop(invocation, 0), delivery.causes.pop(invocation, 0)
+            self._check_counted(delivery, unknowns, learned, causes)
 
     def deferred(self, provider: str, messages: Sequence[LaneMessage], seconds: float, failed: Set[str]) -> None:
         self._clumsy |= failed
@@ -255,7 +287,7 @@ class Checker:
         """All faults are long over: what is still on a lane?"""
         kept = [self._history.messages[each.message_id] for each in messages]
         natures = self._history.natures
-        poison = [each for each in kept if natures.get(each.delivery.event_id) in ("poison", "forbidden")]
+        poison = [each for each in kept if natures.get(each.delivery.event_id) in FAULTY]
         troubled = Counter((each.delivery.destination, identity) for each in poison for identity in each.identities)
         excused = {destination for (destination, _), count in troubled.items() if count >= 3}
         for each in kept:
@@ -272,15 +304,32 @@ class Checker:
             self._history.fail("ended", f"{unread} records never left the intake queue")
         for delivery in self._history.deliveries.values():
             self._check_repeats(delivery)
+            if not left and not unread:
+                self._check_records(delivery)
 
     # Judgement
 
-    def _learn(self, record: Record, environment: "DeliverEnvironment") -> None:
+    def _check_records(self, delivery: Delivery) -> None:
+        """Each record of the event came to an end of its own, and the last word is the latest that was to be sent."""
+        name, kept = f"{delivery.destination} {delivery.event_id}", self._history.messages.values()
+        mine = [each for each in kept if each.delivery is delivery]
+        redriven = {each.record_at for each in mine if each.message_id not in delivery.letters}
+        given_up = {each.record_at for each in mine} - redriven
+        sent = {at: version for at, version in delivery.records.items() if at not in given_up}
+        for at, version in sent.items():
+            if not delivery.acted_on(version) and not delivery.overtakes(at):
+                self._history.fail("ended", f"{name}: the version {version} of second {at:.1f} was never acted on")
+        if sent and delivery.destination.startswith("yotpo/") and delivery.acts and not self._history.plan.races:
+            last = delivery.acts[-1][1]
+            if max(at for at, version in delivery.records.items() if version == last) < max(sent):
+                self._history.fail("undone", f"{name}: version {sent[max(sent)]} was undone by {last}")
+
+    def _learn(self, record: Record, environment: "DeliverEnvironment", unknowns: int) -> None:
         delivery = self._delivery(record)
-        delivery.known += 1
+        delivery.known += unknowns
         # An attempt abandoned by an earlier invocation may still be told: nobody will report it.
         if delivery.owner == record.owner and delivery.began_in == (environment.name, environment.deadline):
-            delivery.learned[delivery.began_in] = delivery.learned.get(delivery.began_in, 0) + 1
+            delivery.learned[delivery.began_in] = delivery.learned.get(delivery.began_in, 0) + unknowns
 
     def _check_repeats(self, delivery: Delivery) -> None:
         if delivery.repeats > delivery.known:
@@ -288,12 +337,12 @@ class Checker:
             text = f"{delivery.repeats} repeats, {delivery.known} unknown attempts"
             self._history.fail("repeat", f"{delivery.destination} {delivery.event_id}: {text}")
 
-    def _check_counted(self, delivery: Delivery, counted: int, learned: int) -> None:
+    def _check_counted(self, delivery: Delivery, counted: int, learned: int, causes: int) -> None:
         name = f"{delivery.destination} {delivery.event_id}"
         if counted < learned:
             self._history.fail("counted", f"{name}: {learned} unknowns met, {counted} counted")
-        if delivery.unknowns > delivery.unsure + delivery.begun - delivery.reported:
-            self._history.fail("counted", f"{name}: unknown without a cause")
+        if counted > causes:
+            self._history.fail("counted", f"{name}: {counted} unknowns counted, {causes} had a cause")
 
     def _judge(self, letter: DeadLetter, delivery: Delivery) -> tuple[str, str]:
         """What kind of dead letter it is, and what is wrong with it, if anything."""
@@ -305,11 +354,8 @@ class Checker:
             return "expired", "" if now >= end else "it had time left"
         if letter.reason.startswith("failed"):
             own = sum(not everything for everything in delivery.failures)
-            kind = "poison" if nature in ("poison", "forbidden") else "called poison, but good"
-            return kind, "" if own >= 4 or nature in (
-                "poison",
-                "forbidden",
-            ) else f"only {own} failures were its own"
+            kind = "poison" if nature in FAULTY else "called poison, but good"
+            return kind, "" if own >= 4 or nature in FAULTY else f"only {own} failures were its own"
         if letter.reason.startswith("id_reused"):
             right = len(delivery.versions) > 1 and letter.destination.startswith("sender/")
             return "id reused", "" if right else "there was only one version, or it was an update"
@@ -324,7 +370,8 @@ class Checker:
     def _shows(letter: DeadLetter) -> bool:
         """Whether what was tried says how often, and how it was answered."""
         tried = letter.reason.startswith(("failed", "HTTP"))
-        return not tried or (letter.attempts > 0 and (letter.status is not None or "no answer" in letter.reason))
+        answered = letter.status is not None or "no answer" in letter.reason or BROKEN in letter.reason
+        return not tried or (letter.attempts > 0 and answered)
 
     def _check_spin(self, destination: str) -> None:
         batches, now = self._history.site(destination).idle_batches, self._kernel.now

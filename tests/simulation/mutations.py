@@ -314,7 +314,7 @@ def _(swap: Swap) -> None:
 @mutation("a crash before is not counted as unknown")
 def _(swap: Swap) -> None:
     attempt = vars(Courier)["attempt"]
-    swap(Courier, "attempt", lambda self, *a, **more: replace(attempt(self, *a, **more), crashed=False))
+    swap(Courier, "attempt", lambda self, *a, **more: replace(attempt(self, *a, **more), crashed=0))
 
 
 @mutation("nothing ever expires")

@@ -2,13 +2,19 @@
 
 import math
 import random
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 MINUTE, HOUR = 60.0, 3600.0
 
-type Nature = Literal["good", "poison", "forbidden", "bad", "unfit", "invalid"]
-"""What providers think of an event: nothing, always 500, always 403, always 4xx, or that it never gets to them."""
+type Nature = Literal["good", "poison", "forbidden", "capped", "bad", "unfit", "invalid", "broken"]
+"""What providers think of an event: nothing, always 500, always 403, always 429, always 4xx, or that it never gets to
+them. Our own code breaks on a broken one.
+"""
+
+FAULTY = ("poison", "forbidden", "capped", "broken")
+"""Natures of events that go on failing until they are given up."""
 
 type Limiter = Literal["log", "fixed", "bucket"]
 
@@ -227,7 +233,7 @@ def _events(rng: random.Random, accounts: tuple[AccountPlan, ...], faults_end: f
     for index in range(count):
         nature: Nature = "good"
         if rng.random() < odd:
-            nature = rng.choice(("poison", "poison", "forbidden", "bad", "unfit", "invalid"))
+            nature = rng.choice(("poison", "poison", "forbidden", "capped", "bad", "unfit", "invalid", "broken"))
         wanted = tuple(rng.sample(names, rng.randint(1, min(2, len(names)))))
         event = EventPlan(
             at=rng.uniform(0, over),
@@ -239,20 +245,16 @@ def _events(rng: random.Random, accounts: tuple[AccountPlan, ...], faults_end: f
             door=rng.choice(("plain", "plain", "eventbridge", "sns", "lane")),
         )
         made.append(event)
-        if rng.random() < 0.05:
-            made.append(_again(rng, event))
+        if rng.random() < 0.08:
+            made.extend(_again(rng, event))
     return made
 
 
-def _again(rng: random.Random, event: EventPlan) -> EventPlan:
-    """The producer sends it once more, some time later: the same, or with other content under the same id."""
-    return EventPlan(
-        at=event.at + rng.choice((0.5, 30.0, 400.0, 2 * HOUR)),
-        event_id=event.event_id,
-        customer=event.customer,
-        destinations=event.destinations,
-        nature=event.nature,
-        version=rng.choice((0, 0, 1)),
-        expires_in=event.expires_in,
-        door=event.door,
-    )
+def _again(rng: random.Random, event: EventPlan) -> Iterator[EventPlan]:
+    """The producer sends it again, once to three times: the same, with other content under the same id, or with content
+    that another has replaced.
+    """
+    at = event.at
+    for _ in range(rng.choice((1, 1, 2, 3))):
+        at += rng.choice((0.5, 30.0, 400.0, 2 * HOUR))
+        yield replace(event, at=at, version=rng.choice((0, 0, 1, 2)))

@@ -26,6 +26,7 @@ STATUSES = {
     "burst": (500, 502, 503),
     "throttle_bare": (429,),
     "throttle_named": (429,),
+    "capped": (429,),
     "limit": (429,),
     "poison": (500,),
     "forbidden": (403,),
@@ -111,7 +112,7 @@ class Account:
         self._let_others_in(now)
         if not self._counter.admit(now, always=self.plan.counts_refused):
             yield "limit"
-        if self._natures.get(event_id) in ("poison", "bad"):
+        if self._natures.get(event_id) in ("poison", "bad", "capped"):
             yield self._natures[event_id]
         yield from self._struck(now, *ACTED)
 
@@ -153,7 +154,8 @@ class Account:
 
     def _reply(self, status: int, now: float, request: Request, body: Mapping[str, object], cause: str) -> Reply:
         named = self._rng.randint(2, 300) if cause == "throttle_named" else None
-        headers = {} if cause == "throttle_bare" else self._headers(status, now, named)
+        bare = cause == "throttle_bare" or (cause == "capped" and self._rng.random() < 0.5)
+        headers = {} if bare else self._headers(status, now, named)
         if self._strikes(now, "garbage"):
             headers = {name: self._rng.choice(GARBAGE) for name in headers}
         if status == 200 and cause == "bad":

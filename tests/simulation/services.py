@@ -39,11 +39,18 @@ class Services:
         return self._by_token[bearer or urlsplit(request.url).query.rpartition("=")[2]]
 
     def put_on_lane(
-        self, provider: str, account: str, body: str, deduplication_id: str, attributes: dict[str, str]
+        self,
+        provider: str,
+        account: str,
+        body: str,
+        deduplication_id: str,
+        attributes: dict[str, str],
+        record_at: float | None = None,
     ) -> Message | None:
+        """`record_at` is when the record behind it came to the relay first; None: now."""
         message = self.lanes[provider].send(account, body, deduplication_id, attributes)
         if message is not None:
-            self.checker.accepted(f"{provider}/{account}", message)
+            self.checker.accepted(f"{provider}/{account}", message, self.kernel.now if record_at is None else record_at)
         return message
 
     def rejected(self, record: RejectedRecord) -> None:
@@ -62,6 +69,8 @@ class Services:
         letters, self.letters = self.letters, []
         for number, letter in enumerate(letters):
             provider, _, account = letter.destination.partition("/")
-            kept = getattr(letter, "content_hash", None)
-            attributes = {"content_hash": kept} if kept else {}
-            self.put_on_lane(provider, account, letter.body, f"redrive-{number}", attributes)
+            attributes = {"content_hash": letter.content_hash} if letter.content_hash else {}
+            if letter.accepted_at is not None:
+                attributes["accepted_at"] = f"{letter.accepted_at:.3f}"
+            first = self.checker.record_at(letter)
+            self.put_on_lane(provider, account, letter.body, f"redrive-{number}", attributes, first)

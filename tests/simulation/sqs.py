@@ -7,7 +7,7 @@ policy, the five-minute deduplication window (per group), the 120,000 look-ahead
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.simulation.kernel import Kernel
@@ -206,7 +206,9 @@ class StandardQueue:
 
     def again(self, message: Message) -> None:
         """Delivers a message once more although it was deleted: what "at least once" means."""
-        self.send(message.body, message.attributes)
+        copy = replace(message, receives=0, deleted=False)
+        self.size += 1
+        self._show(copy)
 
     @property
     def visible(self) -> int:

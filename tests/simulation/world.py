@@ -130,7 +130,7 @@ class World:
         if event.door == "lane":
             for number, destination in enumerate(event.destinations):
                 provider, _, account = destination.partition("/")
-                own = f"own-{event.event_id}-{event.version}-{number}"
+                own = f"own-{event.event_id}-{event.at}-{number}"
                 self.services.put_on_lane(provider, account, body, own, {})
             return
         wrapped = _wrap(event, body)

@@ -41,7 +41,7 @@ def queues() -> FakeIntakeQueues:
 
 @pytest.fixture
 def intake(queues: FakeIntakeQueues) -> IntakeDoors:
-    return IntakeDoors(Intake(queues, FakeClock(), DESTINATIONS, open_record), IntakeObserver())
+    return IntakeDoors(Intake(queues, FakeClock(), DESTINATIONS, open_record), IntakeObserver(), FakeClock())
 
 
 def deliver_doors(room: Room) -> DeliverDoors:

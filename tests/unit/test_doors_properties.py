@@ -63,7 +63,7 @@ bodies = st.text(max_size=200) | inputs.map(json.dumps) | st.binary(max_size=100
 
 def intake_room() -> tuple[IntakeDoors, FakeIntakeQueues]:
     queues = FakeIntakeQueues()
-    return IntakeDoors(Intake(queues, FakeClock(), DESTINATIONS, open_record), IntakeObserver()), queues
+    return IntakeDoors(Intake(queues, FakeClock(), DESTINATIONS, open_record), IntakeObserver(), FakeClock()), queues
 
 
 def deliver_doors(room: Room) -> DeliverDoors:

@@ -189,10 +189,10 @@ def test_the_age_of_the_oldest(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_crash_is_counted_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:
     """An attempt that vanished between its post and its record is counted besides what comes of it now."""
     observer = DeliverObserver("sender")
-    observer.results([Result(Outcome.DELIVERED, "", crashed=True)])
+    observer.results([Result(Outcome.DELIVERED, "", crashed=1)])
     output = Output(capsys)
     assert (output.metrics["Delivered"], output.metrics["Unknown"]) == ([1], [1])
-    observer.results([Result(Outcome.UNKNOWN, "", crashed=True)])
+    observer.results([Result(Outcome.UNKNOWN, "", crashed=1)])
     assert Output(capsys).metrics["Unknown"] == [1, 1]
 
 

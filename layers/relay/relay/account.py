@@ -13,20 +13,23 @@ from relay.ports import Clock
 POISON_FAILURES = 5
 """An event that failed this often while others of its account succeeded becomes a dead letter ..."""
 
-MOST_POISON_FAILURES = 25
-"""... or up to this often, where attempts of the others fail, too."""
-
 CHANCE = 1e-6
-"""How likely it may be that a good event fails that often by chance alone."""
+"""... or oftener, where attempts of the others fail, too: until chance alone would do that to one in a million."""
 
 WITNESSES = 50
 """How many attempts of other events tell how often an attempt fails by chance."""
+
+REMEMBERED = 1_000
+"""How many events that did not get through an account remembers, the newest."""
 
 RECENT_SECONDS = 60.0
 """For how long a success is taken to say that the provider works."""
 
 REFUSED_SECONDS = 30.0
 """Least seconds between two refusals of an event's credentials that count against it."""
+
+SHORTEST_HOLD = 30.0
+"""Seconds that an account is held while one event alone was refused: it may be that event."""
 
 SIDE_BY_SIDE = 1.0
 """Seconds by which a success may have begun before a refusal and still speak for the credentials of both."""
@@ -41,12 +44,15 @@ SHORTEST_BACKOFF = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One event's failures: `strikes` counts those that are the event's own fault, the first one included.
+    """One event's failures: `strikes` counts those since which others succeeded, the first one included.
+
+    `blame` is what they weigh: a strike weighs less where others fail, too. At `POISON_FAILURES` the event is at fault.
 
     `failed_at` and `last_failed_at` are when the first and the last attempt that failed began, in Unix seconds.
     """
 
     strikes: int = 0
+    blame: float = 0.0
     failed_at: float = 0.0
     last_failed_at: float = 0.0
     is_poison: bool = False
@@ -74,8 +80,13 @@ class Account:
         """Events that failed since the last success, and when."""
         self._tries: dict[str, int] = {}
         """How often each of the events that do not get through has failed here."""
+        self._throttled: dict[str, int] = {}
+        """How often each event was answered 429 since the last success."""
         self._turned_away: deque[str] = deque(maxlen=WITNESSES)
         """Events that were answered 429, 401 or 403 last."""
+        self._refused: set[str | None] = set()
+        """Events that were refused since the last success, two at most; None: it was not for the event."""
+        self._held_alone = False
         self._attempts: deque[tuple[str, bool]] = deque(maxlen=2 * WITNESSES)
         """The last attempts: whose, and whether the provider took it."""
         self._round_at = float("-inf")
@@ -101,6 +112,8 @@ class Account:
             }
             self._probing = False
             self._held_until = 0.0
+            self._refused.clear()
+            self._throttled.clear()
 
     def failed(self, event_id: str, before: Failure, started_at: float, attempts: int = 1) -> Failure:
         """The event failed again, in an attempt begun then, its `attempts`th; `before` is what the ledger remembers."""
@@ -109,20 +122,36 @@ class Account:
             alone = not any(other != event_id for other in self._failing)
             # Another event, tried after this one failed last, got through; or this is the only one that does not.
             worked_between = self._worked_at > before.last_failed_at
-            strike = before.strikes > 0 and (worked_between or (alone and self._worked_since(first)))
-            self._failing[event_id] = self._clock.now()
-            self._tries[event_id] = max(attempts, self._tries.get(event_id, 0) + 1)
-            self._attempts.append((event_id, False))
-            strikes = max(before.strikes, 1) + strike
-            return Failure(strikes, first, started_at, strike and strikes >= self._most_strikes(event_id))
+            strike = before.strikes == 0 or worked_between or (alone and self._worked_since(first))
+            _keep(self._failing, event_id, self._clock.now())
+            _keep(self._tries, event_id, max(attempts, self._tries.get(event_id, 0) + 1))
+            return self._struck(event_id, before, strike, first, started_at)
 
-    def _most_strikes(self, event_id: str) -> int:
+    def parked(self, event_id: str, started_at: float) -> None:
+        """The event, whose request started then, was not answered, and is not tried again."""
+        with self._lock:
+            if started_at > self._worked_at:
+                _keep(self._failing, event_id, self._clock.now())
+            self._attempts.append((event_id, False))
+
+    def _struck(self, event_id: str, before: Failure, strike: bool, failed_at: float, last_failed_at: float) -> Failure:
+        """The event did not get through once more; `strike`: while others did."""
+        weight = self._weight(event_id) if strike else 0.0
+        self._attempts.append((event_id, False))
+        strikes, blame = before.strikes + strike, before.blame + weight
+        is_poison = strike and before.strikes > 0 and blame >= POISON_FAILURES - 1e-6
+        return Failure(strikes, blame, failed_at, last_failed_at, is_poison)
+
+    def _weight(self, event_id: str) -> float:
+        """What one strike weighs, at most 1: as many as make an event poison are one chance in a million together."""
         # A provider that fails every other attempt fails a good event five times in a row once in thirty.
-        others = [took for other, took in self._attempts if other != event_id][-WITNESSES:]
-        by_chance = others.count(False) / len(others) if others else 0.0
-        if by_chance in (0.0, 1.0):
-            return POISON_FAILURES
-        return min(max(POISON_FAILURES, math.ceil(math.log(CHANCE) / math.log(by_chance))), MOST_POISON_FAILURES)
+        others = [succeeded for other, succeeded in self._attempts if other != event_id][-WITNESSES:]
+        if all(others):
+            return 1.0
+        share = others.count(False) / len(others)
+        # As high as it may well be, by so few witnesses.
+        by_chance = min(share + 2.0 * math.sqrt(share * (1.0 - share) / len(others)), 0.999)
+        return min(1.0, POISON_FAILURES * math.log(by_chance) / math.log(CHANCE))
 
     def forget(self, event_id: str) -> None:
         """The event is given up: it no longer speaks for its account."""
@@ -130,10 +159,15 @@ class Account:
             self._failing.pop(event_id, None)
             self._tries.pop(event_id, None)
 
-    def throttled(self, event_id: str) -> None:
-        """The event was answered 429: for its account's pace, or for what it is."""
+    def throttled(self, event_id: str, before: Failure, started_at: float) -> Failure:
+        """The event was answered 429, in an attempt begun then: for its account's pace, or for what it is. It is the
+        event's own fault where others, tried after it, get through.
+        """
         with self._lock:
             self._turned_away.append(event_id)
+            _keep(self._throttled, event_id, self._throttled.get(event_id, 0) + 1)
+            strike = before.strikes == 0 or self._worked_at > before.last_failed_at
+            return self._struck(event_id, before, strike, before.failed_at, started_at)
 
     def refused(self, event_id: str, before: Failure, started_at: float) -> Failure:
         """The credentials were refused for one event, in an attempt begun then. That is the event's own fault only
@@ -141,26 +175,34 @@ class Account:
         """
         with self._lock:
             self._turned_away.append(event_id)
-            self._tries[event_id] = self._tries.get(event_id, 0) + 1
+            _keep(self._tries, event_id, self._tries.get(event_id, 0) + 1)
             first = before.failed_at or started_at
-            if before.strikes == 0:
-                return Failure(1, first, started_at)
-            others_pass = self._worked_at > before.last_failed_at
-            if not others_pass or started_at - before.last_failed_at < REFUSED_SECONDS:
+            strike = before.strikes == 0 or (
+                self._worked_at > before.last_failed_at and started_at - before.last_failed_at >= REFUSED_SECONDS
+            )
+            if not strike:
+                self._attempts.append((event_id, False))
                 return before
-            return Failure(before.strikes + 1, first, started_at, before.strikes + 1 >= POISON_FAILURES)
+            return self._struck(event_id, before, strike, first, started_at)
 
-    def hold(self, refused_at: float, since: float) -> float:
+    def hold(self, refused_at: float, since: float, event_id: str | None = None) -> float:
         """The credentials are refused, first at `refused_at`. Returns the seconds to stay away: five minutes, growing
         to fifteen the longer it lasts; none where others have got through `since`.
+
+        With an `event_id` it may be that event: half a minute, growing, while no other is refused.
         """
         with self._lock:
             now = self._clock.now()
+            if len(self._refused) < 2:
+                self._refused.add(event_id)
             if self._worked_at > since - SIDE_BY_SIDE:
                 return 0.0
-            if self._held_until <= now:
-                times = 1 + (now - refused_at) // self._hold_seconds
-                self._held_until = now + self._hold_seconds * min(max(times, 1.0), 3.0)
+            lone = self._refused == {event_id} and event_id is not None
+            if self._held_until <= now or self._held_alone > lone:
+                lasted = now - refused_at
+                seconds = self._hold_seconds * min(max(1 + lasted // self._hold_seconds, 1.0), 3.0)
+                self._held_until = now + (min(seconds, max(SHORTEST_HOLD, lasted)) if lone else seconds)
+                self._held_alone = lone
                 self._probing = True
             return self._held_until - now
 
@@ -201,6 +243,11 @@ class Account:
         with self._lock:
             return self._tries.get(event_id, 0) >= PASSES_AFTER
 
+    def is_stuck(self, event_id: str) -> bool:
+        """Whether the event is answered 429 again and again, and nothing else gets through."""
+        with self._lock:
+            return self._throttled.get(event_id, 0) >= PASSES_AFTER
+
     def order[T](self, items: list[T], event_id: Callable[[T], str]) -> list[T]:
         """The order in which to try: as they come, but what was turned away after the others, and while we probe from
         anywhere and what failed before last, or one event at the head would answer for all behind it.
@@ -222,7 +269,7 @@ class Account:
             lone = len(self._failing) <= 1
             if succeeded or (lone and self._worked_since(self._clock.now() - failing_for)):
                 self._probing = False
-                return SHORTEST_BACKOFF * max(1, strikes)
+                return SHORTEST_BACKOFF * min(max(1, strikes), POISON_FAILURES)
             self._probing = True
             if not lone:
                 # The provider is down: until it works again no failure is an event's own.
@@ -230,3 +277,11 @@ class Account:
             most = max(LONGEST_LONE_BACKOFF, failing_for / 20) if lone else LONGEST_BACKOFF
             # In proportion to what it has lasted: that grows as powers of a number of tries would, and needs no count.
             return max(1.0, self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF), most, LONGEST_BACKOFF))
+
+
+def _keep[T](remembered: dict[str, T], event_id: str, what: T) -> None:
+    """Remembers `what` of an event, and forgets what was remembered longest ago."""
+    remembered.pop(event_id, None)
+    remembered[event_id] = what
+    if len(remembered) > REMEMBERED:
+        del remembered[next(iter(remembered))]

@@ -1,6 +1,6 @@
 """One attempt to deliver one event to one destination: claim, post, settle."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -11,7 +11,7 @@ from relay.errors import CredentialsError, TransportError, UnavailableError, Und
 from relay.event import Event
 from relay.masking import mask_identifiers, printable, shorten
 from relay.outcome import Outcome, Result
-from relay.pacing import Turn
+from relay.pacing import Budget, Turn
 from relay.ports import Claim, Clock, DeadLetter, LaneQueue, Ledger, Record, Reply, Request, Secrets, Transport
 from relay.providers.base import Provider
 
@@ -22,9 +22,15 @@ RESERVE = 2.0
 """Seconds kept at the end of an invocation to settle, defer and answer."""
 
 BROKEN = "a fault of the relay's own"
+OUT_OF_TIME = "no time left in this invocation"
+CRASHED = "an earlier attempt ended without a record of its answer: parked"
+UNREADABLE = "what it said could not be read"
 
 REMEMBERED = 20
-"""How many given-up messages of one event its record names, the newest."""
+"""How many given-up messages, and replaced contents, of one event its record names, the newest."""
+
+AT_ONCE = 300.0
+"""Seconds within which SQS drops copies itself: what comes so soon after its acceptance is no late copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class Delivery:
     key: str
     """What tells this message from every other: names its attempts and its dead letter."""
     correlation_id: str = ""
+    first_accepted_at: float | None = None
+    """Where this message is a copy, or was redriven: when the record behind it came to us first."""
 
     @property
     def dated_event(self) -> Event:
@@ -47,6 +55,14 @@ class Delivery:
             return self.event
         accepted_at = datetime.fromtimestamp(self.accepted_at, UTC).replace(microsecond=0)
         return self.event.model_copy(update={"occurred_at": accepted_at})
+
+    @property
+    def version(self) -> str:
+        """Its place among the versions of one event, greater for a later one: when it occurred, then when it came
+        to us, both as Unix seconds in text of a fixed width.
+        """
+        occurred_at, moment = self.event.occurred_at, self.first_accepted_at or self.accepted_at
+        return f"{max(0.0, occurred_at.timestamp() if occurred_at else moment):019.6f} {moment:014.3f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,8 @@ class _Post:
     reply: Reply | None = None
     ours: bool = False
     """A service of our own failed, not the provider."""
+    broken: bool = False
+    """A fault of our own, which this event brings out."""
 
     @property
     def is_unsent(self) -> bool:
@@ -121,7 +139,7 @@ class Courier:
             try:
                 result = self._attempt(delivery, account, turn, deadline, witness)
             except Exception as error:  # One event must not take its batch along, whatever we did not think of.
-                result = self._result(delivery, Outcome.RETRY, f"{BROKEN}: {type(error).__name__}", ours=True)
+                result = self._result(delivery, Outcome.RETRY, _fault(error), ours=True)
         if result.ours:
             return replace(result, failed_at=account.troubled())
         if result.final:
@@ -138,10 +156,14 @@ class Courier:
     ) -> Result:
         provider = self._provider_for(delivery.destination)
         began = self._clock.now()
+        if self._is_late(deadline):
+            # It waited for a free thread, and its batch is over: a claim would be found open by the next attempt.
+            return self._result(delivery, Outcome.THROTTLED, OUT_OF_TIME)
         record = Record(
             event_id=delivery.event.id,
             destination=delivery.destination,
             content_hash=delivery.content_hash,
+            version=delivery.version,
             state="claimed",
             owner=f"{delivery.key}@{uuid4()}",
             message_id=delivery.key,
@@ -153,45 +175,43 @@ class Courier:
         except UnavailableError as error:
             return self._result(delivery, Outcome.RETRY, str(error), ours=True)
         if not claim.granted:
-            return self._refused(delivery, record, claim, provider.overrides_by_id)
-        before = claim.before
-        same = before is not None and before.content_hash == record.content_hash
-        under_way = before is not None and before.state in ("claimed", "open")
-        crashed = before is not None and before.state == "claimed"
-        attempts = (before.attempts if before and same else 0) + (1 if crashed else 0)
-        failure = Failure(
-            strikes=before.strikes if before and same and under_way else 0,
-            failed_at=before.failed_at if before and under_way else 0.0,
-            last_failed_at=before.last_failed_at if before and same and under_way else 0.0,
-        )
-        record = replace(
-            record,
-            attempts=attempts,
-            strikes=failure.strikes,
-            failed_at=failure.failed_at,
-            last_failed_at=failure.last_failed_at,
-            unknowns=(before.unknowns if before and same else 0) + crashed,
-            given_up=before.given_up if before else (),
-            delivered_hash=before.delivered_hash if before else "",
-        )
+            return self._denied(delivery, record, claim, provider.overrides_by_id)
+        crashes = max(1, claim.before.claims) if claim.before and claim.before.state == "claimed" else 0
+        record = resume(record, claim.before, crashes)
+        result = self._end_unsent(delivery, provider, account, record, crashes)
+        if result is None:
+            try:
+                post = self._post(delivery, provider, turn, deadline)
+            except Exception as error:
+                # Nothing was sent: whatever raises once it may have been is caught there.
+                post = _Post(Outcome.RETRY, _fault(error), started_at=began, broken=True)
+            if witness:
+                witness(post.request, post.reply)
+            result = replace(self._conclude(delivery, provider, account, record, post), crashed=crashes)
+        return result
 
+    def _end_unsent(
+        self, delivery: Delivery, provider: Provider, account: Account, record: Record, crashes: int
+    ) -> Result | None:
+        """The end of an event that is not to be sent any more; None for all others."""
+        if crashes and record.delivered_hash != record.content_hash and provider.settings.on_unknown == "park":
+            # One of its crashes is what it is parked for: counted by its outcome.
+            return replace(self._give_up(delivery, record, _Post(Outcome.UNKNOWN, CRASHED)), crashed=crashes - 1)
+        result, now = None, self._clock.now()
         if record.delivered_hash == record.content_hash:
+            record = replace(record, delivered_version=max(record.delivered_version, record.version))
             post = _Post(Outcome.DUPLICATE, "delivered before")
-            return replace(self._settle(delivery, record, post, "delivered", attempts), crashed=crashed)
-        if crashed and provider.settings.on_unknown == "park":
-            parked = _Post(Outcome.UNKNOWN, "an earlier attempt ended without a record of its answer: parked")
-            return self._give_up(delivery, record, parked)
-        if stale := self._stale(delivery, began):
+            result = self._settle(delivery, record, post, "delivered", record.attempts)
+        elif provider.overrides_by_id and _is_outdated(delivery, record, now):
+            record = replace(record, content_hash=record.delivered_hash, version=record.delivered_version)
+            post = _Post(Outcome.DUPLICATE, "a later version was delivered")
+            result = self._settle(delivery, record, post, "delivered", record.attempts)
+        elif stale := self._stale(delivery, now):
             account.forget(delivery.event.id)
-            return replace(self._give_up(delivery, record, _Post(Outcome.EXPIRED, stale)), crashed=crashed)
+            result = self._give_up(delivery, record, _Post(Outcome.EXPIRED, stale))
+        return result and replace(result, crashed=crashes)
 
-        post = self._post(delivery, provider, turn, deadline)
-        if witness:
-            witness(post.request, post.reply)
-        result = self._conclude(delivery, provider, account, record, post, failure)
-        return replace(result, crashed=crashed)
-
-    def _refused(self, delivery: Delivery, record: Record, claim: Claim, overrides: bool) -> Result:
+    def _denied(self, delivery: Delivery, record: Record, claim: Claim, overrides: bool) -> Result:
         before = claim.before
         if before is not None and before.content_hash != record.content_hash and not overrides:
             post = _Post(Outcome.REJECTED, "id_reused: this id was used before with other content")
@@ -204,6 +224,9 @@ class Courier:
             return self._result(delivery, Outcome.DUPLICATE, reason, final=True, attempts=before.attempts)
         wait = max(2 * LONGEST_WAIT, before.lease_until - self._clock.now() if before is not None else 0.0)
         return self._result(delivery, Outcome.THROTTLED, "another execution has it", wait=wait)
+
+    def _is_late(self, deadline: float) -> bool:
+        return self._clock.monotonic() + self._transport.longest + RESERVE / 2 > deadline
 
     def _stale(self, delivery: Delivery, now: float) -> str:
         expires_at = delivery.event.expires_at
@@ -265,25 +288,29 @@ class Courier:
             return _Post(Outcome.REJECTED, "; ".join(mask_identifiers(str(each)) for each in error.errors))
         if not turn.wait(at_most=LONGEST_WAIT):
             return _Post(Outcome.THROTTLED, "no budget left")
+        if self._is_late(deadline):
+            return _Post(Outcome.THROTTLED, OUT_OF_TIME)
+        return self._send(request, provider, turn, event.customer.contacts)
+
+    def _send(self, request: Request, provider: Provider, turn: Turn, private: Iterable[str]) -> _Post:
         started_at = self._clock.now()
-        if self._clock.monotonic() + self._transport.longest + RESERVE / 2 > deadline:
-            return _Post(Outcome.THROTTLED, "no time left in this invocation")
-        answer: Reply | TransportError
         try:
             answer = self._transport.send(request)
+            outcome = provider.read(answer)
         except TransportError as error:
-            answer = error
-        outcome = provider.read(answer)
-        if isinstance(answer, TransportError):
-            return _Post(outcome, f"no answer: {answer}", started_at=started_at, request=request)
-        budget = provider.budget(answer, self._clock.now())
-        (turn.throttle if outcome is Outcome.THROTTLED else turn.observe)(budget, answer.left_after)
-        private = (*request.secrets, *event.customer.contacts)
+            return _Post(provider.read(error), f"no answer: {error}", started_at=started_at, request=request)
+        except Exception as error:
+            # It may have left, and we do not know how it was answered.
+            return _Post(Outcome.UNKNOWN, _fault(error), started_at=started_at, request=request)
+        # The outcome is read: no fault in what else the answer says may lose it.
+        budget = _or(Budget(), provider.budget, answer, self._clock.now())
+        _or(None, turn.throttle if outcome is Outcome.THROTTLED else turn.observe, budget, answer.left_after)
+        detail = _or(UNREADABLE, provider.detail, answer, (*request.secrets, *private))
         return _Post(
             outcome,
             f"HTTP {answer.status}",
             status=answer.status,
-            detail="" if outcome is Outcome.DELIVERED else provider.detail(answer, private),
+            detail="" if outcome is Outcome.DELIVERED else detail,
             wait=(budget.retry_after or 0.0) if outcome is Outcome.RETRY else 0.0,
             started_at=started_at,
             request=request,
@@ -291,9 +318,10 @@ class Courier:
         )
 
     def _conclude(
-        self, delivery: Delivery, provider: Provider, account: Account, record: Record, post: _Post, failure: Failure
+        self, delivery: Delivery, provider: Provider, account: Account, record: Record, post: _Post
     ) -> Result:
         event_id = delivery.event.id
+        failure = Failure(record.strikes, record.blame, record.failed_at, record.last_failed_at)
         match post.outcome:
             case Outcome.DELIVERED:
                 account.succeeded(event_id, post.started_at)
@@ -303,28 +331,39 @@ class Courier:
                     account.succeeded(event_id, post.started_at)
                 return self._give_up(delivery, replace(record, attempts=record.attempts + bool(post.status)), post)
             case Outcome.UNKNOWN if provider.settings.on_unknown == "park":
-                account.failed(event_id, failure, post.started_at, record.attempts + 1)
-                record = replace(record, attempts=record.attempts + 1, unknowns=record.unknowns + 1)
+                account.parked(event_id, post.started_at)
+                unknowns = record.unknowns + 1
+                record = replace(record, attempts=record.attempts + 1, unknowns=unknowns, delivered_hash="")
                 return self._give_up(delivery, record, post)
-            case Outcome.UNKNOWN | Outcome.RETRY if post.request is not None:
+            case Outcome.UNKNOWN | Outcome.RETRY if post.request is not None or post.broken:
                 failure = account.failed(event_id, failure, post.started_at, record.attempts + 1)
-                unknowns = record.unknowns + (post.outcome is Outcome.UNKNOWN)
-                record = replace(record, attempts=record.attempts + 1, unknowns=unknowns)
+                record = replace(record, attempts=record.attempts + (not post.broken))
+                if post.outcome is Outcome.UNKNOWN:
+                    record = replace(record, unknowns=record.unknowns + 1, delivered_hash="")
             case Outcome.THROTTLED if post.status is not None:
-                account.throttled(event_id)
+                failure = account.throttled(event_id, failure, post.started_at)
             case Outcome.UNAUTHORIZED:
                 record = replace(record, attempts=record.attempts + bool(post.status))
                 before, failure = failure, account.refused(event_id, failure, post.started_at)
                 if not failure.is_poison:
-                    post = replace(post, wait=account.hold(failure.failed_at, before.last_failed_at or post.started_at))
+                    since = before.last_failed_at or post.started_at
+                    # Forbidden may be what this event asks for; unknown is who asks.
+                    suspect = event_id if post.status == 403 else None
+                    post = replace(post, wait=account.hold(failure.failed_at, since, suspect))
         record = replace(
-            record, strikes=failure.strikes, failed_at=failure.failed_at, last_failed_at=failure.last_failed_at
+            record,
+            strikes=failure.strikes,
+            blame=failure.blame,
+            failed_at=failure.failed_at,
+            last_failed_at=failure.last_failed_at,
         )
         if failure.is_poison:
             account.forget(event_id)
             reason = f"failed {failure.strikes} times while others succeeded, last {post.reason}"
             # An unknown stays one: it may have been acted on, and is counted.
             outcome = post.outcome if post.outcome is Outcome.UNKNOWN else Outcome.REJECTED
+            # An answer of 429 is no attempt, but it was a try.
+            record = replace(record, attempts=max(record.attempts, failure.strikes))
             return self._give_up(delivery, record, replace(post, outcome=outcome, reason=reason))
         return self._settle(delivery, record, post, "open", attempts=record.attempts)
 
@@ -333,17 +372,25 @@ class Courier:
         delivery: Delivery,
         record: Record,
         post: _Post,
-        state: Literal["open", "delivered", "given_up"],
+        state: Literal["claimed", "open", "delivered", "given_up"],
         attempts: int,
     ) -> Result:
         reason = post.reason
         if post.outcome is Outcome.DELIVERED:
-            record = replace(record, failed_at=0.0, delivered_hash=record.content_hash)
+            replaced = (*record.replaced, record.delivered_hash) if record.delivered_hash else record.replaced
+            record = replace(
+                record,
+                failed_at=0.0,
+                delivered_hash=record.content_hash,
+                delivered_version=record.version,
+                replaced=tuple(each for each in replaced if each != record.content_hash)[-REMEMBERED:],
+            )
         if state == "given_up":
             record = replace(record, given_up=(*record.given_up, record.message_id)[-REMEMBERED:])
         ended = replace(
             record,
             state=state,
+            claims=1 if state == "claimed" else 0,
             attempts=attempts,
             outcome=str(post.outcome),
             reason=reason,
@@ -359,7 +406,7 @@ class Courier:
             delivery,
             post.outcome,
             reason,
-            final=state != "open",
+            final=state in ("delivered", "given_up"),
             status=post.status,
             detail=post.detail,
             attempts=attempts,
@@ -375,8 +422,10 @@ class Courier:
         try:
             self._queue.give_up(letter)
         except UnavailableError as error:
-            # The claim stays: an unknown delivery must not look as if it had never been tried.
-            if settle and post.outcome is not Outcome.UNKNOWN:
+            if settle and post.outcome is Outcome.UNKNOWN:
+                # As if it had crashed: an unknown delivery must not look as if it had never been tried.
+                self._settle(delivery, replace(record, unknowns=record.unknowns - 1), post, "claimed", record.attempts)
+            elif settle:
                 self._settle(delivery, record, post, "open", record.attempts)
             reason = f"{post.reason} (dead letter not written: {error})"
             return self._result(delivery, Outcome.RETRY, reason, ours=True)
@@ -395,6 +444,39 @@ class Courier:
         return replace(result, age=self._clock.now() - delivery.accepted_at, **more)  # type: ignore[arg-type]
 
 
+def resume(record: Record, before: Record | None, crashes: int) -> Record:
+    """The record of an attempt that begins, with what earlier ones left. Old failures count against the same content
+    only, and only while it is under way: redriven, or sent again, an event begins anew.
+    """
+    if before is None:
+        return replace(record, unknowns=crashes)
+    same, under_way = before.content_hash == record.content_hash, before.state in ("claimed", "open")
+    again = same and under_way
+    # A crash may have sent another content since.
+    certain = not crashes or before.content_hash == before.delivered_hash
+    return replace(
+        record,
+        attempts=(before.attempts if same else 0) + crashes,
+        strikes=before.strikes if again else 0,
+        blame=before.blame if again else 0.0,
+        failed_at=before.failed_at if under_way else 0.0,
+        last_failed_at=before.last_failed_at if again else 0.0,
+        unknowns=(before.unknowns if same else 0) + crashes,
+        given_up=before.given_up,
+        delivered_hash=before.delivered_hash if certain else "",
+        delivered_version=before.delivered_version,
+        replaced=before.replaced,
+    )
+
+
+def _is_outdated(delivery: Delivery, record: Record, now: float) -> bool:
+    """Whether the provider holds a later version of the event: this one would undo it."""
+    if record.version != record.delivered_version:
+        return record.version < record.delivered_version
+    # Two versions of one moment. What the other one replaced comes back as a late copy, or at once as a change of mind.
+    return record.content_hash in record.replaced and now - delivery.accepted_at > AT_ONCE
+
+
 def dead_letter(delivery: Delivery, reason: str, detail: str, status: int | None, attempts: int) -> DeadLetter:
     """The dead letter of a delivery; `reason` and the provider's `detail` are already masked."""
     return DeadLetter(
@@ -406,5 +488,19 @@ def dead_letter(delivery: Delivery, reason: str, detail: str, status: int | None
         attempts=attempts,
         deduplication_id=delivery.key,
         content_hash=delivery.content_hash,
+        accepted_at=delivery.first_accepted_at or delivery.accepted_at,
         correlation_id=delivery.correlation_id,
     )
+
+
+def _fault(error: Exception) -> str:
+    """Its name only: the text may hold anything."""
+    return f"{BROKEN}: {type(error).__name__}"
+
+
+def _or[T, **P](otherwise: T, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    """What the call returns, or `otherwise` where it raises."""
+    try:
+        return call(*args, **more)
+    except Exception:
+        return otherwise

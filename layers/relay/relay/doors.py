@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -45,9 +46,10 @@ def is_sqs_batch(event: object) -> bool:
 class IntakeDoors:
     """Every way into intake. Raises UnavailableError where nobody but the caller can try again."""
 
-    def __init__(self, intake: Intake, observer: IntakeObserver) -> None:
+    def __init__(self, intake: Intake, observer: IntakeObserver, clock: Clock) -> None:
         self._intake = intake
         self._observer = observer
+        self._clock = clock
         self._processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
     def open(self, event: Any, context: Context) -> Json:
@@ -63,14 +65,17 @@ class IntakeDoors:
 
     def _sqs(self, event: Json, context: Any) -> Json:
         def take(record: SQSRecord) -> None:
-            self._saw(self._intake.accept_or_keep(record.body, record.body, record.message_id), record.message_id)
+            name = record.message_id
+            self._saw(self._intake.accept_or_keep(record.body, record.body, name, name, _sent_at(record)), name)
 
         return dict(process_partial_response(event, take, self._processor, context))
 
     def _eventbridge(self, event: Json) -> Json:
-        correlation_id = mask_identifiers(shorten(str(event.get("id") or ""), 128))
+        name = str(event.get("id") or "")
+        correlation_id = mask_identifiers(shorten(name, 128))
+        body, received_at = json.dumps(event), _put_at(event, self._clock.now())
         return self._answer(
-            [self._saw(self._intake.accept_or_keep(event, json.dumps(event), correlation_id), correlation_id)]
+            [self._saw(self._intake.accept_or_keep(event, body, correlation_id, name, received_at), correlation_id)]
         )
 
     def _direct(self, event: Any, context: Context) -> Json:
@@ -79,7 +84,12 @@ class IntakeDoors:
             wrong = FieldError("events", "must be a list, with nothing beside it")
             return self._answer([self._saw(Rejected(None, (wrong,)), context.aws_request_id)])
         request = context.aws_request_id
-        return self._answer([self._saw(self._intake.accept(each, request), request) for each in many])
+        return self._answer(
+            [
+                self._saw(self._intake.accept(each, request, f"{request} {index}"), request)
+                for index, each in enumerate(many)
+            ]
+        )
 
     def _saw(self, verdict: Accepted | Rejected, correlation_id: str) -> Accepted | Rejected:
         self._observer.saw(verdict, correlation_id)
@@ -99,6 +109,20 @@ class IntakeDoors:
                 if isinstance(verdict, Rejected)
             ],
         }
+
+
+def _sent_at(record: SQSRecord) -> float | None:
+    """When the record was put on its queue, in Unix seconds: the same for each copy that SQS hands out."""
+    milliseconds = record.raw_event.get("attributes", {}).get("SentTimestamp", "")
+    return int(milliseconds) / 1000 if milliseconds.isdecimal() else None
+
+
+def _put_at(event: Json, now: float) -> float:
+    """When the event was put on its bus: the same however often Lambda tries it again."""
+    try:
+        return min(datetime.fromisoformat(event["time"]).timestamp(), now)
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return now
 
 
 class DirectDelivery(BaseModel):
@@ -133,7 +157,7 @@ class DeliverDoors:
 def lane_message(record: SQSRecord) -> LaneMessage:
     """An SQS record of a FIFO lane in the domain's words."""
     attributes = record.attributes
-    given = _attribute(record, "content_hash")
+    given, accepted_at = _attribute(record, "content_hash"), _attribute(record, "accepted_at")
     # SQS tells the moment of the first receive only.
     first = attributes.approximate_first_receive_timestamp if attributes.approximate_receive_count == "1" else None
     return LaneMessage(
@@ -145,6 +169,7 @@ def lane_message(record: SQSRecord) -> LaneMessage:
         received_at=int(first) / 1000 if first else None,
         receives=int(attributes.approximate_receive_count),
         content_hash=given if re.fullmatch("[0-9a-f]{64}", given) else None,
+        accepted_at=float(accepted_at) if re.fullmatch(r"[0-9]{1,10}\.[0-9]{3}", accepted_at) else None,
         correlation_id=mask_identifiers(shorten(_attribute(record, "correlation_id") or record.message_id, 128)),
     )
 

@@ -44,19 +44,33 @@ class Intake:
         self._destinations = destinations
         self._open = open_record
 
-    def accept(self, record: object, correlation_id: str = "") -> Accepted | Rejected:
-        """Takes one record (raw text, or parsed JSON) onto the lanes of its destinations."""
+    def accept(
+        self, record: object, correlation_id: str = "", record_id: str = "", received_at: float | None = None
+    ) -> Accepted | Rejected:
+        """Takes one record (raw text, or parsed JSON) onto the lanes of its destinations.
+
+        `record_id` is the same for every copy of one record and for no other, `received_at` (Unix seconds) when its
+        first copy came to us. Without them the record is one of its own, received now.
+        """
+        accepted_at = self._clock.now() if received_at is None else received_at
         try:
             event = self._open(record)
-            entries = route(event, self._destinations, self._clock.now(), correlation_id)
+            entries = route(event, self._destinations, accepted_at, correlation_id, record_id)
         except InvalidEventError as error:
             return Rejected(error.event_id, error.errors)
         self._queues.send(entries)
         return Accepted(event.id, tuple(f"{entry.provider}/{entry.account}" for entry in entries))
 
-    def accept_or_keep(self, record: object, body: str, correlation_id: str = "") -> Accepted | Rejected:
+    def accept_or_keep(
+        self,
+        record: object,
+        body: str,
+        correlation_id: str = "",
+        record_id: str = "",
+        received_at: float | None = None,
+    ) -> Accepted | Rejected:
         """`accept`, and what is rejected is kept in RejectedQueue with its original body."""
-        verdict = self.accept(record, correlation_id)
+        verdict = self.accept(record, correlation_id, record_id, received_at)
         if isinstance(verdict, Rejected):
             event_id = mask_identifiers(shorten(verdict.event_id or "", 255))
             self._queues.reject(RejectedRecord(body, verdict.reason, event_id))

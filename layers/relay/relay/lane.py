@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relay.account import LONGEST_BACKOFF, Account
 from relay.delivery import LONGEST_WAIT, RESERVE, Courier, Delivery
@@ -22,6 +22,9 @@ AT_ONCE = 0.25
 
 UNKEPT = 30
 """Seconds after which a bad record, whose dead letter could not be written, is tried again."""
+
+LETTER_SECONDS = 10.0
+"""What it takes at most to write a dead letter, or to learn that it cannot be written: three tries of three seconds."""
 
 WORN = 100
 """Receives after which a message waits a second for each: SQS gives up at 1,000, which then takes five days."""
@@ -53,6 +56,18 @@ class _Item:
 
 
 @dataclass(slots=True)
+class _Bad:
+    """A record that is no event of this lane: a dead letter is all that can be done for it."""
+
+    message: LaneMessage
+    destination: str
+    error: InvalidEventError
+    future: Future[Result] | None = None
+    tried: bool = False
+    done: bool = False
+
+
+@dataclass(slots=True)
 class _Group:
     """The batch's messages of one account, in order."""
 
@@ -73,20 +88,34 @@ class _Group:
         return sum(item.future is not None for item in self.items)
 
     def startable(self) -> list[_Item]:
-        """Waiting items with no unfinished earlier event of the same customer."""
+        """Waiting items with no unfinished earlier event of the same customer.
+
+        Where none of them gets through again and again, one more, of those that only wait behind an event answered 429:
+        it may show whether that is the event's fault or the account's.
+        """
         ahead: set[str] = set()
-        ready = []
+        throttled: set[str] = set()
+        ready: list[_Item] = []
+        behind: list[_Item] = []
         for item in self.items:
             if item.done:
                 continue
             event = item.delivery.event
-            itself = f"event={event.id}"
-            if item.future is None and item.result is None and not {itself, *event.customer.identities} & ahead:
-                ready.append(item)
-            ahead.add(itself)
-            if item.future is not None or not self.account.stands_aside(event.id):
+            names = {f"event={event.id}", *event.customer.identities}
+            if item.future is None and item.result is None and not names & ahead:
+                (behind if names & throttled else ready).append(item)
+            ahead.add(f"event={event.id}")
+            if item.future is None and self.account.is_stuck(event.id):
+                throttled |= event.customer.identities
+            elif item.future is not None or not self.account.stands_aside(event.id):
                 ahead |= event.customer.identities
+        if ready and not self.in_flight and all(self._is_hopeless(item) for item in ready):
+            ready += [item for item in behind if not self._is_hopeless(item)][:1]
         return ready
+
+    def _is_hopeless(self, item: _Item) -> bool:
+        name = item.delivery.event.id
+        return self.account.is_stuck(name) or self.account.stands_aside(name)
 
 
 class Lane:
@@ -120,24 +149,25 @@ class Lane:
         began = self._clock.monotonic()
         results: list[Result] = []
         groups: dict[str, _Group] = {}
-        unkept: dict[str, list[LaneMessage]] = {}
+        bad: list[_Bad] = []
         for message in messages:
-            self._admit(message, groups, results, unkept)
+            self._admit(message, groups, bad)
         for group in groups.values():
             self._take_over(group, began)
         while True:
-            soon = self._start(groups, deadline)
-            if soon is None and not self._in_flight(groups):
+            soon = self._start(groups, bad, deadline)
+            self._write(groups, bad, deadline)
+            if soon is None and not _in_flight(groups, bad):
                 break
-            results.extend(self._gather(groups, deadline, soon))
+            results.extend(self._gather(groups, bad, deadline, soon))
             if self._clock.monotonic() >= deadline - RESERVE / 2:
                 break
-        abandoned = len(self._in_flight(groups))
-        deferred, not_hidden = self._defer(groups, unkept)
+        abandoned = len(_in_flight(groups, bad))
+        deferred, not_hidden = self._defer(groups, [each for each in bad if not each.done])
         for group in groups.values():
             group.account.pace.rest()
         failed = {item.message.message_id for group in groups.values() for item in group.items if not item.done}
-        failed |= {message.message_id for some in unkept.values() for message in some}
+        failed |= {each.message.message_id for each in bad if not each.done}
         return BatchReport(
             failed=[message.message_id for message in messages if message.message_id in failed],
             results=results,
@@ -147,24 +177,15 @@ class Lane:
             seconds=self._clock.monotonic() - began,
         )
 
-    def _admit(
-        self,
-        message: LaneMessage,
-        groups: dict[str, _Group],
-        results: list[Result],
-        unkept: dict[str, list[LaneMessage]],
-    ) -> None:
-        """Puts a message with its account. A bad record is a dead letter, or `unkept` where that cannot be written."""
+    def _admit(self, message: LaneMessage, groups: dict[str, _Group], bad: list[_Bad]) -> None:
+        """Puts a message with its account, or with the bad ones."""
         # A group id that is no account of ours may be anything, somebody's e-mail address included.
         destination = f"{self._provider}/{mask_identifiers(message.account)}"
         try:
             event = self._open(message.body)
             self._check(event, destination)
         except InvalidEventError as error:
-            result = self._refuse(message, destination, error)
-            results.append(result)
-            if not result.final:
-                unkept.setdefault(destination, []).append(message)
+            bad.append(_Bad(message, destination, error))
             return
         delivery = Delivery(
             event=event,
@@ -174,6 +195,7 @@ class Lane:
             accepted_at=message.sent_at,
             key=message.message_id,
             correlation_id=message.correlation_id,
+            first_accepted_at=message.accepted_at,
         )
         if destination not in groups:
             groups[destination] = _Group(destination, self._accounts(destination))
@@ -197,27 +219,40 @@ class Lane:
         if event.destinations and destination not in event.destinations:
             raise InvalidEventError([FieldError("destinations", f"does not name {destination}")], event.id)
 
-    def _refuse(self, message: LaneMessage, destination: str, error: InvalidEventError) -> Result:
-        event_id = error.event_id or ""
-        reason = shorten("; ".join(map(str, error.errors)), 1024)
-        letter = DeadLetter(
-            message.body, reason, destination, mask_identifiers(shorten(event_id, 255)), None, 0, message.message_id
-        )
-        result = Result(Outcome.REJECTED, reason, final=True, event_id=event_id, destination=destination)
+    def _write(self, groups: Mapping[str, _Group], bad: Sequence[_Bad], deadline: float) -> None:
+        """Writes the bad records' dead letters beside the attempts, one at a time, until one cannot be written."""
+        if self._clock.monotonic() + LETTER_SECONDS + RESERVE / 2 > deadline or self._is_full(groups, bad):
+            return
+        for each in bad:
+            if each.future is not None or (each.tried and not each.done):
+                return
+            if not each.done:
+                each.future = self._workers.submit(lambda each=each: self._refuse(each))  # type: ignore[misc]
+                return
+
+    def _refuse(self, bad: _Bad) -> Result:
+        event_id, message = bad.error.event_id or "", bad.message
+        reason = shorten("; ".join(map(str, bad.error.errors)), 1024)
+        masked = mask_identifiers(shorten(event_id, 255))
+        letter = DeadLetter(message.body, reason, bad.destination, masked, None, 0, message.message_id)
+        result = Result(Outcome.REJECTED, reason, final=True, event_id=event_id, destination=bad.destination)
         try:
             self._queue.give_up(letter)
         except UnavailableError as unavailable:
-            return Result(Outcome.RETRY, str(unavailable), event_id=event_id, destination=destination, ours=True)
+            return replace(result, outcome=Outcome.RETRY, reason=str(unavailable), final=False, ours=True)
         return result
 
-    def _start(self, groups: Mapping[str, _Group], deadline: float) -> float | None:
+    def _is_full(self, groups: Mapping[str, _Group], bad: Sequence[_Bad]) -> bool:
+        return len(_in_flight(groups, bad)) >= self._workers.size
+
+    def _start(self, groups: Mapping[str, _Group], bad: Sequence[_Bad], deadline: float) -> float | None:
         """Starts every attempt whose turn is near; returns the seconds until the next one is, None if it is far."""
         if self._clock.monotonic() + self._courier.longest > deadline:
             return None
         waits = []
         for group in groups.values():
             for item in group.account.order(group.startable(), lambda item: item.delivery.event.id):
-                if group.in_flight >= group.account.room or len(self._in_flight(groups)) >= self._workers.size:
+                if group.in_flight >= group.account.room or self._is_full(groups, bad):
                     break
                 delay = group.account.pace.delay()
                 if delay > AHEAD:
@@ -231,14 +266,13 @@ class Lane:
         turn = account.pace.turn()
         return lambda: self._courier.attempt(delivery, account, turn, deadline)
 
-    def _in_flight(self, groups: Mapping[str, _Group]) -> list[Future[Result]]:
-        return [item.future for group in groups.values() for item in group.items if item.future is not None]
-
-    def _gather(self, groups: Mapping[str, _Group], deadline: float, soon: float | None) -> list[Result]:
+    def _gather(
+        self, groups: Mapping[str, _Group], bad: Sequence[_Bad], deadline: float, soon: float | None
+    ) -> list[Result]:
         """Waits until an attempt has ended, for `soon` seconds at most."""
         seconds = max(0.0, deadline - RESERVE / 2 - self._clock.monotonic())
         seconds = seconds if soon is None else min(seconds, soon)
-        in_flight = self._in_flight(groups)
+        in_flight = _in_flight(groups, bad)
         if not in_flight:
             self._clock.sleep(seconds)
         finished = self._workers.wait(in_flight, seconds) if in_flight else set()
@@ -251,6 +285,11 @@ class Lane:
                 item.future = None
                 results.append(result)
                 self._note(group, item, result)
+        for each in bad:
+            if each.future is not None and each.future in finished:
+                result = each.future.result()
+                results.append(result)
+                each.future, each.tried, each.done = None, True, result.final
         return results
 
     def _note(self, group: _Group, item: _Item, result: Result) -> None:
@@ -273,18 +312,16 @@ class Lane:
             if result.outcome is Outcome.THROTTLED:
                 group.wait = max(group.wait, result.wait)
 
-    def _defer(
-        self, groups: Mapping[str, _Group], unkept: Mapping[str, Sequence[LaneMessage]]
-    ) -> tuple[dict[str, float], int]:
+    def _defer(self, groups: Mapping[str, _Group], unkept: Sequence[_Bad]) -> tuple[dict[str, float], int]:
         """Hides what is left of each account until the same moment, head and followers alike."""
         deferred: dict[str, float] = {}
         refused = 0
-        for destination in dict.fromkeys([*groups, *unkept]):
+        for destination in dict.fromkeys([*groups, *(each.destination for each in unkept)]):
             group = groups.get(destination)
             left = [item.message for item in group.items if not item.done and item.future is None] if group else []
             wait = self._wait(group) if group and left else 0.0
-            if destination in unkept:
-                left, wait = [*left, *unkept[destination]], max(wait, UNKEPT)
+            if mine := [each.message for each in unkept if each.destination == destination]:
+                left, wait = [*left, *mine], max(wait, UNKEPT)
             if not left:
                 continue
             receives = max(message.receives for message in left)
@@ -308,6 +345,11 @@ class Lane:
         # Rounded down where it comes back to us: a moment early is a short wait, a moment late the provider's time.
         paced = (math.ceil if self._roams else math.floor)(group.account.pace.delay())
         return max(wait, paced)
+
+
+def _in_flight(groups: Mapping[str, _Group], bad: Sequence[_Bad]) -> list[Future[Result]]:
+    attempts = [item.future for group in groups.values() for item in group.items]
+    return [future for future in (*attempts, *(each.future for each in bad)) if future is not None]
 
 
 __all__ = ["BatchReport", "Lane"]

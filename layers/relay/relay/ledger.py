@@ -22,8 +22,9 @@ KEEP_SECONDS = 30 * 86_400
 """How long a record is kept after its last write: longer than any queue keeps a message."""
 
 _CLAIM = (
-    "SET content_hash = :content_hash, #state = :claimed, #owner = :owner, message_id = :message_id, "
-    "lease_until = :lease_until, accepted_at = :accepted_at, #ttl = :ttl, "
+    "SET content_hash = :content_hash, #version = :version, #state = :claimed, #owner = :owner, "
+    "message_id = :message_id, lease_until = :lease_until, accepted_at = :accepted_at, #ttl = :ttl, "
+    "claims = if_not_exists(claims, :none) + :one, "
     "state_before = if_not_exists(#state, :new), hash_before = if_not_exists(content_hash, :new)"
 )
 _FREE = "(#state = :open OR #state = :given_up OR (#state = :claimed AND lease_until < :now))"
@@ -31,7 +32,8 @@ _SAME = "content_hash = :content_hash"
 _NEW = "attribute_not_exists(event_id)"
 _NOT_ENDED = "NOT contains(given_up, :message_id)"
 _IF_SAME = f"{_NEW} OR ({_NOT_ENDED} AND {_SAME} AND {_FREE})"
-_IF_OVERRIDES = f"{_NEW} OR ({_NOT_ENDED} AND ({_FREE} OR (#state = :delivered AND NOT {_SAME})))"
+_LATER = "delivered_version < :version"
+_IF_OVERRIDES = f"{_NEW} OR ({_NOT_ENDED} AND ({_FREE} OR (#state = :delivered AND (NOT {_SAME} OR {_LATER}))))"
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -47,6 +49,7 @@ class DynamoLedger:
     def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:
         values = {
             ":content_hash": record.content_hash,
+            ":version": record.version,
             ":owner": record.owner,
             ":message_id": record.message_id,
             ":lease_until": record.lease_until,
@@ -54,6 +57,8 @@ class DynamoLedger:
             ":ttl": int(now) + KEEP_SECONDS,
             ":now": now,
             ":new": "new",
+            ":none": 0,
+            ":one": 1,
             ":claimed": "claimed",
             ":open": "open",
             ":given_up": "given_up",
@@ -66,7 +71,7 @@ class DynamoLedger:
                 Key=_key(record),
                 UpdateExpression=_CLAIM,
                 ConditionExpression=_IF_OVERRIDES if overrides else _IF_SAME,
-                ExpressionAttributeNames={"#state": "state", "#owner": "owner", "#ttl": "ttl"},
+                ExpressionAttributeNames={"#state": "state", "#owner": "owner", "#ttl": "ttl", "#version": "version"},
                 ExpressionAttributeValues=_values(values),
                 ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -86,7 +91,7 @@ class DynamoLedger:
             if name not in ("event_id", "destination", "lease_until") and value not in (None, "", ())
         }
         names = {f"#{index}": name for index, name in enumerate(kept)}
-        gone = [name for name in ("status", "reason") if name not in kept]
+        gone = [name for name in ("status", "reason", "delivered_hash") if name not in kept]
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -115,9 +120,8 @@ def _unless_ours(item: dict[str, Any], record: Record) -> Claim:
         return Claim(granted=False, before=before)
     # Our own: the reply to the first try was lost, and botocore tried again. The item remembers what stood before.
     state, content_hash = (_deserialize(item[name]) for name in ("state_before", "hash_before"))
-    return Claim(
-        granted=True, before=None if state == "new" else replace(before, state=state, content_hash=content_hash)
-    )
+    stood = replace(before, state=state, content_hash=content_hash, claims=before.claims - 1)
+    return Claim(granted=True, before=None if state == "new" else stood)
 
 
 def read_record(item: Mapping[str, Any]) -> Record | None:

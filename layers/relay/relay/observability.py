@@ -66,7 +66,7 @@ class DeliverObserver:
         for result in results:
             self._metrics.add_metric(METRICS[result.outcome], MetricUnit.Count, 1)
             if result.crashed:
-                self._metrics.add_metric(METRICS[Outcome.UNKNOWN], MetricUnit.Count, 1)
+                self._metrics.add_metric(METRICS[Outcome.UNKNOWN], MetricUnit.Count, result.crashed)
             if result.outcome is Outcome.UNAUTHORIZED and result.wait:
                 self._metrics.add_metric("AccountHeld", MetricUnit.Count, 1)
             oldest = max(oldest or 0.0, result.age)

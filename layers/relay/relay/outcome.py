@@ -49,11 +49,11 @@ class Result:
     age: float = 0.0
     """Seconds since acceptance."""
     strikes: int = 0
-    """Failures so far that are the event's own fault."""
+    """Failures so far, others succeeding in between."""
     failed_at: float = 0.0
     """Unix seconds of the first failure, or refusal of credentials, that it has not got over yet; zero for none."""
-    crashed: bool = False
-    """An earlier attempt ended between its post and its record: counted as `unknown` besides this outcome."""
+    crashed: int = 0
+    """How many earlier attempts ended between their post and its record: counted as `unknown` besides this outcome."""
     unknowns: int = 0
     """How often the provider may have acted on the event without our knowing, this attempt included."""
     ours: bool = False

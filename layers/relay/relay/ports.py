@@ -77,7 +77,7 @@ class Secrets(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LaneMessage:
-    """A message as a lane hands it over. `sent_at` is Unix time in seconds: the moment of acceptance."""
+    """A message as a lane hands it over. `sent_at` is Unix time in seconds: the moment it came onto the lane."""
 
     message_id: str
     receipt_handle: str
@@ -89,6 +89,8 @@ class LaneMessage:
     receives: int = 1
     """How often SQS has handed it out."""
     content_hash: str | None = None
+    accepted_at: float | None = None
+    """When the record behind it came to us first: the same for every copy and every redrive of it."""
     correlation_id: str = ""
 
 
@@ -105,6 +107,8 @@ class DeadLetter:
     deduplication_id: str
     content_hash: str = ""
     """Goes with the body: intake may have dated it, and redriven it must still be the same event."""
+    accepted_at: float | None = None
+    """Goes with it, too: redriven, it must not pass for a later version than it is."""
     correlation_id: str = ""
 
 
@@ -135,8 +139,13 @@ class Record:
     message_id: str = ""
     """The message whose attempt this is."""
     lease_until: float = 0.0
+    version: str = ""
+    """The place of this content among the versions of the event, see `Delivery.version`."""
+    claims: int = 0
+    """Attempts since the last one that left a record of its end: more than the present one have crashed."""
     attempts: int = 0
     strikes: int = 0
+    blame: float = 0.0
     failed_at: float = 0.0
     last_failed_at: float = 0.0
     unknowns: int = 0
@@ -144,7 +153,10 @@ class Record:
     given_up: tuple[str, ...] = ()
     """Messages whose dead letter is written: not tried again when SQS brings them back. A redriven one is another."""
     delivered_hash: str = ""
-    """The content delivered last: what a provider that overwrites by id holds, whatever was tried since."""
+    """The content delivered last, unless another may have been since: what a provider that overwrites by id holds."""
+    delivered_version: str = ""
+    replaced: tuple[str, ...] = ()
+    """Contents delivered before it, the newest."""
     outcome: str = ""
     reason: str = ""
     status: int | None = None
@@ -167,7 +179,8 @@ class Ledger(Protocol):
         """Takes the record for one attempt, unless it is delivered, leased or another content's, or the message
         was given up.
 
-        `overrides`: the provider overwrites by event id, so other content takes the record over.
+        `overrides`: the provider overwrites by event id, so other content takes the record over, and so does a later
+        version of the same.
         """
         ...
 
@@ -196,6 +209,8 @@ class LaneEntry:
     body: str = field(repr=False)
     content_hash: str
     deduplication_id: str
+    accepted_at: float
+    """Unix seconds: when the record came to us."""
     correlation_id: str = ""
 
 

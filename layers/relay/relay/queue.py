@@ -38,7 +38,7 @@ class SqsIntakeQueues:
                 MessageBody=entry.body,
                 MessageGroupId=entry.account,
                 MessageDeduplicationId=entry.deduplication_id,
-                MessageAttributes=_kept(entry.content_hash, entry.correlation_id),
+                MessageAttributes=_kept(entry.content_hash, entry.accepted_at, entry.correlation_id),
             )
 
     def reject(self, record: RejectedRecord) -> None:
@@ -86,7 +86,7 @@ class SqsLaneQueue:
             MessageAttributes=_fitting(
                 letter.body,
                 _evidence(letter.reason, letter.destination, letter.event_id, letter.status, letter.attempts)
-                | _kept(letter.content_hash, letter.correlation_id),
+                | _kept(letter.content_hash, letter.accepted_at, letter.correlation_id),
             ),
         )
 
@@ -108,8 +108,13 @@ def _evidence(reason: str, destination: str, event_id: str, status: int | None, 
     }
 
 
-def _kept(content_hash: str, correlation_id: str) -> Attributes:
-    return {"content_hash": _text(content_hash), "correlation_id": _text(correlation_id)}
+def _kept(content_hash: str, accepted_at: float | None, correlation_id: str) -> Attributes:
+    accepted = "" if accepted_at is None else f"{accepted_at:.3f}"
+    return {
+        "content_hash": _text(content_hash),
+        "accepted_at": _text(accepted),
+        "correlation_id": _text(correlation_id),
+    }
 
 
 def _fitting(body: str, evidence: Attributes) -> Attributes:

@@ -1,6 +1,7 @@
 """Which destinations an event goes to, and what is put on their lanes."""
 
 import hashlib
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,11 +27,14 @@ class Destination:
         return f"{self.provider}/{self.account}"
 
 
-def route(event: Event, configured: Sequence[str], now: float, correlation_id: str = "") -> list[LaneEntry]:
+def route(
+    event: Event, configured: Sequence[str], accepted_at: float, correlation_id: str = "", record_id: str = ""
+) -> list[LaneEntry]:
     """One lane entry per destination of the event, each complete in itself.
 
-    `now` (Unix seconds) becomes `occurred_at` where the producer gave none; it does not count as content, so the same
-    event sent twice is still the same event. `correlation_id` is what both functions log.
+    `accepted_at` (Unix seconds) becomes `occurred_at` where the producer gave none; it does not count as content, so
+    the same event sent twice is still the same event. `correlation_id` is what both functions log, `record_id` what
+    tells the record that held the event from every other.
 
     Raises InvalidEventError for a destination this stack does not have.
     """
@@ -43,20 +47,25 @@ def route(event: Event, configured: Sequence[str], now: float, correlation_id: s
     if unknown:
         raise InvalidEventError(unknown, event.id)
     content_hash = event.content_hash
-    occurred_at = event.occurred_at or datetime.fromtimestamp(now, UTC).replace(microsecond=0)
+    occurred_at = event.occurred_at or datetime.fromtimestamp(accepted_at, UTC).replace(microsecond=0)
+    record_id = record_id or str(uuid.uuid4())
     return [
         LaneEntry(
             provider=Destination.parse(name).provider,
             account=Destination.parse(name).account,
             body=event.model_copy(update={"occurred_at": occurred_at, "destinations": [name]}).to_json(),
             content_hash=content_hash,
-            deduplication_id=deduplication_id(name, event.id, content_hash),
+            deduplication_id=deduplication_id(name, record_id),
+            accepted_at=accepted_at,
             correlation_id=correlation_id,
         )
         for name in wanted
     ]
 
 
-def deduplication_id(destination: str, event_id: str, content_hash: str) -> str:
-    """SQS FIFO deduplication id (64 hex digits): the same content to one destination within five minutes is one."""
-    return hashlib.sha256("\n".join((destination, event_id, content_hash)).encode()).hexdigest()
+def deduplication_id(destination: str, record_id: str) -> str:
+    """SQS FIFO deduplication id (64 hex digits): one record to one destination is one message, sent once or twice.
+
+    Not of the content: an update that is taken back within five minutes has content that SQS has just seen.
+    """
+    return hashlib.sha256(f"{destination}\n{record_id}".encode()).hexdigest()

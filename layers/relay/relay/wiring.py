@@ -44,7 +44,8 @@ def intake() -> IntakeDoors:
     silence_libraries()
     settings = IntakeSettings.from_environment()
     queues = SqsIntakeQueues(boto3.client("sqs", config=_AWS), settings.lanes, settings.rejected_queue_url)
-    return IntakeDoors(Intake(queues, SystemClock(), settings.destinations, open_record), IntakeObserver())
+    clock = SystemClock()
+    return IntakeDoors(Intake(queues, clock, settings.destinations, open_record), IntakeObserver(), clock)
 
 
 @cache
