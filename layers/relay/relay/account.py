@@ -19,6 +19,9 @@ CHANCE = 1e-6
 WITNESSES = 50
 """How many attempts of other events tell how often an attempt fails by chance."""
 
+WITNESS_SECONDS = 1800.0
+"""For how long they tell it: what was so in an outage says nothing of an hour later."""
+
 REMEMBERED = 1_000
 """How many events that did not get through an account remembers, the newest."""
 
@@ -87,8 +90,10 @@ class Account:
         self._refused: set[str | None] = set()
         """Events that were refused since the last success, two at most; None: it was not for the event."""
         self._held_alone = False
-        self._attempts: deque[tuple[str, bool]] = deque(maxlen=2 * WITNESSES)
-        """The last attempts: whose, and whether the provider took it."""
+        self._attempts: deque[tuple[str, bool, float]] = deque(maxlen=2 * WITNESSES)
+        """The last attempts: whose, whether the provider took it, and when."""
+        self._missed: dict[str, int] = {}
+        """How often each event has been tried without getting through."""
         self._round_at = float("-inf")
         self._probing = False
         self._held_until = 0.0
@@ -103,7 +108,7 @@ class Account:
         """The provider took an event whose request started then."""
         with self._lock:
             self._worked_at = max(self._worked_at, started_at)
-            self._attempts.append((event_id, True))
+            self._witness(event_id, True)
             if event_id in self._turned_away:
                 self._turned_away.remove(event_id)
             self._tries.pop(event_id, None)
@@ -132,20 +137,33 @@ class Account:
         with self._lock:
             if started_at > self._worked_at:
                 _keep(self._failing, event_id, self._clock.now())
-            self._attempts.append((event_id, False))
+            self._witness(event_id, False)
 
     def _struck(self, event_id: str, before: Failure, strike: bool, failed_at: float, last_failed_at: float) -> Failure:
         """The event did not get through once more; `strike`: while others did."""
         weight = self._weight(event_id) if strike else 0.0
-        self._attempts.append((event_id, False))
+        self._witness(event_id, False)
         strikes, blame = before.strikes + strike, before.blame + weight
         is_poison = strike and before.strikes > 0 and blame >= POISON_FAILURES - 1e-6
         return Failure(strikes, blame, failed_at, last_failed_at, is_poison)
 
+    def _witness(self, event_id: str, succeeded: bool) -> None:
+        """Keeps an attempt. Of those that fail, the first at once and the rest when the event has got through after
+        all: a few bad events, which never do, would make it look as if anything failed.
+        """
+        now, missed = self._clock.now(), self._missed.pop(event_id, 0)
+        if succeeded:
+            self._attempts.extend([(event_id, False, now)] * min(missed - 1, WITNESSES // 2))
+        else:
+            _keep(self._missed, event_id, missed + 1)
+        if succeeded or not missed:
+            self._attempts.append((event_id, succeeded, now))
+
     def _weight(self, event_id: str) -> float:
         """What one strike weighs, at most 1: as many as make an event poison are one chance in a million together."""
         # A provider that fails every other attempt fails a good event five times in a row once in thirty.
-        others = [succeeded for other, succeeded in self._attempts if other != event_id][-WITNESSES:]
+        since = self._clock.now() - WITNESS_SECONDS
+        others = [took for other, took, at in self._attempts if other != event_id and at >= since][-WITNESSES:]
         if all(others):
             return 1.0
         share = others.count(False) / len(others)
@@ -181,7 +199,7 @@ class Account:
                 self._worked_at > before.last_failed_at and started_at - before.last_failed_at >= REFUSED_SECONDS
             )
             if not strike:
-                self._attempts.append((event_id, False))
+                self._witness(event_id, False)
                 return before
             return self._struck(event_id, before, strike, first, started_at)
 
