@@ -49,6 +49,8 @@ class Exchange:
     direct: bool
     started_at: float
     token: str
+    invocation: tuple[str, float]
+    """The environment's name and deadline."""
 
 
 class Conduct:
@@ -71,8 +73,8 @@ class Conduct:
         links = [self._links[environment.name, destination]]
         if history.plan.calm and not (account.plan.limiter == "fixed" and account.window > 1.0):
             links.append(self._links.setdefault(("", destination), Link(-math.inf, answered=True)))
-        token = account.sent_token(request)
-        exchange = Exchange(account, delivery, properties["version"], links, environment.direct, now, token)
+        token, invocation = account.sent_token(request), (environment.name, environment.deadline)
+        exchange = Exchange(account, delivery, properties["version"], links, environment.direct, now, token, invocation)
         if history.timeline.on:
             history.timeline.note(now, destination, delivery.event_id, f"posted by {environment.name}")
         if now + environment.longest > environment.deadline + 1e-6:
@@ -111,7 +113,7 @@ class Conduct:
         if cause == "silence":
             delivery.unsure += 1
             delivery.silent = True
-            delivery.cause()
+            delivery.cause(exchange.invocation)
             delivery.unanswered.add(delivery.holder)
         stored = exchange.account.secret(now)
         if cause == "auth" and stored is not None and stored["access_token"] != exchange.token:

@@ -193,7 +193,7 @@ class DeliverEnvironment(Environment):
         destination = f"{self._provider}/{lane_message.account}"
         key = f"direct-{self.name}"
         content = lane_message.content_hash or event.content_hash
-        delivery = Delivery(event, destination, lane_message.body, content, self.now(), key, key)
+        delivery = Delivery(event, destination, lane_message.body, content, self.now(), key, key, direct=True)
         account = self.account(destination)
         result = self.courier.attempt(delivery, account, account.pace.turn(), self._deadline())
         self._report(BatchReport([], [result], {}))

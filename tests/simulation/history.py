@@ -71,9 +71,9 @@ class Delivery:
         later = (version for at, version in self.records.items() if at > record_at)
         return self.destination.startswith("yotpo/") and any(map(self.acted_on, later))
 
-    def cause(self) -> None:
-        """The present attempt met something that it does not know."""
-        self.causes[self.began_in] = self.causes.get(self.began_in, 0) + 1
+    def cause(self, invocation: tuple[str, float], unknowns: int = 1) -> None:
+        """An attempt of the invocation met something that it does not know."""
+        self.causes[invocation] = self.causes.get(invocation, 0) + unknowns
 
 
 @dataclass(slots=True, eq=False)

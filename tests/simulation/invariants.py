@@ -143,8 +143,7 @@ class Checker:
     def claimed(self, environment: "DeliverEnvironment", record: Record, claim: Claim) -> None:
         self._write(record)
         if claim.granted:
-            for _ in range(self._delivery(record).claims):
-                self._delivery(record).cause()
+            self._delivery(record).cause((environment.name, environment.deadline), self._delivery(record).claims)
             self._delivery(record).claims += 1
             self._delivery(record).holder = record.owner.partition("@")[0]
             if environment.direct:

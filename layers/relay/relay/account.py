@@ -44,6 +44,11 @@ PASSES_AFTER = 3
 LONGEST_LONE_BACKOFF = 60.0
 SHORTEST_BACKOFF = 2.0
 
+IDLE = 4.0
+"""How many times as long as it was waited for an answer that did not come an account is left alone: it holds one of the
+few places that all accounts share.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -96,6 +101,8 @@ class Account:
         """How often each event has been tried without getting through."""
         self._round_at = float("-inf")
         self._probing = False
+        self._waited = 0.0
+        """The longest that a failure of this batch took, in seconds."""
         self._held_until = 0.0
         self._troubled_at = 0.0
 
@@ -103,6 +110,7 @@ class Account:
         """A batch begins: what failed in an earlier one does not keep this one from asking."""
         with self._lock:
             self._round_at = self._clock.now()
+            self._waited = 0.0
 
     def succeeded(self, event_id: str, started_at: float) -> None:
         """The provider took an event whose request started then."""
@@ -129,12 +137,14 @@ class Account:
             worked_between = self._worked_at > before.last_failed_at
             strike = before.strikes == 0 or worked_between or (alone and self._worked_since(first))
             _keep(self._failing, event_id, self._clock.now())
+            self._waited = max(self._waited, self._clock.now() - started_at)
             _keep(self._tries, event_id, max(attempts, self._tries.get(event_id, 0) + 1))
             return self._struck(event_id, before, strike, first, started_at)
 
     def parked(self, event_id: str, started_at: float) -> None:
         """The event, whose request started then, was not answered, and is not tried again."""
         with self._lock:
+            self._waited = max(self._waited, self._clock.now() - started_at)
             if started_at > self._worked_at:
                 _keep(self._failing, event_id, self._clock.now())
             self._witness(event_id, False)
@@ -219,7 +229,7 @@ class Account:
             if self._held_until <= now or self._held_alone > lone:
                 lasted = now - refused_at
                 seconds = self._hold_seconds * min(max(1 + lasted // self._hold_seconds, 1.0), 3.0)
-                self._held_until = now + (min(seconds, max(SHORTEST_HOLD, lasted)) if lone else seconds)
+                self._held_until = now + (min(seconds, max(SHORTEST_HOLD, lasted / 4)) if lone else seconds)
                 self._held_alone = lone
                 self._probing = True
             return self._held_until - now
@@ -294,7 +304,8 @@ class Account:
                 self._down_at = self._clock.now()
             most = max(LONGEST_LONE_BACKOFF, failing_for / 20) if lone else LONGEST_BACKOFF
             # In proportion to what it has lasted: that grows as powers of a number of tries would, and needs no count.
-            return max(1.0, self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF), most, LONGEST_BACKOFF))
+            wait = self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF), most, LONGEST_BACKOFF)
+            return max(1.0, wait, (0.5 + self._rng()) * IDLE * self._waited)
 
 
 def _keep[T](remembered: dict[str, T], event_id: str, what: T) -> None:

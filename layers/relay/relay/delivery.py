@@ -47,6 +47,8 @@ class Delivery:
     correlation_id: str = ""
     first_accepted_at: float | None = None
     """Where this message is a copy, or was redriven: when the record behind it came to us first."""
+    direct: bool = False
+    """Somebody wants it sent now, whatever was sent since; what waits on the lane is not older for it."""
 
     @property
     def dated_event(self) -> Event:
@@ -61,7 +63,9 @@ class Delivery:
         """Its place among the versions of one event, greater for a later one: when it occurred, then when it came
         to us, both as Unix seconds in text of a fixed width.
         """
-        occurred_at, moment = self.event.occurred_at, self.first_accepted_at or self.accepted_at
+        occurred_at, moment = self.event.occurred_at, self.accepted_at
+        if self.direct or self.first_accepted_at is not None:
+            moment = self.first_accepted_at or 0.0
         return f"{max(0.0, occurred_at.timestamp() if occurred_at else moment):019.6f} {moment:014.3f}"
 
 
@@ -382,7 +386,7 @@ class Courier:
                 record,
                 failed_at=0.0,
                 delivered_hash=record.content_hash,
-                delivered_version=record.version,
+                delivered_version=max(record.delivered_version, record.version),
                 replaced=tuple(each for each in replaced if each != record.content_hash)[-REMEMBERED:],
             )
         if state == "given_up":
@@ -471,6 +475,8 @@ def resume(record: Record, before: Record | None, crashes: int) -> Record:
 
 def _is_outdated(delivery: Delivery, record: Record, now: float) -> bool:
     """Whether the provider holds a later version of the event: this one would undo it."""
+    if delivery.direct:
+        return False
     if record.version != record.delivered_version:
         return record.version < record.delivered_version
     # Two versions of one moment. What the other one replaced comes back as a late copy, or at once as a change of mind.

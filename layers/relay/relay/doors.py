@@ -244,6 +244,7 @@ class DirectDoor:
             accepted_at=self._clock.now(),
             key=request_id,
             correlation_id=request_id,
+            direct=True,
         )
 
 
