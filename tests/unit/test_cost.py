@@ -1,4 +1,4 @@
-"""What a body costs intake: so many steps and so much memory for each of its bytes, whatever it holds."""
+"""What a body costs: so many steps and so much memory for each of its bytes, whatever it holds."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import strategies as st
 
 from relay.envelope import open_record
-from relay.errors import InvalidEventError
+from relay.errors import InvalidEventError, UndeliverableError
 from relay.intake import Intake, Rejected
-from tests.factories import DESTINATIONS, EMAIL, event_data, event_json, eventbridge, sns
+from relay.providers import PROVIDERS
+from tests.factories import CREDENTIALS, DESTINATIONS, EMAIL, event_data, event_json, eventbridge, sns
 from tests.fakes import FakeClock, FakeIntakeQueues
 from tests.steps import peak_bytes, steps
 
@@ -155,14 +156,23 @@ def accepted_or_kept(body: str) -> None:
     assert not isinstance(verdict, Rejected) or (verdict.reason and len(str(verdict.errors)) < 25_000)
 
 
+def built(body: str) -> None:
+    with suppress(InvalidEventError):
+        event = open_record(body)
+        for provider in PROVIDERS.values():
+            with suppress(UndeliverableError):
+                provider("https://example.com").build(event, CREDENTIALS)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def warm() -> None:
     """What is done once in a process is no body's cost."""
     for envelope in ENVELOPES:
         accepted_or_kept(envelope(event_json()))
+        built(envelope(event_json()))
 
 
-@pytest.mark.parametrize("work", [opened, accepted_or_kept])
+@pytest.mark.parametrize("work", [opened, accepted_or_kept, built])
 @COMMON
 @given(bodies)
 def test_steps_grow_with_the_bytes_of_a_body(work: Callable[[str], None], body: str) -> None:
