@@ -16,7 +16,7 @@ from local.places import ROOT
 from relay.doors import DirectDelivery
 from relay.envelope import open_record, unwrap
 from relay.errors import InvalidEventError
-from relay.event import parse_json
+from relay.parsing import parse_json
 from relay.routing import route
 
 FILES = sorted((ROOT / "events").glob("*.json"))

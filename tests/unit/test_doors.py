@@ -174,6 +174,13 @@ def test_many_events_directly(intake: IntakeDoors, queues: FakeIntakeQueues) -> 
     assert queues.rejects == []
 
 
+def test_an_answer_stays_short(intake: IntakeDoors) -> None:
+    """Whatever is wrong with an event, and however often: its answer is a few kilobytes."""
+    long = "x" * 100_000
+    call = {"events": [event_data(id=long, properties={f"{long}{index}": [] for index in range(30)})]}
+    assert len(json.dumps(intake.open(call, CONTEXT))) < 5_000
+
+
 def test_envelopes_directly(intake: IntakeDoors) -> None:
     """What may stand alone may stand in the list."""
     call = {"events": [eventbridge(event_data(id="a")), sns(event_data(id="b"))]}

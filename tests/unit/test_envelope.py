@@ -87,6 +87,19 @@ def test_a_broken_eventbridge_envelope(name: str) -> None:
     assert fields_of(record) == [name]
 
 
+@pytest.mark.parametrize(
+    "record",
+    [
+        eventbridge(event_data(), resources=[1] * 1_000),
+        sns(event_data(), MessageAttributes=dict.fromkeys(map(str, range(1_000)), 1)),
+    ],
+    ids=["resources", "attributes"],
+)
+def test_what_nobody_reads_of_an_envelope_is_not_judged(record: object) -> None:
+    """However much of it is wrong, the event is read."""
+    assert open_record(record) == make_event()
+
+
 @pytest.mark.parametrize("name", ["Type", "MessageId", "Timestamp"])
 def test_a_broken_sns_envelope(name: str) -> None:
     """What SNS always gives is asked for by name."""

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from relay.errors import InvalidEventError
-from relay.event import parse_event, parse_json
+from relay.event import parse_event
+from relay.parsing import parse_json
 from relay.routing import Destination, deduplication_id, route
 from tests.factories import DESTINATIONS, NOW, make_event
 

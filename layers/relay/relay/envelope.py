@@ -8,7 +8,17 @@ from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SnsN
 from pydantic import BaseModel, ValidationError
 
 from relay.errors import FieldError, InvalidEventError
-from relay.event import Event, field_errors, parse_event, parse_json
+from relay.event import Event, field_errors, parse_event
+from relay.parsing import parse_json
+
+
+class _EventBridge(EventBridgeModel):
+    # Nobody reads them, and a megabyte of wrong ones would be 100,000 errors.
+    resources: list[Any]
+
+
+class _Sns(SnsNotificationModel):
+    MessageAttributes: dict[str, Any] | None = None
 
 
 def open_record(record: object) -> Event:
@@ -22,11 +32,11 @@ def open_record(record: object) -> Event:
 def unwrap(record: object) -> object:
     """The parsed JSON inside the envelopes. Raises InvalidEventError for a broken or a nested envelope."""
     if is_sns(record):
-        record = parse_json(str(_envelope(record, SnsNotificationModel).Message))
+        record = parse_json(str(_envelope(record, _Sns).Message))
         if is_sns(record):
             raise InvalidEventError([FieldError("Message", "holds another SNS envelope")])
     if is_eventbridge(record):
-        record = _envelope(record, EventBridgeModel).detail
+        record = _envelope(record, _EventBridge).detail
         if is_sns(record) or is_eventbridge(record):
             raise InvalidEventError([FieldError("detail", "holds another envelope")])
     return record

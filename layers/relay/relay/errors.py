@@ -12,8 +12,12 @@ RelayError
 No message carries a token, a URL, an e-mail address or a phone number.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
+
+MOST_ERRORS = 20
+"""Errors of one record that are named. Of the others (a megabyte may hold 100,000) only the number is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,20 @@ class FieldError:
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
+
+
+def name_some[Found](
+    found: Iterable[Found], error: Callable[[Found], FieldError], unnamed: int = 0
+) -> list[FieldError]:
+    """The first MOST_ERRORS of what was found, each as `error` puts it, and how many are left `unnamed`."""
+    left = iter(found)
+    errors = [error(each) for each in islice(left, MOST_ERRORS)]
+    unnamed += sum(1 for _ in left)
+    return [*errors, FieldError("body", unnamed_errors(unnamed))] if unnamed else errors
+
+
+def unnamed_errors(count: int) -> str:
+    return f"errors not named here: {count}"
 
 
 class RelayError(Exception):

@@ -4,33 +4,35 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    Field,
     PlainSerializer,
     PlainValidator,
-    StringConstraints,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from relay.currencies import CURRENCIES
-from relay.errors import FieldError, InvalidEventError
-from relay.masking import mask, mask_identifiers
+from relay.errors import MOST_ERRORS, FieldError, InvalidEventError, name_some, unnamed_errors
+from relay.masking import mask, shorten
+from relay.parsing import bad_body, path
 
 MAX_EVENT_BYTES = 256 * 1024
-"""An event's size as UTF-8 JSON: what EventBridge and every lane carry with room for their own envelopes."""
+"""The `Event.size` that every lane carries with room for what the relay and SQS add."""
 
 IDENTIFIERS = ("email", "phone_number", "id", "provider_ids")
 """The fields that say who a customer is; at least one is needed."""
+
+LONGEST_ID = 255
+"""Characters of an event's id, bytes of what stands for it in a rejection."""
 
 INT64 = range(-(2**63), 2**63)
 
@@ -42,6 +44,10 @@ _EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _DESTINATION = re.compile(r"[a-z][a-z0-9_]*/[A-Za-z0-9._-]{1,64}")
+_WHITE_SPACE = re.compile(r"\s")
+
+_UNNAMED = "unnamed"
+"""The type of the pydantic error that stands for `count` others."""
 
 type Scalar = str | bool | int | float
 
@@ -68,7 +74,7 @@ def _text(value: object) -> str:
 
 def _bounded(value: object) -> str:
     text = _text(value)
-    if not 1 <= len(text) <= 255:
+    if not 1 <= len(text) <= LONGEST_ID:
         raise _invalid(f"must be 1 to 255 characters long, is {len(text)}")
     return text
 
@@ -136,24 +142,53 @@ def _scalar(value: object) -> Scalar:
             raise _invalid("must be text, boolean, integer, number or ISO date text")
 
 
-def _flat_map(one: Callable[[object], Any], *, white_space: bool) -> Callable[[object], dict[str, Any]]:
-    def check(value: object) -> dict[str, Any]:
+def _check_each[Key: str | int, Value](
+    items: Iterable[tuple[Key, Any]], check: Callable[[Key, Any], Value]
+) -> list[tuple[Key, Value]]:
+    """Every item, checked. Raises ValidationError with the first that are wrong, and the number of the others."""
+    kept: list[tuple[Key, Value]] = []
+    wrong: list[InitErrorDetails] = []
+    unnamed = 0
+    for key, item in items:
+        try:
+            kept.append((key, check(key, item)))
+        except PydanticCustomError as error:
+            if len(wrong) < MOST_ERRORS:
+                wrong.append(InitErrorDetails(type=error, loc=(key,), input=None))
+            else:
+                unnamed += 1
+    if wrong:
+        raise ValidationError.from_exception_data("items", [*wrong, *_unnamed(unnamed)])
+    return kept
+
+
+def _unnamed(count: int) -> list[InitErrorDetails]:
+    error = PydanticCustomError(_UNNAMED, "{text}", {"text": unnamed_errors(count), "count": count})
+    return [InitErrorDetails(type=error, loc=(), input=None)] if count else []
+
+
+def _flat_map[Value](one: Callable[[object], Value]) -> Callable[[object], dict[str, Value]]:
+    def entry(key: str, item: object) -> Value | None:
+        if not key or _WHITE_SPACE.search(key):
+            raise _invalid("has an empty name or white space in it: use underscores")
+        _text(key)
+        return None if item is None else one(item)
+
+    def check(value: object) -> dict[str, Value]:
         if not isinstance(value, Mapping):
             raise _invalid("must be an object")
-        kept: dict[str, Any] = {}
-        wrong: list[InitErrorDetails] = []
-        for key, item in value.items():
-            try:
-                if not key or (not white_space and any(map(str.isspace, key))):
-                    raise _invalid("has an empty name or white space in it: use underscores")
-                _text(key)
-                if item is not None:
-                    kept[key] = one(item)
-            except PydanticCustomError as error:
-                wrong.append(InitErrorDetails(type=error, loc=(key,), input=None))
-        if wrong:
-            raise ValidationError.from_exception_data("properties", wrong)
-        return kept
+        return {key: item for key, item in _check_each(value.items(), entry) if item is not None}
+
+    return check
+
+
+def _list_of[Value](one: Callable[[object], Value]) -> Callable[[object], list[Value]]:
+    def check(value: object) -> list[Value]:
+        if not isinstance(value, list):
+            raise _invalid("must be a list")
+        if not value:
+            raise _invalid("must name at least one, or be left out")
+        return [item for _, item in _check_each(enumerate(value), lambda _, item: one(item))]
 
     return check
 
@@ -186,32 +221,57 @@ Moment = Annotated[
 Number = Annotated[int | float, PlainValidator(_number), WithJsonSchema({"type": "number"})]
 Properties = Annotated[
     dict[str, Scalar],
-    PlainValidator(_flat_map(_scalar, white_space=False)),
+    PlainValidator(_flat_map(_scalar)),
     WithJsonSchema({"type": "object", "propertyNames": {"pattern": r"^\S+$"}, "additionalProperties": _SCALARS}),
 ]
 ProviderIds = Annotated[
     dict[str, str],
-    PlainValidator(_flat_map(_bounded, white_space=False)),
+    PlainValidator(_flat_map(_bounded)),
     WithJsonSchema({"type": "object", "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 255}}),
 ]
-Destination = Annotated[
-    str,
-    StringConstraints(strict=True, max_length=128),
-    PlainValidator(_matching(_DESTINATION, "must be provider/account, such as yotpo/main")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DESTINATION.pattern}$"}),
+Destinations = Annotated[
+    list[str],
+    PlainValidator(_list_of(_matching(_DESTINATION, "must be provider/account, such as yotpo/main"))),
+    WithJsonSchema(
+        {"type": "array", "items": {"type": "string", "pattern": f"^{_DESTINATION.pattern}$"}, "minItems": 1}
+    ),
 ]
 
 
 class _Contract(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _null_is_absent(cls, data: object) -> object:
+    def _read(cls, data: object, validate: ValidatorFunctionWrapHandler) -> Self:
+        """A field that is null is absent; every error there is, but of unknown fields the first only."""
         if not isinstance(data, Mapping):
-            return data
-        # Of known fields: an unknown one is an error, whatever it holds.
-        return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
+            return validate(data)  # type: ignore[no-any-return]
+        known = {key: value for key, value in data.items() if value is not None and key in cls.model_fields}
+        unknown = [key for key in data if key not in cls.model_fields]
+        made, wrong = None, list[InitErrorDetails]()
+        try:
+            made = validate(known | dict.fromkeys(unknown[:MOST_ERRORS]))
+        except ValidationError as error:
+            for each in error.errors(include_input=False, include_url=False):
+                wrong.append(_again(each))
+        wrong += [InitErrorDetails(type=_invalid(lacks), loc=(), input=None) for lacks in cls._lacks(known)]
+        wrong += _unnamed(len(unknown[MOST_ERRORS:]))
+        if wrong or made is None:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return made  # type: ignore[no-any-return]
+
+    @classmethod
+    def _lacks(cls, _data: Mapping[str, object], /) -> Iterator[str]:
+        """What is wrong with the fields together."""
+        yield from ()
+
+
+def _again(error: ErrorDetails) -> InitErrorDetails:
+    """An error read from one ValidationError, to be raised in another."""
+    if error["type"] == _UNNAMED:
+        return {**_unnamed(error["ctx"]["count"])[0], "loc": error["loc"]}
+    return InitErrorDetails(type=_invalid(_message(error)), loc=error["loc"], input=None)
 
 
 class Customer(_Contract):
@@ -225,26 +285,10 @@ class Customer(_Contract):
     provider_ids: ProviderIds = {}
     properties: Properties = {}
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _is_identified(cls, data: object, validate: ValidatorFunctionWrapHandler) -> Self:
-        wrong: list[InitErrorDetails] = []
-        customer = None
-        try:
-            customer = validate(data)
-        except ValidationError as error:
-            wrong = [
-                InitErrorDetails(
-                    type=PydanticCustomError("relay", "{text}", {"text": _message(e)}), loc=e["loc"], input=None
-                )
-                for e in error.errors(include_input=False, include_url=False)
-            ]
-        if isinstance(data, Mapping) and not any(map(_names_somebody, map(data.get, IDENTIFIERS))):
-            missing = _invalid("needs at least one of email, phone_number, id, provider_ids")
-            wrong.append(InitErrorDetails(type=missing, loc=(), input=None))
-        if wrong or customer is None:
-            raise ValidationError.from_exception_data("customer", wrong)
-        return customer  # type: ignore[no-any-return]
+    def _lacks(cls, data: Mapping[str, object], /) -> Iterator[str]:
+        if not any(map(_names_somebody, map(data.get, IDENTIFIERS))):
+            yield "needs at least one of email, phone_number, id, provider_ids"
 
     @property
     def identities(self) -> frozenset[str]:
@@ -274,7 +318,7 @@ class Event(_Contract):
     properties: Properties = {}
     value: Number | None = None
     currency: Currency | None = None
-    destinations: Annotated[list[Destination], Field(min_length=1)] | None = None
+    destinations: Destinations | None = None
     expires_at: Moment | None = None
 
     @property
@@ -286,41 +330,19 @@ class Event(_Contract):
 
     def to_json(self) -> str:
         """The event as compact JSON text without absent fields: the body of a lane message."""
-        text = self.model_dump_json(exclude_none=True, exclude_defaults=True)
+        return self._written()
+
+    @property
+    def size(self) -> int:
+        """UTF-8 bytes of what the producer alone says, as compact JSON: the same before and after the relay has put its
+        own `occurred_at` and the one destination into a lane's copy.
+        """
+        return len(self._written(without={"occurred_at", "destinations"}).encode())
+
+    def _written(self, without: set[str] | None = None) -> str:
+        text = self.model_dump_json(exclude=without, exclude_none=True, exclude_defaults=True)
         # The two characters that JSON lets stand and SQS refuses.
         return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
-
-
-def parse_json(text: str) -> object:
-    """Reads JSON as the contract wants it: no NaN, no key twice, no endless nesting.
-
-    Raises InvalidEventError with field `body`, or the path of the key that stands twice.
-    """
-    twice: list[tuple[dict[str, Any], str]] = []
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(items)
-        if len(made) < len(items):
-            keys = [key for key, _ in items]
-            twice.extend((made, key) for key in made if keys.count(key) > 1)
-        return made
-
-    try:
-        value = json.loads(text, object_pairs_hook=pairs, parse_constant=_no_constant)
-    except InvalidEventError:
-        raise
-    except RecursionError:
-        raise _bad_body("is nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise _bad_body(f"is not JSON: {error.msg} at character {error.pos}" if text.strip() else "is empty") from None
-    except ValueError:
-        raise _bad_body("holds a number that is too long") from None
-    if twice:
-        paths = _paths(value)
-        raise InvalidEventError(
-            FieldError(_path((*paths.get(id(holder), ()), key)), "stands twice") for holder, key in twice
-        )
-    return value
 
 
 def parse_event(data: object, validate: Callable[[Any], Event] | None = None) -> Event:
@@ -329,24 +351,24 @@ def parse_event(data: object, validate: Callable[[Any], Event] | None = None) ->
     Raises InvalidEventError with every error at once, each naming its field.
     """
     if not isinstance(data, Mapping):
-        raise _bad_body(f"must be a JSON object, is {_KINDS.get(type(data), 'something else')}")
+        raise bad_body(f"must be a JSON object, is {_KINDS.get(type(data), 'something else')}")
     given = data.get("id")
-    event_id = given if isinstance(given, str) else None
+    event_id = shorten(given, LONGEST_ID) if isinstance(given, str) else None
     try:
         event = (validate or Event.model_validate)(data)
     except ValidationError as error:
         raise InvalidEventError(field_errors(error), event_id) from None
-    size = len(event.to_json().encode())
-    if size > MAX_EVENT_BYTES:
+    if (size := event.size) > MAX_EVENT_BYTES:
         raise InvalidEventError([FieldError("body", f"is {size} bytes long, at most {MAX_EVENT_BYTES}")], event_id)
     return event
 
 
 def field_errors(error: ValidationError, root: str = "body") -> list[FieldError]:
-    """A pydantic error as field errors, in the order found. Never holds the input."""
-    return [
-        FieldError(_path(e["loc"]) or root, _message(e)) for e in error.errors(include_input=False, include_url=False)
-    ]
+    """A pydantic error as field errors, in the order found, MOST_ERRORS at most. Never holds the input."""
+    found = error.errors(include_input=False, include_url=False)
+    named = (each for each in found if each["type"] != _UNNAMED)
+    unnamed = sum(each["ctx"]["count"] for each in found if each["type"] == _UNNAMED)
+    return name_some(named, lambda each: FieldError(path(each["loc"]) or root, _message(each)), unnamed)
 
 
 _KINDS = {list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}
@@ -356,35 +378,8 @@ _MESSAGES = {
     "model_type": "must be an object",
     "dict_type": "must be an object",
     "list_type": "must be a list",
-    "too_short": "must name at least one, or be left out",
 }
 
 
-def _path(parts: Iterable[str | int]) -> str:
-    # Part by part: a key may itself be an e-mail address.
-    return ".".join(mask_identifiers(str(part)) for part in parts)
-
-
-def _message(error: Any) -> str:
+def _message(error: ErrorDetails) -> str:
     return str(_MESSAGES.get(error["type"], error["msg"]))
-
-
-def _bad_body(message: str) -> InvalidEventError:
-    return InvalidEventError([FieldError("body", message)])
-
-
-def _no_constant(name: str) -> None:
-    raise _bad_body(f"holds {name}, which is not a JSON number")
-
-
-def _paths(root: object) -> dict[int, tuple[str, ...]]:
-    paths: dict[int, tuple[str, ...]] = {}
-    stack: list[tuple[object, tuple[str, ...]]] = [(root, ())]
-    while stack:
-        node, path = stack.pop()
-        if isinstance(node, dict):
-            paths[id(node)] = path
-            stack.extend((value, (*path, key)) for key, value in node.items())
-        elif isinstance(node, list):
-            stack.extend((value, (*path, str(index))) for index, value in enumerate(node))
-    return paths

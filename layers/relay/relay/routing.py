@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from relay.errors import FieldError, InvalidEventError
+from relay.errors import FieldError, InvalidEventError, name_some
 from relay.event import Event
 from relay.ports import LaneEntry
 
@@ -39,13 +39,11 @@ def route(
     Raises InvalidEventError for a destination this stack does not have.
     """
     wanted = list(dict.fromkeys(event.destinations or configured))
-    unknown = [
-        FieldError(f"destinations.{index}", f"is not configured here: {', '.join(configured)}")
-        for index, name in enumerate(event.destinations or ())
-        if name not in configured
-    ]
+    unknown = [index for index, name in enumerate(event.destinations or ()) if name not in configured]
     if unknown:
-        raise InvalidEventError(unknown, event.id)
+        message = f"is not configured here: {', '.join(configured)}"
+        errors = name_some(unknown, lambda index: FieldError(f"destinations.{index}", message))
+        raise InvalidEventError(errors, event.id)
     content_hash = event.content_hash
     occurred_at = event.occurred_at or datetime.fromtimestamp(accepted_at, UTC).replace(microsecond=0)
     record_id = record_id or str(uuid.uuid4())

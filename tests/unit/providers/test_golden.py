@@ -9,8 +9,9 @@ import pytest
 from starlette.datastructures import Headers
 
 from local.sandbox.contract import Call, Contract
-from relay.event import parse_event, parse_json
+from relay.event import parse_event
 from relay.pacing import Budget
+from relay.parsing import parse_json
 from relay.ports import Reply
 from tests.unit.providers.golden import REFUSED, REPLIES, REQUESTS, SENT, Case, compact, each, refusal
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from relay.event import parse_event, parse_json
+from relay.event import parse_event
+from relay.parsing import parse_json
 from relay.providers.yotpo import Yotpo, YotpoSettings
 from relay.routing import route
 from tests.unit.providers.golden import case
