@@ -43,8 +43,8 @@ class Exchange:
     delivery: Delivery
     version: int
     links: list[Link]
-    """The environment's, and where environments take turns without accident, the account's: but not in a long window
-    that begins at a fixed moment, which only the provider can tell.
+    """The environment's, and where environments take turns without accident, the account's: but in a long window only
+    where the provider counts as we do, for what a fixed window or a bucket has left only the provider can tell.
     """
     direct: bool
     started_at: float
@@ -71,7 +71,7 @@ class Conduct:
         delivery.posts += 1
         history.totals.requests += 1
         links = [self._links[environment.name, destination]]
-        if history.plan.calm and not (account.plan.limiter == "fixed" and account.window > 1.0):
+        if history.plan.calm and (account.plan.limiter == "log" or account.window <= 1.0):
             links.append(self._links.setdefault(("", destination), Link(-math.inf, answered=True)))
         token, invocation = account.sent_token(request), (environment.name, environment.deadline)
         exchange = Exchange(account, delivery, properties["version"], links, environment.direct, now, token, invocation)
@@ -237,7 +237,7 @@ class Conduct:
     def _nothing_works(self, account: Account) -> bool:
         now = self._kernel.now
         return any(
-            each.kind in (*TOTAL, "revoked", "rotated", "odd_status", "burst", "reset_before", "timeout_before")
+            each.kind in (*TOTAL, "revoked", "rotated", "odd_status", "auth", "burst", "reset_before", "timeout_before")
             and each.share == 1.0
             and each.start <= now < each.end
             for each in account.plan.episodes

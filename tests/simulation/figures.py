@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from rich.console import Console
 from rich.table import Table
@@ -124,9 +125,70 @@ def odd_ones_out() -> Scenario:
     )
 
 
-def brownout(share: float) -> Scenario:
-    """2,000 good events while the provider fails a share of all requests for an hour."""
-    account = AccountPlan("yotpo/main", "log", (Episode("burst", 0.0, HOUR, share),))
+def capped(destination: str, count: int) -> Scenario:
+    """Events of one account, one that is always answered 429 for what it is: what does it cost the others?"""
+    good, odd = (tuple(_events(destination, count)) for _ in range(2))
+    odd = tuple(replace(each, nature="capped") if each.customer == 3 else each for each in odd)
+    alone, run = (play(_quiet((AccountPlan(destination),), events)) for events in (good, odd))
+    took, takes = (_times(each, destination)[-1] for each in (alone, run))
+    delivered, dead = _acts(run, destination), run.history.totals.dead.get("poison", 0)
+    yield (
+        "",
+        [
+            Figure("delivered", f"{delivered} of {count - 1}", delivered == count - 1),
+            Figure("dead letters", f"{dead}", dead == 1),
+            Figure("the last after", f"{takes:.0f} s (without it {took:.0f} s)", takes - took <= 330.0),
+            *_sound(run),
+        ],
+    )
+
+
+def quiet(nature: Nature, gap: float) -> Scenario:
+    """One event every `gap` seconds for six hours, the fourth of them odd: how late are the others?"""
+    count = int(6 * HOUR / gap)
+    events = tuple(
+        EventPlan(gap * index, f"e{index}", index, ("yotpo/main",), nature if index == 3 else "good", door="lane")
+        for index in range(count)
+    )
+    run = play(_quiet((AccountPlan("yotpo/main"),), events, ends=7 * HOUR))
+    sent = {each.event_id: each.at for each in events}
+    late = sorted(each.acts[0][0] - sent[each.event_id] for each in run.history.deliveries.values() if each.acts)
+    yield (
+        "",
+        [
+            Figure("delivered", f"{len(late)} of {count - 1}", len(late) == count - 1),
+            Figure("dead letters", f"{run.history.totals.letters}", run.history.totals.letters == 1),
+            Figure("95th percentile of the others' delay", f"{late[int(0.95 * len(late))]:.1f} s"),
+            Figure("the longest", f"{late[-1]:.1f} s", late[-1] <= max(35.0, gap + 5.0)),
+            *_sound(run),
+        ],
+    )
+
+
+def hanging(number: int) -> Scenario:
+    """600 events of a healthy account beside accounts whose provider never answers, with ten places for all."""
+    bad = tuple(
+        AccountPlan(f"yotpo/bad{each}", episodes=(Episode("timeout_before", 0.0, HOUR),)) for each in range(number)
+    )
+    events = (*_events("yotpo/good", 600), *(event for each in bad for event in _named(each.destination, 300)))
+    run = play(_quiet((AccountPlan("yotpo/good"), *bad), events, faults_end=HOUR, ends=HOUR))
+    times = _times(run, "yotpo/good")
+    took, gap = times[-1] - times[0], max(after - before for before, after in pairwise(times))
+    yield (
+        "",
+        [
+            Figure(
+                "the healthy account's 600 took", f"{took:.0f} s (119 s alone)", took <= 119.0 + 13.0 * number / 10 + 5
+            ),
+            Figure("longest gap", f"{gap:.1f} s"),
+            *_sound(run),
+        ],
+    )
+
+
+def brownout(share: float, kind: str = "burst") -> Scenario:
+    """2,000 good events while the provider fails, or turns away, a share of all requests for an hour."""
+    account = AccountPlan("yotpo/main", "log", (Episode(kind, 0.0, HOUR, share),))
     run = play(_quiet((account,), tuple(_events("yotpo/main", 2_000)), faults_end=HOUR))
     wronged = run.history.totals.letters
     yield (
@@ -262,6 +324,12 @@ def _events(destination: str, count: int) -> Iterator[EventPlan]:
         yield EventPlan(0.0, f"e{index}", index, (destination,), door="lane")
 
 
+def _named(destination: str, count: int) -> Iterator[EventPlan]:
+    """Events of their own beside those of another account."""
+    for each in _events(destination, count):
+        yield replace(each, event_id=f"{destination}-{each.event_id}")
+
+
 def _quiet(accounts: tuple[AccountPlan, ...], events: tuple[EventPlan, ...], **more: object) -> Plan:
     return replace(Plan(seed=1, accounts=accounts, events=events, settle_down=False), **more)  # type: ignore[arg-type]
 
@@ -276,8 +344,19 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "240 to Sender, others eat 40 %": lambda: rate("sender/main", 240, 0.90, 0.03, foreign=0.4),
     "4 Yotpo accounts, 150 each": lambda: turns(150, 4),
     "300 to Yotpo, one always 500, one always 403": odd_ones_out,
+    "2,000 to Yotpo, one always 429": lambda: capped("yotpo/main", 2_000),
+    "240 to Sender, one always 429": lambda: capped("sender/main", 240),
+    "one every 5 s, one always 429": lambda: quiet("capped", 5.0),
+    "one every 60 s, one always 429": lambda: quiet("capped", 60.0),
+    "one every 60 s, one always 403": lambda: quiet("forbidden", 60.0),
+    "one every 60 s, one that breaks us": lambda: quiet("broken", 60.0),
+    "ten accounts hang, ten places": lambda: hanging(10),
+    "twenty accounts hang, ten places": lambda: hanging(20),
     "a bad hour, half of all requests fail": lambda: brownout(0.5),
     "a bad hour, seven of ten requests fail": lambda: brownout(0.7),
+    "a bad hour, nine of ten requests fail": lambda: brownout(0.9),
+    "a bad hour, 85 of 100 answered 401": lambda: brownout(0.85, "auth"),
+    "a bad hour, nine of ten answered 429": lambda: brownout(0.9, "throttle_bare"),
     "six hours without a ledger": lambda: without("DynamoDB"),
     "six hours without secrets": lambda: without("Secrets Manager"),
     "six hours' outage, 10,000 to Yotpo": lambda: outage("yotpo/main"),

@@ -204,7 +204,95 @@ def _(swap: Swap) -> None:
 
 @mutation("a provider's bad hour is its events' fault", figure="a bad hour, half of all requests fail")
 def _(swap: Swap) -> None:
-    swap(Account, "_most_strikes", lambda self, event_id: relay.account.POISON_FAILURES)
+    swap(Account, "_weight", lambda self, event_id: 1.0)
+
+
+@mutation("refusals by chance are an event's fault", figure="a bad hour, 85 of 100 answered 401")
+def _(swap: Swap) -> None:
+    refused = vars(Account)["refused"]
+
+    def sure(self: Any, event_id: str, before: Failure, started_at: float) -> Failure:
+        failure: Failure = refused(self, event_id, before, started_at)
+        return replace(failure, is_poison=failure.strikes >= relay.account.POISON_FAILURES)
+
+    swap(Account, "refused", sure)
+
+
+@mutation("a 429 is never the event's own", figure="2,000 to Yotpo, one always 429")
+def _(swap: Swap) -> None:
+    throttled = vars(Account)["throttled"]
+    swap(Account, "throttled", lambda self, *args: (throttled(self, *args), args[1])[1])
+
+
+@mutation("every 429 is the event's own", figure="a bad hour, nine of ten answered 429")
+def _(swap: Swap) -> None:
+    def throttled(self: Account, event_id: str, before: Failure, started_at: float) -> Failure:
+        strikes = before.strikes + 1
+        return replace(before, strikes=strikes, is_poison=strikes >= relay.account.POISON_FAILURES)
+
+    swap(Account, "throttled", throttled)
+
+
+@mutation("an event that breaks us is nobody's fault", figure="one every 60 s, one that breaks us")
+def _(swap: Swap) -> None:
+    post = relay.delivery._Post
+
+    def made(*args: Any, broken: bool = False, **more: Any) -> Any:
+        return post(*args, **{**more, "ours": broken or more.get("ours", False)})
+
+    swap(relay.delivery, "_Post", made)
+
+
+@mutation("one event's 403 holds its account as any", figure="one every 60 s, one always 403")
+def _(swap: Swap) -> None:
+    swap(relay.account, "SHORTEST_HOLD", 300.0)
+
+
+@mutation("an account that hangs is asked as soon as any", figure="twenty accounts hang, ten places")
+def _(swap: Swap) -> None:
+    swap(relay.account, "IDLE", 0.0)
+
+
+@mutation("versions have no order")
+def _(swap: Swap) -> None:
+    swap(relay.delivery, "_is_outdated", lambda *args: False)
+
+
+@mutation("a copy is as old as its last copy")
+def _(swap: Swap) -> None:
+    keep = vars(Intake)["accept_or_keep"]
+    swap(Intake, "accept_or_keep", lambda self, *args: keep(self, *args[:4]))
+
+
+@mutation("copies are told by their content")
+def _(swap: Swap) -> None:
+    route = vars(relay.intake)["route"]
+    swap(
+        relay.intake,
+        "route",
+        lambda *args: [replace(each, deduplication_id=f"{each.provider} {each.content_hash}") for each in route(*args)],
+    )
+
+
+@mutation("crashes in a row count once")
+def _(swap: Swap) -> None:
+    attempt = vars(Courier)["attempt"]
+
+    def once(self: Courier, *args: Any, **more: Any) -> Any:
+        result = attempt(self, *args, **more)
+        return replace(result, crashed=min(result.crashed, 1))
+
+    swap(Courier, "attempt", once)
+
+
+@mutation("an attempt begins however late it is")
+def _(swap: Swap) -> None:
+    swap(Courier, "_is_late", lambda self, deadline: False)
+
+
+@mutation("an event answered 429 holds back its customer for ever")
+def _(swap: Swap) -> None:
+    swap(Account, "is_stuck", lambda self, event_id: False)
 
 
 @mutation("an outage of our own is asked every few seconds", figure="six hours without a ledger")
@@ -220,7 +308,7 @@ def _(swap: Swap) -> None:
 
 @mutation("a hold is ignored")
 def _(swap: Swap) -> None:
-    swap(Account, "hold", lambda self, refused_at, since: 0.0)
+    swap(Account, "hold", lambda self, *args: 0.0)
 
 
 @mutation("the deadline is ignored")
@@ -253,7 +341,7 @@ def _(swap: Swap) -> None:
 @mutation("one event's refusal holds its account", figure="300 to Yotpo, one always 500, one always 403")
 def _(swap: Swap) -> None:
     hold = vars(Account)["hold"]
-    swap(Account, "hold", lambda self, refused_at, since: hold(self, refused_at, math.inf))
+    swap(Account, "hold", lambda self, refused_at, since, event_id=None: hold(self, refused_at, math.inf, event_id))
     swap(Account, "refused", lambda self, event_id, before, started_at: before)
 
 
@@ -346,4 +434,4 @@ def _(swap: Swap) -> None:
 @mutation("intake does not keep what it rejects")
 def _(swap: Swap) -> None:
     accept = vars(Intake)["accept"]
-    swap(Intake, "accept_or_keep", lambda self, record, body, correlation_id="": accept(self, record, correlation_id))
+    swap(Intake, "accept_or_keep", lambda self, record, body, *args: accept(self, record, *args))

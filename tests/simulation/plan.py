@@ -35,6 +35,7 @@ FAULTS = (
     "throttle_named",
     "garbage",
     "odd_status",
+    "auth",
     "foreign",
     "rotated",
     "revoked",

@@ -106,6 +106,7 @@ class Account:
         yield from self._struck(now, "reset_before", "timeout_before", "outage")
         if self.sent_token(request) != self._token(now, False) or self._strikes(now, "revoked"):
             yield "auth"
+        yield from self._struck(now, "auth")
         if self._natures.get(event_id) == "forbidden":
             yield "forbidden"
         yield from self._struck(now, "odd_status", "burst", "throttle_bare", "throttle_named")
