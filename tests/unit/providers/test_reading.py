@@ -27,6 +27,7 @@ class Particular(Plain):
     """One that asks for the body of a 202 and of a 409, and of no other status."""
 
     rules = (
+        Rule(Outcome.DELIVERED, (204,)),
         Rule(Outcome.RETRY, (409,), body={"code": 7}),
         Rule(Outcome.DELIVERED, (202,), body={"queued": True}),
         Rule(Outcome.RETRY, (202,), body={"queued": False}),
@@ -64,6 +65,8 @@ def test_where_no_rule_reads_the_body_the_status_decides(body: bytes, complete: 
     [
         (200, b"{", True, Outcome.DELIVERED),
         (200, b"", False, Outcome.DELIVERED),
+        (204, b"{", True, Outcome.DELIVERED),
+        (204, b"", False, Outcome.DELIVERED),
         (202, b'{"queued": true}', True, Outcome.DELIVERED),
         (202, b'{"queued": false}', True, Outcome.RETRY),
         (202, b'{"queued": tr', True, Outcome.UNKNOWN),
