@@ -91,7 +91,9 @@ class Connection:
             int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
         ]
         while len(body) < length:
-            body += self.socket.recv(65_536)
+            body += (more := self.socket.recv(65_536))
+            if not more:
+                return b""
         self.server.requests.append(head + b"\r\n\r\n" + body)
         return body
 

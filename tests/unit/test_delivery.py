@@ -189,6 +189,16 @@ def test_unknown_is_parked(room: Room, destination: str) -> None:
     assert len(room.transport.requests) == 1
 
 
+@BOTH
+def test_a_success_that_is_cut_off_is_parked(room: Room, destination: str) -> None:
+    """GIVEN a 2xx without the end of its body THEN it is unknown, and its dead letter says why."""
+    room.settings = {"on_unknown": "park"}
+    room.transport = FakeTransport(Reply(200, {}, b'{"success": ', complete=False))
+    result = room.attempt(make_delivery(destination))
+    assert (result.outcome, result.final, result.unknowns) == (Outcome.UNKNOWN, True, 1)
+    assert room.queue.letters[0].reason == "HTTP 200, its body cut off or unreadable"
+
+
 def test_a_failed_connection_is_not_parked(room: Room) -> None:
     """What never left the house is not unknown."""
     room.settings = {"on_unknown": "park"}

@@ -312,7 +312,7 @@ class Courier:
         detail = _or(UNREADABLE, provider.detail, answer, (*request.secrets, *private))
         return _Post(
             outcome,
-            f"HTTP {answer.status}",
+            f"HTTP {answer.status}" + (", its body cut off or unreadable" if outcome is Outcome.UNKNOWN else ""),
             status=answer.status,
             detail="" if outcome is Outcome.DELIVERED else detail,
             wait=(budget.retry_after or 0.0) if outcome is Outcome.RETRY else 0.0,

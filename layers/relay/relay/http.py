@@ -1,9 +1,17 @@
-"""The HTTP transport: one urllib3 pool, no retries, no redirects, and an honest word on whether a request left."""
+"""The HTTP transport: one urllib3 pool, no retries, no redirects, and an honest word on whether a request left.
 
+Only its place in a connection tells whose an answer is. So a connection must be silent when a request leaves and after
+its answer; one that is not is never used again.
+"""
+
+import http.client
+import io
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +25,8 @@ from relay.ports import Reply, Request
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
 LARGEST_BODY = 64 * 1024
+LARGEST_HEAD = 64 * 1024
+"""Of all lines of an answer together: interim heads, its own head, the sizes of chunks, trailers."""
 IDLE_SECONDS = 50.0
 """A frozen environment's sockets die silently; one unused for longer is not trusted."""
 
@@ -56,34 +66,22 @@ class HttpTransport:
                 headers={**request.headers, "Content-Length": str(len(request.body))},
                 redirect=False,
                 preload_content=False,
-                decode_content=True,
             )
         except (HTTPError, OSError, ValueError) as error:
             raise (NoAnswerError if body.handed_over else NotSentError)(_cause(error)) from None
         try:
+            content, complete = _read(response)
             return Reply(
                 status=response.status,
                 headers={name.lower(): value for name, value in response.headers.items()},
-                body=self._read_some(response),
+                body=content,
+                complete=complete,
                 left_after=body.left_after,
             )
         finally:
             # Back in the pool it may be another's at once.
             body.socket = None
             response.release_conn()
-
-    def _read_some(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        # The status has decided already; a body that drips, breaks off or never ends adds nothing.
-        read = b""
-        try:
-            for chunk in response.stream(8192):
-                read += chunk
-                if len(read) >= LARGEST_BODY:
-                    response.close()
-                    break
-        except (HTTPError, OSError, ValueError):
-            response.close()
-        return read[:LARGEST_BODY]
 
 
 class _Watched:
@@ -99,47 +97,146 @@ class _Watched:
 
     def cut(self) -> None:
         """Ends the exchange from outside."""
-        if self.socket is not None:
-            with suppress(OSError):
-                # Below any TLS, which another thread is reading.
-                socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
+        if (connected := self.socket) is not None:
+            _end(connected)
 
     def __iter__(self) -> Iterator[bytes]:
         self.left_after = time.monotonic() - self._began
         if self.left_after > self._at_most:
             # urllib3's timeout is for each address of a host: many can take longer than the caller has.
             raise TimeoutError
+        if self.socket is not None and not _is_silent(self.socket, self.socket.recv):
+            # Whatever that is, it answers something else, or nothing.
+            raise ConnectionAbortedError
         self.handed_over = True
         yield self._body
 
 
-def _cause(error: BaseException) -> str:
-    inner = error.args[-1] if error.args and isinstance(error.args[-1], BaseException) else None
-    names = dict.fromkeys([type(error).__name__, *([type(inner).__name__] if inner else [])])
-    return " / ".join(names)
+class _Answer(http.client.HTTPResponse):
+    """Passes over every interim head, where http.client passes over 100 alone and takes others for the answer."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
+        super().__init__(sock, *args, **more)
+        self.fp = _Lines(self.fp.detach(), sock)
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 < self.status < 200:
+            if self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                # What was asked is answered in that other protocol.
+                raise http.client.UnknownProtocol("101")
+            # Without headers it has not begun, and reads the next head.
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
 
 
-class _ShowsSocket(HTTPConnection):
-    """Shows the body its socket, so that it can be cut, and is not trusted after a long rest."""
+class _Lines(io.BufferedReader):
+    """The bytes of one answer. Bounds its lines, misses none of their ends, and is closed at the answer's end."""
 
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        super().__init__(raw)
+        self._socket = sock
+        self._left = LARGEST_HEAD
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.LineTooLong("lines of an answer")
+        if not line.endswith(b"\n") and len(line) != size:
+            raise http.client.RemoteDisconnected("in the middle of a line")
+        return line
+
+    def close(self) -> None:
+        # What it has read ahead would be lost with it, and the next answer begin in the middle.
+        if not self.closed and not _is_silent(self._socket, self.read):
+            _end(self._socket)
+        super().close()
+
+
+class _Connection(HTTPConnection):
+    """Shows the body its socket, and is not trusted after a long rest."""
+
+    response_class = _Answer
     _used_at = 0.0
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **more: Any) -> None:
-        super().request(method, url, body, *args, **more)
-        body.socket, self._used_at = self.sock, time.monotonic()
+        if self.is_closed:
+            self.connect()
+        body.socket = self.sock
+        try:
+            super().request(method, url, body, *args, **more)
+        except (BrokenPipeError, ConnectionResetError):
+            if body.handed_over:
+                raise
+            # These two urllib3 passes over and waits for an answer, to a request that has not left.
+            raise ConnectionAbortedError from None
+        self._used_at = time.monotonic()
 
     @property
     def is_connected(self) -> bool:
         return super().is_connected and time.monotonic() - self._used_at < IDLE_SECONDS
 
 
-class _ShowsTlsSocket(_ShowsSocket, HTTPSConnection):
+class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
 class _HttpPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _ShowsSocket
+    ConnectionCls = _Connection
 
 
 class _HttpsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _ShowsTlsSocket
+    ConnectionCls = _TlsConnection
+
+
+def _is_silent(connected: socket.socket, read: Callable[[int], bytes | None]) -> bool:
+    """Whether nothing is there to be read, not even the end. What TLS says to itself (session tickets) is nothing."""
+    patience = connected.gettimeout()
+    connected.settimeout(0)
+    try:
+        return read(1) is None
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return True
+    except OSError:
+        return False
+    finally:
+        connected.settimeout(patience)
+
+
+def _end(connected: socket.socket) -> None:
+    with suppress(OSError):
+        # Below any TLS, which another thread may be reading.
+        socket.socket.shutdown(connected, socket.SHUT_RDWR)
+
+
+def _read(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
+    """At most 64 KiB of the body, unpacked, and whether that is all of it. A body that drips or breaks off is not."""
+    packed, ended = bytearray(), False
+    with suppress(HTTPError, OSError, ValueError):
+        while not ended and len(packed) <= LARGEST_BODY:
+            packed += (more := response.read1(8192, decode_content=False))
+            ended = not more
+    if not ended:
+        response.close()
+    body, whole = _unpacked(bytes(packed), response.headers.get("content-encoding", "identity"))
+    framed = response.headers.get("transfer-encoding", "identity").lower() in ("identity", "chunked")
+    return body[:LARGEST_BODY], ended and framed and whole and len(body) <= LARGEST_BODY
+
+
+def _unpacked(body: bytes, coding: str) -> tuple[bytes, bool]:
+    # We ask for no coding at all. urllib3 would undo some, and not say that a body ends before its end.
+    if not body or coding.strip().lower() in ("", "identity"):
+        return body, True
+    inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        inside = inflate.decompress(body, LARGEST_BODY + 1)
+    except zlib.error:
+        return body, False
+    return inside, inflate.eof and not inflate.unused_data
+
+
+def _cause(error: BaseException) -> str:
+    inner = error.args[-1] if error.args and isinstance(error.args[-1], BaseException) else None
+    names = dict.fromkeys([type(error).__name__, *([type(inner).__name__] if inner else [])])
+    return " / ".join(names)

@@ -48,6 +48,8 @@ class Reply:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    complete: bool = True
+    """Whether `body` is the whole body: not cut off, not longer than 64 KiB, in no coding that we cannot undo."""
     left_after: float = 0.0
     """Seconds until the request left: what it took to have a connection."""
 

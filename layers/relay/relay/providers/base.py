@@ -43,7 +43,19 @@ class Rule:
             return self.error is not None and isinstance(answer, self.error)
         if self.error is not None or (self.statuses is not None and answer.status not in self.statuses):
             return False
-        return self.body is None or self.body.items() <= read_object(answer.body).items()
+        if self.body is None:
+            return True
+        said = _said(answer)
+        return said is not None and self.body.items() <= said.items()
+
+    def is_open(self, reply: Reply) -> bool:
+        """Whether it would take the body to know if this matches, and nobody can read what the body says."""
+        return (
+            self.body is not None
+            and self.error is None
+            and (self.statuses is None or reply.status in self.statuses)
+            and _said(reply) is None
+        )
 
 
 RULES = (
@@ -106,11 +118,16 @@ class Provider(ABC):
         """What the reply's headers say of the account's budget. `now` is Unix seconds."""
 
     def read(self, answer: Reply | TransportError) -> Outcome:
-        """The outcome of an answer, by the provider's rules and then everybody's."""
+        """The outcome of an answer, by the provider's rules and then everybody's.
+
+        Where a rule asks for the body and it cannot be read, a success is none that we know of: `unknown`.
+        """
         outcome = next(rule.outcome for rule in (*self.rules, *RULES) if rule.matches(answer))
-        if outcome is Outcome.DELIVERED and isinstance(answer, Reply):
-            return outcome if answer.status in self.settings.success_statuses else Outcome.REJECTED
-        return outcome
+        if outcome is not Outcome.DELIVERED or not isinstance(answer, Reply):
+            return outcome
+        if answer.status not in self.settings.success_statuses:
+            return Outcome.REJECTED
+        return Outcome.UNKNOWN if any(rule.is_open(answer) for rule in self.rules) else outcome
 
     def detail(self, reply: Reply, private: Iterable[str]) -> str:
         """The provider's own words on a failure, without what is `private`, at most 512 bytes; empty where it said
@@ -144,10 +161,22 @@ def encode(payload: Mapping[str, Any]) -> bytes:
 
 def read_object(body: bytes) -> Mapping[str, Any]:
     """The JSON object in a reply's body; empty for anything else."""
+    return _parse(body) or {}
+
+
+def _said(reply: Reply) -> Mapping[str, Any] | None:
+    """The object in a reply's body, empty if it is something else; None if that cannot be known."""
+    return _parse(reply.body) if reply.complete else None
+
+
+def _parse(body: bytes) -> Mapping[str, Any] | None:
+    # Read as kindly as can be: what a provider says counts, not how well it writes JSON.
+    text = body.decode(json.detect_encoding(body), "replace")
     try:
-        value = json.loads(body)
+        value = json.loads(text, strict=False, parse_int=float)
     except (ValueError, RecursionError):
-        return {}
+        # Broken off, or beyond our reader, is an object that we do not know; a web page is none.
+        return None if text.lstrip().startswith("{") else {}
     return value if isinstance(value, dict) else {}
 
 

@@ -1,0 +1,151 @@
+"""What a reply says, and what becomes of a success whose words nobody can read."""
+
+import json
+from typing import ClassVar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.outcome import Outcome
+from relay.ports import Reply
+from relay.providers import PROVIDERS
+from relay.providers.base import Rule
+from relay.providers.sender import Sender
+from tests.unit.providers.test_every_provider import every_provider, expected_outcome, make
+
+REFUSAL = b'{"success": false}'
+
+
+class Plain(Sender):
+    """A provider whose status says everything."""
+
+    rules: ClassVar[tuple[Rule, ...]] = ()  # type: ignore[assignment]  # Sender's is a tuple of one
+
+
+class Particular(Plain):
+    """One that asks for the body of a 202 and of a 409, and of no other status."""
+
+    rules = (
+        Rule(Outcome.DELIVERED, (204,)),
+        Rule(Outcome.RETRY, (409,), body={"code": 7}),
+        Rule(Outcome.DELIVERED, (202,), body={"queued": True}),
+        Rule(Outcome.RETRY, (202,), body={"queued": False}),
+    )
+
+
+@every_provider
+def test_a_success_that_is_not_whole_is_unknown(name: str) -> None:
+    """GIVEN a body that was cut, too long or undecodable THEN no 2xx is a delivery; another status has decided."""
+    subject = make(name)
+    for body in (b"", b"{}", REFUSAL, b'{"success": true}', b"<html>"):
+        read = {status: subject.read(Reply(status, {}, body, complete=False)) for status in range(200, 600)}
+        assert read == {
+            status: Outcome.UNKNOWN if status < 300 else expected_outcome(status) for status in range(200, 600)
+        }
+
+
+@every_provider
+def test_a_status_that_is_no_success_needs_no_body(name: str) -> None:
+    """GIVEN success_statuses without 200 THEN a 200 is refused, whatever it says."""
+    narrow = PROVIDERS[name]("http://x", PROVIDERS[name].settings_model(success_statuses=frozenset({201})))
+    assert narrow.read(Reply(200, complete=False)) is Outcome.REJECTED
+    assert narrow.read(Reply(201, complete=False)) is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("body", [b"", b"{", REFUSAL, b'{"a": ' * 20_000], ids=range(4))
+@pytest.mark.parametrize("complete", [True, False])
+def test_where_no_rule_reads_the_body_the_status_decides(body: bytes, complete: bool) -> None:
+    """GIVEN a provider without a rule on bodies THEN what is wrong with one changes nothing."""
+    assert Plain("http://x").read(Reply(200, {}, body, complete)) is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "complete", "outcome"),
+    [
+        (200, b"{", True, Outcome.DELIVERED),
+        (200, b"", False, Outcome.DELIVERED),
+        (204, b"{", True, Outcome.DELIVERED),
+        (204, b"", False, Outcome.DELIVERED),
+        (202, b'{"queued": true}', True, Outcome.DELIVERED),
+        (202, b'{"queued": false}', True, Outcome.RETRY),
+        (202, b'{"queued": tr', True, Outcome.UNKNOWN),
+        (202, b'{"queued": true}', False, Outcome.UNKNOWN),
+        (409, b'{"code": 7}', True, Outcome.RETRY),
+        (409, b'{"code": 7', True, Outcome.REJECTED),
+        (409, b'{"code": 7}', False, Outcome.REJECTED),
+    ],
+)
+def test_only_a_rule_that_asks_leaves_a_success_open(
+    status: int, body: bytes, complete: bool, outcome: Outcome
+) -> None:
+    """A body matters where its status has a rule for it, and an unread one only where it would be a success."""
+    assert Particular("http://x").read(Reply(status, {}, body, complete)) is outcome
+
+
+# Scalars and depth, in every form that a provider might write; some of it is beyond a JSON reader.
+texts = st.text(max_size=20) | st.sampled_from(["a\nb", "\t", "\x00", "caf\xe9", "\ud83d", '"', "}{"])
+scalars = st.none() | st.booleans() | st.floats() | texts | st.just(10**4299) | st.integers()
+nested = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3))
+others = st.dictionaries(texts.filter(lambda key: key != "success"), nested, max_size=4)
+encodings = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "latin-1"])
+
+
+@st.composite
+def refusals(draw: st.DrawFn) -> bytes:
+    """An object that says `success: false` somewhere in it, as bytes."""
+    items = [*draw(others).items(), ("success", False)]
+    text = json.dumps(dict(draw(st.permutations(items))), ensure_ascii=draw(st.booleans()))
+    # As those write who glue their JSON together: line breaks as they are, numbers of any length.
+    text = text.replace("\\n", draw(st.sampled_from(["\\n", "\n"]))).replace(" 0", draw(st.sampled_from([" 0", " -0"])))
+    text = text.replace("null", draw(st.sampled_from(["null", "9" * 5_000, "[" * 5_000 + "]" * 5_000])))
+    before = draw(st.sampled_from(["", " ", "\r\n\t"]))
+    return (before + text).encode(draw(encodings), "replace")
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(body=refusals(), name=st.sampled_from(sorted(PROVIDERS)), data=st.data())
+def test_a_refusal_is_never_a_delivery(body: bytes, name: str, data: st.DataObject) -> None:
+    """GIVEN a refusal in any form, or the beginning of one THEN it is refused, or unknown; never delivered."""
+    subject = make(name)
+    assert subject.read(Reply(200, {}, body)) in (Outcome.REJECTED, Outcome.UNKNOWN)
+    beginning = body[: data.draw(st.integers(min_value=24, max_value=max(24, len(body) - 1)))]
+    assert subject.read(Reply(200, {}, beginning)) is not Outcome.DELIVERED
+
+
+@every_provider
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"success": false, "message": "caf\xe9"}',
+        b'{"success": false, "message": "a\nb"}',
+        b'{"success": false, "at": ' + b"9" * 5_000 + b"}",
+        b'{"at": -' + b"9" * 60_000 + b', "success": false}',
+        '\ufeff{"success": false}'.encode(),
+        '{"success": false}'.encode("utf-16"),
+        '{"success": false}'.encode("utf-16-be"),
+        b'\r\n {"success": false}\n',
+    ],
+    ids=["latin-1", "line break", "long number", "longest number", "bom", "utf-16", "utf-16-be", "white space"],
+)
+def test_a_refusal_written_badly_is_read(name: str, body: bytes) -> None:
+    """What can be understood is."""
+    assert make(name).read(Reply(200, {}, body)) is Outcome.REJECTED
+
+
+@every_provider
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"success": false, "a": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        b'{"a": ' * 10_000 + REFUSAL + b"}" * 10_000,
+        REFUSAL[:-2],
+        b"{",
+        b'{"success": true}{"success": false}',
+        b"{success: false}",
+    ],
+    ids=["deep beside", "deep around", "cut", "a brace", "two", "no JSON"],
+)
+def test_an_object_beyond_our_reader_is_unknown(name: str, body: bytes) -> None:
+    """GIVEN what begins as an object and cannot be read to its end THEN we do not know what it said."""
+    assert make(name).read(Reply(200, {}, body)) is Outcome.UNKNOWN
