@@ -15,7 +15,7 @@ from tests.simulation.provider import EPOCH, SILENT, Account, Arrival
 if TYPE_CHECKING:
     from tests.simulation.environment import DeliverEnvironment
 
-FAILING = ("outage", "refused", "auth", "forbidden", "capped", "burst", "odd_status", "silence", "poison")
+FAILING = ("outage", "refused", "auth", "forbidden", "capped", "burst", "odd_status", "silence", "cut", "poison")
 STORM_SECONDS, STORM, STORM_EACH = 600.0, 100, 25
 
 
@@ -62,6 +62,11 @@ class Conduct:
     def meets(self, environment: "DeliverEnvironment", destination: str) -> None:
         """An environment has an account before it for the first time."""
         self._links[environment.name, destination] = Link(min(self._kernel.now, environment.alone_since))
+
+    def not_hidden(self, destination: str) -> None:
+        """SQS would not hide an account's messages, however often asked: another environment may have them too soon."""
+        if link := self._links.get(("", destination)):
+            link.silent_until = 0.0
 
     def started(self, environment: "DeliverEnvironment", account: Account, request: Request) -> Exchange:
         """Hears of a request as it leaves."""
@@ -110,7 +115,7 @@ class Conduct:
         site = history.site(delivery.destination)
         for link in exchange.links:
             link.open -= 1
-        if cause == "silence":
+        if cause in ("silence", "cut"):
             delivery.unsure += 1
             delivery.silent = True
             delivery.cause(exchange.invocation)

@@ -15,7 +15,8 @@
   request under way, and a second only after an answer or one window; the window counts from when its batch was handed
   out.
 - `asked`: from one second after a 429 that names its `Retry-After`, that environment sends nothing to the account until
-  then. (One second: what had its slot already.)
+  then, and no other where nothing makes two batches overlap and SQS hides what it is asked to. (One second: what had
+  its slot already.)
 - `storm`: while an account does not work, at most 100 requests to it in ten minutes, and 25 more for each environment.
 - `spin`: a group whose batches achieve nothing comes back at most 90 times in a minute. `delay`: a group that is ready
   waits for at most one batch (30 s) for every `concurrency` other groups of its lane, whatever state those are in.
@@ -188,6 +189,8 @@ class Checker:
         """A batch is over and its results are counted, as `DeliverObserver` counts them."""
         if report.not_hidden or report.abandoned:
             self._clumsy.update(report.failed)
+            for destination in report.deferred:
+                self.conduct.not_hidden(destination)
         counted: dict[Delivery, int] = {}
         for result in report.results:
             delivery = self._history.delivery(result.destination, result.event_id)
@@ -358,7 +361,7 @@ class Checker:
         if letter.reason.startswith("id_reused"):
             right = len(delivery.versions) > 1 and letter.destination.startswith("sender/")
             return "id reused", "" if right else "there was only one version, or it was an update"
-        if letter.reason.startswith(("no answer", "an earlier attempt")):
+        if letter.reason.startswith(("no answer", "an earlier attempt")) or "its body cut off" in letter.reason:
             delivery.parked.add(letter.deduplication_id)
             unsure = delivery.unsure or delivery.begun > delivery.reported
             return "parked", "" if unsure else "nothing was unknown"

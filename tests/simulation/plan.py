@@ -30,6 +30,7 @@ FAULTS = (
     "reset_after",
     "timeout_before",
     "timeout_after",
+    "cut",
     "slow",
     "throttle_bare",
     "throttle_named",

@@ -18,7 +18,7 @@ EPOCH = 1_800_000_000.0
 
 LIMITS = {"yotpo": (5, 1.0), "sender": (60, 60.0)}
 SILENT = ("reset_before", "timeout_before", "reset_after", "timeout_after")
-ACTED = ("reset_after", "timeout_after", "slow")
+ACTED = ("reset_after", "timeout_after", "cut", "slow")
 STATUSES = {
     "outage": (500, 502, 503, 504),
     "auth": (401, 401, 403),
@@ -161,6 +161,8 @@ class Account:
             headers = {name: self._rng.choice(GARBAGE) for name in headers}
         if status == 200 and cause == "bad":
             return Reply(status, headers, json.dumps({"success": False, "message": f"no {body}"}).encode())
+        if cause == "cut":
+            return Reply(status, headers, b'{"success":', complete=False)
         if status in (200, 201):
             return Reply(status, headers, b'{"success":true,"message":"Event created"}')
         # Providers quote what they were sent: none of it may reach a log or a dead letter.

@@ -180,6 +180,8 @@ class Courier:
             return self._result(delivery, Outcome.RETRY, str(error), ours=True)
         if not claim.granted:
             return self._denied(delivery, record, claim, provider.overrides_by_id)
+        if claim.before is not None and claim.before.not_before > began:
+            account.pace.stay_away(claim.before.not_before - began)
         crashes = max(1, claim.before.claims) if claim.before and claim.before.state == "claimed" else 0
         record = resume(record, claim.before, crashes)
         result = self._end_unsent(delivery, provider, account, record, crashes)
@@ -309,12 +311,14 @@ class Courier:
         # The outcome is read: no fault in what else the answer says may lose it.
         budget = _or(Budget(), provider.budget, answer, self._clock.now())
         _or(None, turn.throttle if outcome is Outcome.THROTTLED else turn.observe, budget, answer.left_after)
-        detail = _or(UNREADABLE, provider.detail, answer, (*request.secrets, *private))
+        detail = ""
+        if outcome is not Outcome.DELIVERED:
+            detail = _or(UNREADABLE, provider.detail, answer, (*request.secrets, *private))
         return _Post(
             outcome,
             f"HTTP {answer.status}" + (", its body cut off or unreadable" if outcome is Outcome.UNKNOWN else ""),
             status=answer.status,
-            detail="" if outcome is Outcome.DELIVERED else detail,
+            detail=detail,
             wait=(budget.retry_after or 0.0) if outcome is Outcome.RETRY else 0.0,
             started_at=started_at,
             request=request,
@@ -346,6 +350,7 @@ class Courier:
                     record = replace(record, unknowns=record.unknowns + 1, delivered_hash="")
             case Outcome.THROTTLED if post.status is not None:
                 failure = account.throttled(event_id, failure, post.started_at)
+                record = replace(record, not_before=self._clock.now() + account.pace.delay())
             case Outcome.UNAUTHORIZED:
                 record = replace(record, attempts=record.attempts + bool(post.status))
                 before, failure = failure, account.refused(event_id, failure, post.started_at)

@@ -20,6 +20,9 @@ AHEAD = 0.2
 AT_ONCE = 0.25
 """Seconds between a message's sending and its receive, when nothing stands before it."""
 
+PAUSES = (0.2, 1.0, 2.0)
+"""Seconds before each further try to hide what SQS would not hide."""
+
 UNKEPT = 30
 """Seconds after which a bad record, whose dead letter could not be written, is tried again."""
 
@@ -163,7 +166,7 @@ class Lane:
             if self._clock.monotonic() >= deadline - RESERVE / 2:
                 break
         abandoned = len(_in_flight(groups, bad))
-        deferred, not_hidden = self._defer(groups, [each for each in bad if not each.done])
+        deferred, not_hidden = self._defer(groups, [each for each in bad if not each.done], deadline)
         for group in groups.values():
             group.account.pace.rest()
         failed = {item.message.message_id for group in groups.values() for item in group.items if not item.done}
@@ -312,8 +315,12 @@ class Lane:
             if result.outcome is Outcome.THROTTLED:
                 group.wait = max(group.wait, result.wait)
 
-    def _defer(self, groups: Mapping[str, _Group], unkept: Sequence[_Bad]) -> tuple[dict[str, float], int]:
-        """Hides what is left of each account until the same moment, head and followers alike."""
+    def _defer(
+        self, groups: Mapping[str, _Group], unkept: Sequence[_Bad], deadline: float
+    ) -> tuple[dict[str, float], int]:
+        """Hides what is left of each account until the same moment, head and followers alike. Returns the seconds by
+        destination, and how many messages SQS would not hide.
+        """
         deferred: dict[str, float] = {}
         refused = 0
         for destination in dict.fromkeys([*groups, *(each.destination for each in unkept)]):
@@ -330,8 +337,21 @@ class Lane:
             # At once would be before this batch is over: somebody else might have it beside us.
             seconds = min(max(math.ceil(wait), 1), LONGEST_DEFERRAL - 60)
             deferred[destination] = seconds
-            refused += len(self._queue.defer(left, seconds))
+            refused += self._hide(left, seconds, deadline)
         return deferred, refused
+
+    def _hide(self, messages: Sequence[LaneMessage], seconds: float, deadline: float) -> int:
+        """Hides them for so long from now on, and returns how many SQS would not hide, however often asked."""
+        until = self._clock.monotonic() + seconds
+        failed = self._queue.defer(messages, seconds)
+        for pause in PAUSES:
+            # Shown too early, to another environment, they would be sent too early.
+            if not failed or self._clock.monotonic() + pause > deadline - RESERVE / 2:
+                break
+            self._clock.sleep(pause)
+            left = max(math.ceil(until - self._clock.monotonic()), 1)
+            failed = self._queue.defer([each for each in messages if each.message_id in failed], left)
+        return len(failed)
 
     def _wait(self, group: _Group) -> float:
         """Seconds that the account is to be left alone."""

@@ -195,6 +195,11 @@ class Pace:
                 slots.append(self._plan(slots, now))
             return max(0.0, slots[-1].at - now)
 
+    def stay_away(self, seconds: float) -> None:
+        """Nothing for so long: an environment before this one was asked for it."""
+        with self._lock:
+            self._blocked_until = max(self._blocked_until, self._clock.monotonic() + min(seconds, LONGEST_DEFERRAL))
+
     def turn(self) -> "Turn":
         """A place in the line for one attempt, to be closed when the attempt ends."""
         with self._lock:

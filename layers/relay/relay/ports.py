@@ -162,6 +162,8 @@ class Record:
     outcome: str = ""
     reason: str = ""
     status: int | None = None
+    not_before: float = 0.0
+    """Until when its account was to be left alone when it was answered 429."""
     accepted_at: float = 0.0
     completed_at: float = 0.0
 
