@@ -277,15 +277,15 @@ class Account:
             return self._throttled.get(event_id, 0) >= PASSES_AFTER
 
     def order[T](self, items: list[T], event_id: Callable[[T], str]) -> list[T]:
-        """The order in which to try: as they come, but what was turned away after the others, and while we probe from
-        anywhere and what failed before last, or one event at the head would answer for all behind it.
+        """The order in which to try: as they come, but what was turned away after the others, the oftener the later.
+        While we probe, from anywhere and what failed last, or one event at the head would answer for all behind it.
         """
         with self._lock:
             last: Container[str] = self._turned_away
             if self._probing:
                 start = int(self._rng() * len(items))
                 items, last = items[start:] + items[:start], {*self._turned_away, *self._tries}
-            return sorted(items, key=lambda item: event_id(item) in last)
+            return sorted(items, key=lambda item: (event_id(item) in last, self._throttled.get(event_id(item), 0)))
 
     def back_off(self, strikes: int, succeeded: bool, failing_for: float) -> float:
         """Ends a batch in which something failed; returns the seconds until the account's next try.
