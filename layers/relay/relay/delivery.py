@@ -333,7 +333,11 @@ class Courier:
         match post.outcome:
             case Outcome.DELIVERED:
                 account.succeeded(event_id, post.started_at)
-                return self._settle(delivery, record, post, "delivered", attempts=record.attempts + 1)
+                result = self._settle(delivery, record, post, "delivered", attempts=record.attempts + 1)
+                if result.unrecorded and provider.overrides_by_id:
+                    # Once more does no harm, and a late copy of an earlier version must not have the last word.
+                    return replace(result, outcome=Outcome.RETRY, final=False, ours=True)
+                return result
             case Outcome.REJECTED:
                 if post.status is not None:
                     account.succeeded(event_id, post.started_at)
@@ -384,7 +388,7 @@ class Courier:
         state: Literal["claimed", "open", "delivered", "given_up"],
         attempts: int,
     ) -> Result:
-        reason = post.reason
+        reason, unrecorded = post.reason, False
         if post.outcome is Outcome.DELIVERED:
             replaced = (*record.replaced, record.delivered_hash) if record.delivered_hash else record.replaced
             record = replace(
@@ -410,7 +414,7 @@ class Courier:
             self._ledger.settle(ended)
         except UnavailableError as error:
             # What happened has happened. Unsettled, the claim reads as a crash: the next attempt counts as unknown.
-            reason = f"{reason} (not recorded: {error})"
+            reason, unrecorded = f"{reason} (not recorded: {error})", True
         return self._result(
             delivery,
             post.outcome,
@@ -423,6 +427,7 @@ class Courier:
             strikes=ended.strikes,
             failed_at=ended.failed_at,
             unknowns=ended.unknowns,
+            unrecorded=unrecorded,
             ours=post.ours,
         )
 

@@ -56,5 +56,7 @@ class Result:
     """How many earlier attempts ended between their post and its record: counted as `unknown` besides this outcome."""
     unknowns: int = 0
     """How often the provider may have acted on the event without our knowing, this attempt included."""
+    unrecorded: bool = False
+    """The ledger could not write it down."""
     ours: bool = False
     """A service of our own failed, not the provider."""
