@@ -278,7 +278,7 @@ class Courier:
             return _Post(outcome, f"no answer: {answer}", started_at=started_at, request=request)
         budget = provider.budget(answer, self._clock.now())
         (turn.throttle if outcome is Outcome.THROTTLED else turn.observe)(budget, answer.left_after)
-        private = (*request.secrets, *event.customer.contacts)
+        private = (*request.secrets, *event.private)
         return _Post(
             outcome,
             f"HTTP {answer.status}",
