@@ -1,8 +1,8 @@
 """Takes personal data and secrets out of text that a person or a log will see.
 
-A text is read as it stands and then with one layer of encoding after the other taken off, until nothing changes. In
-each of these readings a letter is its plain form (no accents, no case, no look-alikes, nothing invisible) and knows which
-part of the text it came from. What is found in any reading is hidden in the text itself; the rest stays as it was written.
+A text is read as it stands, and then again each time a layer of encoding is taken off, until nothing changes. In each
+of these readings a letter is in its plain form (no accents, no case, no look-alikes, nothing invisible) and knows which
+part of the text it came from. What is found in any reading is hidden in the text; the rest stays as it was written.
 
 Cost: the text is cut first; each letter is made plain by itself, so nothing is quadratic in combining marks; what is
 private is looked up by how it begins, at each place of the text, however much of it there is.
@@ -49,14 +49,16 @@ _WORD = re.compile(r"[^\W_]+")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d) (?=\d)")
 
 # One character as URLs (also encoded again and again), JSON and JavaScript (in strings in strings) and HTML write it.
+_NEXT_BYTE = r"%(?:25)*[89ab][0-9a-f]"
+_BYTES = rf"[cd][0-9a-f]{_NEXT_BYTE}|e[0-9a-f](?:{_NEXT_BYTE}){{2}}|f[0-9a-f](?:{_NEXT_BYTE}){{3}}|[0-9a-f]{{2}}"
 _ESCAPE = re.compile(
-    r"%(?:25)*(?:(?P<bytes>[c-f][0-9a-f](?:%(?:25)*[89ab][0-9a-f]){1,3}|[0-9a-f]{2})|u(?P<percent_u>[0-9a-f]{4}))"
+    rf"%(?:25)*(?:(?P<bytes>{_BYTES})|u(?P<percent_u>[0-9a-f]{{4}}))"
     r"|(?<!\\)\\++(?:u(?P<high>d[89ab][0-9a-f]{2})\\++u(?P<low>d[c-f][0-9a-f]{2})"
     r"|u(?:(?P<u>[0-9a-f]{4})|\{(?P<braced>[0-9a-f]{1,6})\})|x(?P<x>[0-9a-f]{2})|(?P<white>[bfnrt])|(?P<itself>[\"'/]))"
     r"|&(?:amp;|\#38;|\#x26;)*(?:\#x(?P<hex>[0-9a-f]+)|\#(?P<decimal>[0-9]+)|(?P<name>[a-z][a-z0-9]{1,31}));?"
 )
 _PERCENT = re.compile(r"%(?:25)*")
-_NAMED = {name.lower(): value for name, value in sorted(html5.items(), reverse=True)}
+_NAMED = {name.lower(): value for name, value in html5.items()}
 _LONGEST_BARE = max(len(name) for name in html5 if not name.endswith(";"))
 
 
@@ -67,19 +69,20 @@ def printable(text: str) -> str:
 
 def mask_identifiers(text: str) -> str:
     """`text` without e-mail addresses and international phone numbers; other numbers stay, so ids stay readable."""
-    return printable(_covered(text, (), _IDENTIFIERS, LONGEST))
+    return printable(_covered(text[:LONGEST], (), _IDENTIFIERS, cut=len(text) > LONGEST))
 
 
 def mask(text: str, private: Iterable[str] = ()) -> str:
     """`text` without URLs, e-mail addresses, anything that could be a phone number, and what is `private`, in whatever
     encoding a provider quotes it. Of a longer text the first `LONGEST` characters at most.
     """
-    return printable(_covered(text, private, (*_IDENTIFIERS, _URL, _LONG_NUMBER), LONGEST))
+    patterns = (*_IDENTIFIERS, _URL, _LONG_NUMBER)
+    return printable(_covered(text[:LONGEST], private, patterns, cut=len(text) > LONGEST))
 
 
 def hide(text: str, private: Iterable[str]) -> str:
     """`text`, all of it, without what is `private`, in any case of its letters and in any encoding."""
-    return _covered(text, private, (), len(text))
+    return _covered(text, private, (), cut=False)
 
 
 def shorten(text: str, limit: int) -> str:
@@ -90,22 +93,21 @@ def shorten(text: str, limit: int) -> str:
     return encoded[: limit - 3].decode("utf-8", "ignore") + "…"
 
 
-def _covered(text: str, private: Iterable[str], patterns: Iterable[re.Pattern[str]], longest: int) -> str:
-    begun = text[:longest]
-    readings = _readings(begun)
+def _covered(text: str, private: Iterable[str], patterns: Iterable[re.Pattern[str]], *, cut: bool) -> str:
+    readings = _readings(text)
     if len(readings) > DEEPEST:
         return MASK
-    secret, end = _Private(private), len(begun)
+    unseen, end = _Private(private), len(text)
     hidden: list[tuple[int, int]] = []
     for reading in readings:
         words = _words(reading)
-        spans = list(secret.found(reading, words))
+        spans = list(unseen.found(reading, words))
         spans += [match.span() for pattern in patterns for match in pattern.finditer(reading.text)]
         hidden += [(reading.starts[start], reading.ends[stop - 1]) for start, stop in spans]
-        if len(begun) < len(text) and words.text:
+        if cut and words.text:
             end = min(end, reading.starts[words.where[max(0, len(words.text) - CUT_OFF)]])
-    shown = _without(begun, hidden, end)
-    return shown if len(begun) == len(text) else shown + "…"
+    shown = _without(text, hidden, end)
+    return shown + "…" if cut else shown
 
 
 def _without(text: str, hidden: list[tuple[int, int]], end: int) -> str:
@@ -153,11 +155,15 @@ def _plain(text: str) -> _Reading:
 
 def _append(plain: str, start: int, end: int, parts: list[str], starts: list[int], ends: list[int]) -> None:
     parts.append(plain)
-    starts.extend([start] * len(plain))
-    ends.extend([end] * len(plain))
+    starts += [start] * len(plain)
+    ends += [end] * len(plain)
     if not plain and ends:
         # What cannot be seen goes with what it stands behind.
         ends[-1] = end
+
+
+def _plain_text(characters: str) -> str:
+    return "".join(map(_plain_character, characters))
 
 
 @lru_cache(maxsize=8192)
@@ -193,16 +199,15 @@ def _decoded(reading: _Reading) -> _Reading | None:
             continue
         start, end = match.span()
         parts.append(reading.text[at:start])
-        starts.extend(reading.starts[at:start])
-        ends.extend(reading.ends[at:start])
-        plain = "".join(map(_plain_character, character))
-        _append(plain, reading.starts[start], reading.ends[end - 1], parts, starts, ends)
+        starts += reading.starts[at:start]
+        ends += reading.ends[at:start]
+        _append(_plain_text(character), reading.starts[start], reading.ends[end - 1], parts, starts, ends)
         at = end
     if at == 0:
         return None
     parts.append(reading.text[at:])
-    starts.extend(reading.starts[at:])
-    ends.extend(reading.ends[at:])
+    starts += reading.starts[at:]
+    ends += reading.ends[at:]
     return _Reading("".join(parts), starts, ends)
 
 
@@ -263,7 +268,7 @@ def _words(reading: _Reading) -> _Words:
     words: list[str] = []
     for match in _WORD.finditer(reading.text):
         words.append(match[0])
-        where.extend(range(match.start(), match.end()))
+        where += range(match.start(), match.end())
         where.append(match.end())
     return _Words(" ".join(words), where)
 
