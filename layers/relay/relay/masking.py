@@ -359,9 +359,8 @@ def _both(edges: tuple[str, str]) -> int:
 def _most_alike(text: str, forms: list[str]) -> tuple[str, str]:
     """Which of the sorted `forms` the text begins with most of, and that beginning."""
     place = bisect_left(forms, text)
-    return max(
-        ((form, _common(text, form)) for form in forms[max(0, place - 1) : place + 1]), key=lambda at: len(at[1])
-    )
+    form = max(forms[max(0, place - 1) : place + 1], key=lambda form: len(_common(text, form)))
+    return form, _common(text, form)
 
 
 def _common(text: str, form: str) -> str:
@@ -369,4 +368,8 @@ def _common(text: str, form: str) -> str:
     while least < most:
         middle = (least + most + 1) // 2
         least, most = (middle, most) if text.startswith(form[:middle]) else (least, middle - 1)
-    return form[:least].rstrip()
+    # The first letters of a word in which the text goes on otherwise are no quote.
+    _, space, begun = form[max(0, least - ANYWHERE) : least].rpartition(" ")
+    if space and (not begun or text[least : least + 1].strip()):
+        least -= len(begun) + 1
+    return form[:least]
