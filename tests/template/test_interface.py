@@ -5,8 +5,9 @@ import tomllib
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from relay.settings import IntakeSettings
+from relay.settings import DeliverSettings, IntakeSettings
 from tests.template.stack import ROOT, Stack
 
 PARAMETERS = {
@@ -57,7 +58,16 @@ def test_every_default_is_allowed(stack: Stack) -> None:
         (
             "YotpoBaseUrl",
             ["http://127.0.0.1:8080", "https://a.example/b"],
-            ["", "ftp://a", "https://a/", "https://a?b"],
+            [
+                "",
+                "ftp://a",
+                "https://a/",
+                "https://a?b",
+                "https://",
+                "https:///a",
+                "https://user:pw@a",
+                "https://a/b@c",
+            ],
         ),
         ("AlarmEmail", ["", "team@example.com"], ["team", "a@b", "a b@example.com"]),
         ("MaxDeliveryAgeHours", [1, 72, 120], [0, 121]),
@@ -75,9 +85,87 @@ def test_parameters_take_and_refuse(stack: Stack, name: str, good: list[object],
 
 def test_default_destinations_are_settings_the_code_takes(stack: Stack) -> None:
     """The default of Destinations is valid for the functions too."""
-    environment = {"RELAY_STAGE": "dev", "RELAY_LANES": "{}", "RELAY_REJECTED_QUEUE_URL": "https://queue"}
+    lanes = '{"yotpo": "https://yotpo", "sender": "https://sender"}'
+    environment = {"RELAY_STAGE": "dev", "RELAY_LANES": lanes, "RELAY_REJECTED_QUEUE_URL": "https://queue"}
     environment["RELAY_DESTINATIONS"] = stack.parameters["Destinations"]["Default"]
     assert IntakeSettings.from_environment(environment).destinations == ("yotpo/main", "sender/main")
+
+
+SETTINGS = {
+    "Stage": "stage",
+    "Destinations": "destinations",
+    "YotpoBaseUrl": "base_url",
+    "SenderBaseUrl": "base_url",
+    "MaxDeliveryAgeHours": "max_delivery_age_hours",
+    "HoldSeconds": "hold_seconds",
+    "DestinationSettings": "destination_settings",
+}
+VALUES: dict[str, list[object]] = {
+    "Stage": ["dev", "a", "x" * 16, "x" * 17, "", "Dev", "1st", "dev\n", "a b", "a_b", "a/b"],
+    "Destinations": [
+        "yotpo/main",
+        "yotpo/a.b_c-1,sender/main",
+        f"sender/{'x' * 64}",
+        f"sender/{'x' * 65}",
+        "",
+        "yotpo",
+        "yotpo/",
+        "other/main",
+        "yotpo/a b",
+        "yotpo/main;sender/main",
+        "yotpo/a/b",
+        "Yotpo/main",
+        "yotpo/ü",
+    ],
+    "YotpoBaseUrl": [
+        "https://a",
+        "http://127.0.0.1:8080",
+        "https://a.example/b/c",
+        "",
+        "a",
+        "ftp://a",
+        "https://",
+        "https:///a",
+        "https://a?b",
+        "https://a#b",
+        "https://a b",
+        "https://user@a",
+        "https://user:password@a/b",
+        "https://a\\b",
+        "https://a/b@c",
+        "https://a\n",
+    ],
+    "MaxDeliveryAgeHours": [1, 72, 120, 0, 0.5, 121, -1],
+    "HoldSeconds": [1, 300, 900, 0, 901, -1],
+    "DestinationSettings": ["{}", '{"yotpo/main": {"requests": 3}}', "", "[]", "null", '"x"'],
+}
+VALUES["SenderBaseUrl"] = VALUES["YotpoBaseUrl"]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_template_and_the_settings_agree(stack: Stack, name: str) -> None:
+    """What CloudFormation takes, the functions start with; what it refuses, they would refuse, too."""
+    environment = {
+        "RELAY_STAGE": "dev",
+        "RELAY_DESTINATIONS": "yotpo/main,sender/main",
+        "RELAY_PROVIDER": "yotpo",
+        "RELAY_BASE_URL": "https://a",
+        "RELAY_QUEUE_URL": "https://queue",
+        "RELAY_DEAD_LETTER_QUEUE_URL": "https://queue",
+        "RELAY_LEDGER_TABLE": "ledger",
+    }
+
+    def refused(value: object) -> set[str]:
+        try:
+            DeliverSettings.from_environment({**environment, f"RELAY_{SETTINGS[name].upper()}": str(value)})
+        except ValidationError as error:
+            return {str(each["loc"][0]) for each in error.errors()}
+        return set()
+
+    wanted = {value: set() if allows(stack.parameters[name], value) else {SETTINGS[name]} for value in VALUES[name]}
+    assert {value: refused(value) for value in VALUES[name]} == wanted
+    assert set() in wanted.values()
+    assert {SETTINGS[name]} in wanted.values()
 
 
 def test_the_console_shows_every_parameter_once(stack: Stack) -> None:

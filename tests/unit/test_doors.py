@@ -456,3 +456,24 @@ def test_no_secret_in_any_answer() -> None:
     room = Room(answers={"x": [make_reply(400, {"message": f"{TOKEN} {TOKEN}"})]})
     assert CREDENTIALS["access_token"] == TOKEN
     assert TOKEN not in json.dumps(deliver_doors(room).open(call(), CONTEXT))
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "ab+cd/ef==",
+        "ab\\u002Bcd\\/ef==",
+        "ab%2Bcd%2Fef%3D%3D",
+        "AB%252bCD%252fEF==",
+        "ab&#43;cd&sol;ef==",
+        "ab+cd/\u200bef==",
+    ],
+    ids=ascii,
+)
+def test_no_answer_holds_the_token_in_whatever_encoding(quoted: str) -> None:
+    """GIVEN a provider that repeats the token as JSON, HTML or a URL writes it THEN nothing of it is in the answer."""
+    room = Room(secrets=FakeSecrets({"store_id": "store-1", "access_token": "ab+cd/ef==\n"}))
+    room.answers["x"] = [make_reply(201, f'no token "{quoted}" here'.encode())]
+    answer = deliver_doors(room).open(call(), CONTEXT)
+    assert answer["response"]["body"] == 'no token "***" here'
+    assert answer["request"]["url"].endswith("access_token=***")

@@ -1,5 +1,6 @@
 """What a function reads from its environment."""
 
+import traceback
 from typing import Any
 
 import pytest
@@ -87,7 +88,10 @@ def test_destinations_that_do(text: str) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", ",", "yotpo", "yotpo/", "klaviyo/main", "yotpo/main;sender/main2,x"])
+@pytest.mark.parametrize(
+    "text",
+    ["", ",", "yotpo", "yotpo/", "klaviyo/main", "yotpo/main;sender/main2,x", "yotpo/a;sender/b", "yotpo/a,yotpo/a"],
+)
 def test_destinations_that_do_not(text: str) -> None:
     """A provider that is not there or an account without a name."""
     assert wrong(IntakeSettings, {**INTAKE, "RELAY_DESTINATIONS": text}) == {"destinations"}
@@ -97,15 +101,21 @@ def test_destinations_that_do_not(text: str) -> None:
     ("name", "value"),
     [
         ("RELAY_STAGE", ""),
+        ("RELAY_STAGE", "Prod"),
         ("RELAY_PROVIDER", "klaviyo"),
         ("RELAY_BASE_URL", "developers.yotpo.com"),
         ("RELAY_BASE_URL", "ftp://yotpo.com"),
         ("RELAY_BASE_URL", "https://yotpo.com/?a=b"),
         ("RELAY_BASE_URL", "https://yotpo.com/#x"),
+        ("RELAY_BASE_URL", "https://yotpo.com\n"),
+        ("RELAY_BASE_URL", "https://"),
+        ("RELAY_QUEUE_URL", ""),
+        ("RELAY_LEDGER_TABLE", ""),
         ("RELAY_MAX_DELIVERY_AGE_HOURS", "0"),
+        ("RELAY_MAX_DELIVERY_AGE_HOURS", "121"),
         ("RELAY_MAX_DELIVERY_AGE_HOURS", "soon"),
         ("RELAY_HOLD_SECONDS", "0"),
-        ("RELAY_HOLD_SECONDS", "43200"),
+        ("RELAY_HOLD_SECONDS", "901"),
         ("RELAY_DESTINATION_SETTINGS", ""),
         ("RELAY_DESTINATION_SETTINGS", "[]"),
         ("RELAY_DESTINATION_SETTINGS", '{"klaviyo": {}}'),
@@ -114,11 +124,89 @@ def test_destinations_that_do_not(text: str) -> None:
         ("RELAY_DESTINATION_SETTINGS", '{"yotpo": {"path": "/no/placeholder"}}'),
         ("RELAY_DESTINATION_SETTINGS", '{"sender/main": {"on_unknown": "panic"}}'),
         ("RELAY_DESTINATION_SETTINGS", '{"sender/main": {"requests": 0}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender/mian": {"on_unknown": "park"}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender/": {"on_unknown": "park"}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{" sender": {"on_unknown": "park"}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender": {}, "sender": {"on_unknown": "park"}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender": {"on_unknown": "park", "on_unknown": "retry"}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender": {"window_seconds": NaN}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender": {"window_seconds": 0.000001}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender": {"success_statuses": []}}'),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: str) -> None:
     """A function with a wrong setting does not start, and says which."""
     assert wrong(DeliverSettings, {**DELIVER, name: value}) == {name.removeprefix("RELAY_").lower()}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("RELAY_DESTINATIONS", "sender/main,sender/main", ["sender/main stands twice"]),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender/mian": {}}', ["sender/mian is neither", "yotpo/main, sender/main"]),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender": {}, "sender": {}}', ["sender: stands twice"]),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender": {"on_unknown": "x"}}', ["sender.on_unknown: ", "'retry' or 'park'"]),
+        ("RELAY_DESTINATION_SETTINGS", '{"yotpo": {"names": {"id": ""}}}', ["yotpo.names.id: ", "1 character"]),
+        (
+            "RELAY_DESTINATION_SETTINGS",
+            '{"sender": {"window_seconds": 0.01}}',
+            ["sender.window_seconds", "equal to 0.1"],
+        ),
+        ("RELAY_DESTINATION_SETTINGS", "{", ["is not JSON"]),
+        ("RELAY_BASE_URL", "yotpo.com", ["http:// or https://, a host and perhaps a path, without user, query"]),
+        ("RELAY_MAX_DELIVERY_AGE_HOURS", "1000000", ["less than or equal to 120"]),
+    ],
+)
+def test_an_error_says_what_is_allowed(name: str, value: str, said: list[str]) -> None:
+    """GIVEN a wrong setting THEN who deploys reads which one it is and what it may be."""
+    with pytest.raises(ValidationError) as caught:
+        DeliverSettings.from_environment({**DELIVER, name: value})
+    assert name.removeprefix("RELAY_").lower() in str(caught.value)
+    assert [one for one in said if one not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RELAY_BASE_URL", "https://user:hunter2@host/?x"),
+        ("RELAY_BASE_URL", "https://user:hunter2@host"),
+        ("RELAY_BASE_URL", "hunter2"),
+        ("RELAY_STAGE", "hunter2!"),
+        ("RELAY_HOLD_SECONDS", "hunter2"),
+        ("RELAY_DESTINATION_SETTINGS", "hunter2"),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender": "hunter2"}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender": {"access_token": "hunter2"}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"sender": {"requests": "hunter2"}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"yotpo": {"names": {"token": "hunter2"}}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"yotpo": {"path": "hunter2"}}'),
+    ],
+)
+def test_an_error_never_quotes_what_may_be_secret(name: str, value: str) -> None:
+    """GIVEN a password where none belongs THEN the function does not start, and its log does not hold it."""
+    with pytest.raises(ValidationError) as caught:
+        DeliverSettings.from_environment({**DELIVER, name: value})
+    assert name.removeprefix("RELAY_").lower() in str(caught.value)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("lanes", ["{}", '{"yotpo": "https://sqs/yotpo.fifo"}', '{"yotpo": "u", "sender": ""}'])
+def test_a_lane_that_is_missing(lanes: str) -> None:
+    """GIVEN a destination whose provider has no lane THEN intake does not start."""
+    assert wrong(IntakeSettings, {**INTAKE, "RELAY_LANES": lanes}) == {"lanes"}
+
+
+def test_lanes_beyond_the_destinations() -> None:
+    """The template has a lane for every provider, also where a stack uses one only."""
+    settings = IntakeSettings.from_environment({**INTAKE, "RELAY_DESTINATIONS": "sender/main"})
+    assert settings.destinations == ("sender/main",)
+
+
+def test_settings_of_the_other_provider() -> None:
+    """One parameter serves all functions, so each sees what is meant for the others, and checks it, too."""
+    given = '{"sender/main": {"on_unknown": "park"}, "sender": {"requests": 3}}'
+    settings = DeliverSettings.from_environment({**DELIVER, "RELAY_DESTINATION_SETTINGS": given})
+    assert settings.provider == "yotpo"
+    assert settings.of("sender/main").on_unknown == "park"
 
 
 def test_a_destinations_own_settings_win() -> None:

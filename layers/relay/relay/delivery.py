@@ -1,6 +1,6 @@
 """One attempt to deliver one event to one destination: claim, post, settle."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -296,9 +296,9 @@ class Courier:
             return _Post(Outcome.THROTTLED, "no budget left")
         if self._is_late(deadline):
             return _Post(Outcome.THROTTLED, OUT_OF_TIME)
-        return self._send(request, provider, turn, event.customer.contacts)
+        return self._send(request, event, provider, turn)
 
-    def _send(self, request: Request, provider: Provider, turn: Turn, private: Iterable[str]) -> _Post:
+    def _send(self, request: Request, event: Event, provider: Provider, turn: Turn) -> _Post:
         started_at = self._clock.now()
         try:
             answer = self._transport.send(request)
@@ -313,7 +313,7 @@ class Courier:
         _or(None, turn.throttle if outcome is Outcome.THROTTLED else turn.observe, budget, answer.left_after)
         detail = ""
         if outcome is not Outcome.DELIVERED:
-            detail = _or(UNREADABLE, provider.detail, answer, (*request.secrets, *private))
+            detail = _or(UNREADABLE, provider.detail, answer, (*request.secrets, *event.private))
         return _Post(
             outcome,
             f"HTTP {answer.status}" + (", its body cut off or unreadable" if outcome is Outcome.UNKNOWN else ""),

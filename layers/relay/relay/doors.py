@@ -254,6 +254,4 @@ def _errors(errors: Any) -> list[dict[str, str]]:
 
 def _show(reply: Reply, request: Request | None) -> Json:
     body = reply.body.decode("utf-8", "replace")
-    secrets = request.secrets if request else ()
-    escaped = [secret.replace("/", "\\/") for secret in secrets]
-    return {"status": reply.status, "body": hide(body, [*secrets, *escaped])}
+    return {"status": reply.status, "body": hide(body, request.secrets if request else ())}

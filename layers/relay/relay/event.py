@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -328,6 +329,20 @@ class Event(_Contract):
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+    @property
+    def private(self) -> tuple[str, ...]:
+        """All that the event says of its customer, as a provider may quote it, the longest first.
+
+        How the customer is named, in whole and in part, and the values of all properties but booleans. Names of
+        properties are the producer's own, and a value that is the name of a field here (`email`) says nothing.
+        """
+        customer = self.customer
+        named = [customer.id, *customer.provider_ids.values(), *customer.properties.values()]
+        texts = {*_contact_forms(customer), *chain(*map(_as_quoted, [*named, *self.properties.values(), self.value]))}
+        return tuple(
+            sorted((text for text in texts if text.strip() and text.lower() not in _FIELDS), key=len, reverse=True)
+        )
+
     def to_json(self) -> str:
         """The event as compact JSON text without absent fields: the body of a lane message."""
         return self._written()
@@ -343,6 +358,32 @@ class Event(_Contract):
         text = self.model_dump_json(exclude=without, exclude_none=True, exclude_defaults=True)
         # The two characters that JSON lets stand and SQS refuses.
         return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+
+
+_FIELDS = {*Customer.model_fields, *Event.model_fields}
+
+
+def _contact_forms(customer: Customer) -> Iterator[str]:
+    yield from customer.contacts
+    if customer.email:
+        mailbox = customer.email.partition("@")[0]
+        yield from (mailbox, mailbox.partition("+")[0])
+    if customer.phone_number:
+        # Without its country code, which has one to three digits.
+        yield from (customer.phone_number[1 + digits :] for digits in range(4))
+
+
+def _as_quoted(value: Scalar | None) -> Iterator[str]:
+    """A property's value as text, a number in the ways it may be written."""
+    match value:
+        case bool() | None:
+            return
+        case float():
+            yield from (str(value), f"{value:.2f}", f"{value:g}")
+            if value.is_integer():
+                yield str(int(value))
+        case _:
+            yield str(value)
 
 
 def parse_event(data: object, validate: Callable[[Any], Event] | None = None) -> Event:

@@ -1,34 +1,60 @@
 """Each function's settings, read from its environment once. Nothing else reads the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from relay.errors import InvalidEventError
+from relay.parsing import parse_json
 from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings
 from relay.routing import Destination
 
 PREFIX = "RELAY_"
 
+_STAGE = r"^[a-z][a-z0-9-]{0,15}$"
+_ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# Without a user and a password, which would be shown wherever the address is.
+_BASE_URL = re.compile(r"https?://[^\s?#/@\\]+(/[^\s?#@\\]*)?", re.ASCII)
+
 
 def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True)
+def _json(value: object) -> object:
+    """As strict as an event: no key twice, no NaN."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_json(value)
+    except InvalidEventError as error:
+        raise ValueError(
+            "; ".join(each.message if each.field == "body" else str(each) for each in error.errors)
+        ) from None
 
-    stage: str = Field(min_length=1)
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    stage: str = Field(pattern=_STAGE)
     destinations: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(min_length=1)
 
     @field_validator("destinations")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if Destination.parse(name).provider not in PROVIDERS or not Destination.parse(name).account:
+            destination = Destination.parse(name)
+            if destination.provider not in PROVIDERS or not _ACCOUNT.fullmatch(destination.account):
                 raise ValueError(f"{name} is not provider/account of a provider here: {', '.join(PROVIDERS)}")
+            if names.count(name) > 1:
+                raise ValueError(f"{name} stands twice")
         return names
 
     @classmethod
@@ -42,21 +68,29 @@ class _Settings(BaseModel):
 class IntakeSettings(_Settings):
     """`lanes` maps each provider to the URL of its lane."""
 
-    lanes: Json[dict[str, str]]
-    rejected_queue_url: str
+    lanes: Annotated[dict[str, Text], BeforeValidator(_json)]
+    rejected_queue_url: Text
+
+    @field_validator("lanes")
+    @classmethod
+    def _every_provider_has_one(cls, lanes: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        needed = {Destination.parse(name).provider for name in info.data.get("destinations", ())}
+        if lacking := sorted(needed - set(lanes)):
+            raise ValueError(f"lacks the lane of {', '.join(lacking)}, which destinations name")
+        return lanes
 
 
 class DeliverSettings(_Settings):
     """`destination_settings` maps a provider (`yotpo`) or a destination (`yotpo/main`, which wins) to its settings."""
 
     provider: str
-    base_url: str = Field(pattern=r"^https?://[^?#\s]+$")
-    queue_url: str
-    dead_letter_queue_url: str
-    ledger_table: str
-    max_delivery_age_hours: float = Field(default=72, gt=0)
-    hold_seconds: float = Field(default=300, gt=0, le=14_400)
-    destination_settings: Json[dict[str, dict[str, Any]]] = Field(default={}, validate_default=False)
+    base_url: str
+    queue_url: Text
+    dead_letter_queue_url: Text
+    ledger_table: Text
+    max_delivery_age_hours: float = Field(default=72, ge=1, le=120)
+    hold_seconds: float = Field(default=300, ge=1, le=900)
+    destination_settings: Annotated[dict[str, dict[str, Any]], BeforeValidator(_json)] = {}
 
     @field_validator("provider")
     @classmethod
@@ -65,14 +99,29 @@ class DeliverSettings(_Settings):
             raise ValueError(f"{name} is not one of {', '.join(PROVIDERS)}")
         return name
 
+    @field_validator("base_url")
+    @classmethod
+    def _is_bare(cls, url: str) -> str:
+        if not _BASE_URL.fullmatch(url):
+            raise ValueError("must be http:// or https://, a host and perhaps a path, without user, query or fragment")
+        return url
+
     @field_validator("destination_settings")
     @classmethod
-    def _complete(cls, given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    def _known_and_right(cls, given: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
+        destinations = info.data.get("destinations", ())
         for name, values in given.items():
-            provider = PROVIDERS.get(Destination.parse(name).provider)
-            if provider is None:
-                raise ValueError(f"{name} is neither a provider nor provider/account")
-            provider.settings_model.model_validate(values)
+            if name not in PROVIDERS and name not in destinations:
+                raise ValueError(
+                    f"{name} is neither a provider ({', '.join(PROVIDERS)}) nor a destination of this stack "
+                    f"({', '.join(destinations)})"
+                )
+            try:
+                PROVIDERS[Destination.parse(name).provider].settings_model.model_validate(values)
+            except ValidationError as error:
+                # By the names of the settings only: somebody may have put a token there.
+                wrong = [(".".join(map(str, (name, *each["loc"]))), each["msg"]) for each in error.errors()]
+                raise ValueError("; ".join(f"{path}: {message}" for path, message in wrong)) from None
         return given
 
     def of(self, destination: str) -> DestinationSettings:

@@ -151,7 +151,8 @@ UNUSABLE = [
     {"x": "y"},
     "a\nb",
     "a\r\nX-Evil: 1",
-    "abc\n",
+    "\n",
+    "ab\nc\n",
     "a\x00b",
     "a\x7fb",
     "a\ud800b",
@@ -173,6 +174,22 @@ def test_an_unusable_secret_is_named_by_key_and_never_quoted(name: str, value: o
         if isinstance(value, str) and value.strip():
             assert value not in str(caught.value)
             assert repr(value)[1:-1] not in str(caught.value)
+
+
+@every_provider
+@pytest.mark.parametrize("around", ["{} ", " {}", "{}\n", "\r\n\t{}\N{NO-BREAK SPACE}\n"], ids=ascii)
+def test_a_secret_is_used_and_hidden_without_white_space_around_it(name: str, around: str) -> None:
+    """GIVEN a secret pasted with a space or a line break at an end THEN the same request, and its words are hidden."""
+    golden = case(name, "least")
+    credentials = golden.data["credentials"]
+    pasted = {key: around.format(value) for key, value in credentials.items()}
+    request = make(name).build(golden.event, pasted)
+    assert request == make(name).build(golden.event, credentials)
+    detail = make(name).detail(
+        Reply(400, {}, json.dumps({"message": f"no token {credentials['access_token']} here"}).encode()),
+        request.secrets,
+    )
+    assert detail == "no token *** here"
 
 
 @every_provider
@@ -226,6 +243,12 @@ def test_settings_default_to_the_documented(name: str) -> None:
         {"requests": -1},
         {"requests": 1.5},
         {"requests": "many"},
+        {"requests": True},
+        {"requests": 1_000_000_000},
+        {"window_seconds": 0.000001},
+        {"window_seconds": True},
+        {"success_statuses": []},
+        {"success_statuses": [404]},
         {"window_seconds": 0},
         {"window_seconds": -1},
         {"window_seconds": 86_401},

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from relay.errors import CredentialsError, FieldError, NotSentError, TransportError, UndeliverableError
 from relay.event import Event
-from relay.masking import mask, shorten
+from relay.masking import LONGEST, mask, shorten
 from relay.outcome import Outcome
 from relay.pacing import Budget, Limit, read_count, read_wait
 from relay.ports import Reply, Request
@@ -21,12 +21,14 @@ JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"
 class DestinationSettings(BaseModel):
     """What may be set per destination, whatever its provider. Unset limits are the provider's documented ones."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     on_unknown: Literal["retry", "park"] = "retry"
-    success_statuses: frozenset[Annotated[int, Field(ge=200, le=299)]] = frozenset(range(200, 300))
-    requests: int | None = Field(default=None, ge=1)
-    window_seconds: float | None = Field(default=None, gt=0, le=86_400)
+    success_statuses: frozenset[Annotated[int, Field(ge=200, le=299, strict=True)]] = Field(
+        default=frozenset(range(200, 300)), min_length=1
+    )
+    requests: int | None = Field(default=None, ge=1, le=100_000, strict=True)
+    window_seconds: float | None = Field(default=None, ge=0.1, le=86_400, strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +98,16 @@ class Provider(ABC):
         Raises UndeliverableError naming the fields this provider cannot take, CredentialsError for a secret that lacks
         what the provider needs.
         """
-        lacking = [key for key in self.credentials if not _is_credential(credentials.get(key))]
+        # Trimmed: HTTP drops white space at an end, so what is hidden must not have it either.
+        usable = {key: value for key in self.credentials if (value := _credential(credentials.get(key)))}
+        lacking = [key for key in self.credentials if key not in usable]
         if lacking:
             raise CredentialsError(f"secret lacks a usable {', '.join(lacking)}")
         errors: list[FieldError] = []
         payload = self.payload(event, errors)
         if errors:
             raise UndeliverableError(errors, event.id)
-        return self.request(encode(payload), credentials)
+        return self.request(encode(payload), usable)
 
     @abstractmethod
     def payload(self, event: Event, errors: list[FieldError]) -> dict[str, Any]:
@@ -134,8 +138,8 @@ class Provider(ABC):
         nothing.
         """
         said = read_object(reply.body)
-        parts = [part for key in ("message", "error", "status", "errors") for part in _words(said.get(key))]
-        return shorten(mask("; ".join(parts), private), 512)
+        parts = (part for key in ("message", "error", "status", "errors") for part in _words(said.get(key)))
+        return shorten(mask(_joined("; ", parts), private), 512)
 
 
 def _words(said: object, depth: int = 4) -> Iterator[str]:
@@ -150,8 +154,20 @@ def _words(said: object, depth: int = 4) -> Iterator[str]:
             yield message
         case dict() if depth:
             for field, why in said.items():
-                if words := " ".join(_words(why, depth - 1)):
+                if words := _joined(" ", _words(why, depth - 1)):
                     yield f"{field}: {words}"
+
+
+def _joined(between: str, parts: Iterable[str]) -> str:
+    """Of the parts as many as anybody will look at, and one more."""
+    taken: list[str] = []
+    length = 0
+    for part in parts:
+        taken.append(part)
+        length += len(part) + len(between)
+        if length > 2 * LONGEST:
+            break
+    return between.join(taken)
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:
@@ -185,8 +201,10 @@ def size(value: Any) -> int:
     return len(value.encode() if isinstance(value, str) else encode(value))
 
 
-def _is_credential(value: object) -> bool:
-    return isinstance(value, str) and value.isprintable() and bool(value.strip())
+def _credential(value: object) -> str:
+    """A credential without white space around it; empty if it is none."""
+    trimmed = value.strip() if isinstance(value, str) else ""
+    return trimmed if trimmed.isprintable() else ""
 
 
 __all__ = [

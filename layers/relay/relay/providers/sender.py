@@ -18,8 +18,8 @@ from relay.providers.base import JSON_HEADERS, DestinationSettings, Provider, Ru
 
 
 class SenderSettings(DestinationSettings):
-    text_bytes: int = Field(default=2 * 1024, ge=1)
-    properties_bytes: int = Field(default=8 * 1024, ge=1)
+    text_bytes: int = Field(default=2 * 1024, ge=1, strict=True)
+    properties_bytes: int = Field(default=8 * 1024, ge=1, strict=True)
 
 
 class Sender(Provider):

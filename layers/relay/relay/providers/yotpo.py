@@ -22,7 +22,7 @@ JsonName = Annotated[str, Field(min_length=1)]
 class FieldNames(BaseModel):
     """JSON names of the body's fields, in the reference's order."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     source: JsonName = "source"
     type: JsonName = "type"

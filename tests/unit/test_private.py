@@ -1,0 +1,102 @@
+"""What an event says of its customer, and that none of it comes back in a log line or a dead letter's reason."""
+
+from typing import Any
+
+import pytest
+
+from relay.ports import Request
+from tests.factories import TOKEN, lane_message, make_event, make_reply
+from tests.unit.rooms import Room
+
+
+def refused(words: str, provider: str, **event: Any) -> set[str]:
+    """All that people will see of a refusal in these words: the results' details and the dead letters' reasons."""
+    room = Room(provider)
+
+    def refuse(_: Request) -> Any:
+        return make_reply(400, {"message": words})
+
+    room.transport._otherwise = refuse
+    report = room.handle([lane_message(**event)])
+    assert [result.final for result in report.results] == [True]
+    return {*(result.detail for result in report.results), *(letter.reason for letter in room.queue.letters)}
+
+
+ADA: dict[str, Any] = {
+    "customer": {
+        "email": "ada.lovelace@example.com",
+        "phone_number": "+491234",
+        "id": "cust-ada",
+        "provider_ids": {"sender": "Qmp2g5"},
+        "properties": {"first_name": "Ada", "full_name": "Ada King", "birthday": "1815-12-10", "age": 36, "vip": True},
+    },
+    "properties": {"name": "x", "ship_to": "12 St James's Square, London", "total": 1234.5, "items": 3},
+    "value": 1234.5,
+}
+
+
+@pytest.mark.parametrize("provider", ["yotpo", "sender"])
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        ("Invalid first_name 'Ada King'", "Invalid first_name '***'"),
+        ("Invalid first_name 'Ada'", "Invalid first_name '***'"),
+        ("birthday '1815-12-10' is out of range", "birthday '***' is out of range"),
+        ("birthday 18151210 is out of range", "birthday *** is out of range"),
+        ("ship_to '12 St James's Square, London' unknown", "ship_to '***' unknown"),
+        ("ship_to 12+St+James%27s+Square%2C+London unknown", "ship_to *** unknown"),
+        ("customer cust-ada unknown", "customer *** unknown"),
+        ("subscriber Qmp2g5 not found", "subscriber *** not found"),
+        ("mailbox ada.lovelace does not exist", "mailbox *** does not exist"),
+        ("mailbox adalovelace does not exist", "mailbox *** does not exist"),
+        ("no mailbox ada.lovelace @ example.com", "no mailbox ***"),
+        ("no ada.lovelace%25252540example.com here", "no *** here"),
+        ("no ada.lovelace\\u0040example.com here", "no *** here"),
+        ("no ada.love\N{ZERO WIDTH SPACE}lace\N{ZERO WIDTH SPACE} here", "no *** here"),
+        ("no ada.love\N{SOFT HYPHEN}lace\N{FULLWIDTH COMMERCIAL AT}example.com", "no ***"),
+        ("phone 491234 refused", "phone *** refused"),
+        ("phone 49 12 34 refused", "phone *** refused"),
+        ("phone 0 1234 refused", "phone 0 *** refused"),
+        ("total 1234.50 or 1,234.5 or 1234.5 is odd", "total *** or *** or *** is odd"),
+        ("age 36 must be below 3", "age *** must be below ***"),
+        ("field 363 is true, vip", "field 363 is true, vip"),
+        ("Invalid email", "Invalid email"),
+        ("You must activate workflow first", "You must activate workflow first"),
+        ("customer.properties.first_name, ship_to: required", "customer.properties.first_name, ship_to: required"),
+        (f"bad token {TOKEN}", "bad token ***"),
+    ],
+)
+def test_what_a_provider_quotes(provider: str, words: str, seen: str) -> None:
+    """GIVEN a refusal that quotes the event THEN what was quoted is gone, and why it was refused is not."""
+    assert refused(words, provider, **ADA) == {seen, f"HTTP 400: {seen}"}
+
+
+def test_a_value_that_is_the_name_of_a_field_is_no_secret() -> None:
+    """GIVEN a property `channel: email` THEN "Invalid email" can still be read."""
+    assert refused("Invalid email", "yotpo", properties={"name": "x", "channel": "email"}) == {
+        "Invalid email",
+        "HTTP 400: Invalid email",
+    }
+
+
+def test_private_is_the_longest_first_and_never_empty() -> None:
+    """GIVEN an event with something of everything THEN each value is there as text, booleans and empty text are not."""
+    private = make_event(**ADA, id="evt-1").private
+    assert list(private) == sorted(private, key=len, reverse=True)
+    assert {"ada.lovelace@example.com", "ada.lovelace", "+491234", "491234", "cust-ada", "Qmp2g5"} <= set(private)
+    assert {"Ada", "Ada King", "1815-12-10", "36", "12 St James's Square, London", "1234.5", "1234.50"} <= set(private)
+    assert not {"True", "true", "evt-1", "first_name"} & set(private)
+    assert make_event(customer={"id": "c"}, properties={"a": "", "b": " ", "c": False}).private == ("c",)
+
+
+@pytest.mark.parametrize(
+    ("number", "ways"),
+    [
+        (6.0, {"6.0", "6", "6.00"}),
+        (1e22, {"1e+22", "1" + "0" * 22}),
+        (0.1 + 0.2, {"0.30000000000000004", "0.3", "0.30"}),
+    ],
+)
+def test_a_number_is_private_however_it_is_written(number: float, ways: set[str]) -> None:
+    """GIVEN a number that JSON, a page or a rounding may write in several ways THEN all of them are private."""
+    assert ways <= set(make_event(properties={"total": number}).private)
