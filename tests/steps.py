@@ -20,7 +20,7 @@ import sys
 import threading
 import tracemalloc
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from inspect import ismodule
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any
@@ -105,13 +105,21 @@ def _cost(function: Any, first: object, caller: FrameType) -> int:
     if owner is not None and not ismodule(owner) and not isinstance(owner, type):
         # A bound method, such as `out.append` kept in a variable: as if its object were the first argument.
         function, first = getattr(type(owner), function.__name__, function), owner
-    if isinstance(function, Hashable) and function in CONSTANT:
+    if _is_one_of(function, CONSTANT):
         return 1
     if _writes_whole(function) or _writes_whole(first):
         return 1 + _longest(caller, _whole)
-    if (isinstance(function, Hashable) and function in _JOINS) or isinstance(first, re.Pattern | Iterator):
+    if _is_one_of(function, _JOINS) or isinstance(first, re.Pattern | Iterator):
         return 1 + _longest(caller, _length)
     return 1 + _length(first)
+
+
+def _is_one_of(function: object, known: frozenset[Any]) -> bool:
+    try:
+        return function in known
+    except TypeError:
+        # Bound to an object without a hash: a method has its object's.
+        return False
 
 
 def _writes_whole(thing: object) -> bool:

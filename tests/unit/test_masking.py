@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.masking import MASK, mask, mask_identifiers, printable, shorten
+from relay.masking import MASK, hide, mask, mask_identifiers, printable, shorten
 from tests.factories import TOKEN
 
 
@@ -77,6 +77,52 @@ def test_what_is_private_is_masked_in_any_encoding(text: str) -> None:
     assert mask(f"bad token {text}!", ["tok/Secret+1="]) == f"bad token {MASK}!"
 
 
+@pytest.mark.parametrize(
+    ("private", "text"),
+    [
+        ("Caf\u00e9 Ada", "caf&eacute ada"),
+        ("Caf\u00e9 Ada", "CAFE ADA"),
+        ("Caf\u00e9 Ada", "caf%E9+ada"),
+        ("Adnan K\u0131z\u0131l", "ADNAN KIZIL"),
+        ("Stra\u00dfe 1", "STRASSE 1"),
+        ("4711", "".join(f"{chr(0x660 + int(digit))}" for digit in "4711")),
+        ("4711", "4.711"),
+        ("O'Brien", "O\N{RIGHT SINGLE QUOTATION MARK}Brien"),
+        ("O'Brien", "OBrien"),
+        ("tok/en", "&#x74;ok\\u{2f}\\x65n"),
+        ("https", "h\N{ZERO WIDTH JOINER}ttps"),
+        ("\N{BALLOON}\N{BALLOON}\N{BALLOON}", "%F0%9F%8E%88&#127880;\\ud83c\\udf88"),
+    ],
+    ids=ascii,
+)
+def test_what_is_private_is_masked_as_others_would_write_it(private: str, text: str) -> None:
+    """Without its accents, in capitals, in another script's digits, with other quotes, in several encodings at once."""
+    assert mask(f"bad value '{text}'!", [private]) == f"bad value '{MASK}'!"
+
+
+@pytest.mark.parametrize("value", ["a", "Al", "5", "42", "100"])
+def test_what_is_short_is_masked_as_a_word_only(value: str) -> None:
+    """GIVEN a private value that is in many words THEN these words stay readable."""
+    assert (
+        mask(f"Invalid field a1005 or 'al42': {value}, all", [value]) == f"Invalid field a1005 or 'al42': {MASK}, all"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "***", "a & b; 100 % \\o/ c:\\new\\users &c", "%zz &#; &#x; \\u12 \\ud83d"])
+def test_what_is_not_private_stays_as_it_was_written(text: str) -> None:
+    """Reading a text in other encodings does not change what is shown of it."""
+    assert mask(text, ["Ada Lovelace"]) == text
+    assert hide(text, ["Ada Lovelace"]) == text
+
+
+def test_what_is_wrapped_too_often_is_not_shown() -> None:
+    """GIVEN more layers of encoding than anybody looks through THEN nothing of the words is shown."""
+    text = "Ad&#97; Lovelace"
+    for _ in range(5):
+        text = text.replace("&", "\\x26").replace("\\", "&#92;")
+    assert mask(f"no {text}", ["Ada Lovelace"]) == MASK
+
+
 def test_long_words_cost_no_time_to_mask() -> None:
     """GIVEN 64 KiB without a space THEN the search does not start anew at every character."""
     for text in ("a" * 65_536, '"' * 65_536, "1-" * 30_000 + "a", "a@" * 30_000):
@@ -88,7 +134,16 @@ def test_secrets_are_masked() -> None:
     assert mask(f"bad token {TOKEN}-long and {TOKEN}", [TOKEN, f"{TOKEN}-long", ""]) == f"bad token {MASK} and {MASK}"
 
 
-@pytest.mark.parametrize("url", ["https://api.example.com/v2?access_token=x", "HTTP://user:pw@host/p", "http://h"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.example.com/v2?access_token=x",
+        "https:\\/\\/host\\/x",
+        "https%3A%2F%2Fhost",
+        "HTTP://user:pw@host/p",
+        "http://h",
+    ],
+)
 def test_urls_are_masked(url: str) -> None:
     """A URL may hold the token."""
     assert mask(f"failed: {url} timed out") == f"failed: {MASK} timed out"

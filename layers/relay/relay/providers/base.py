@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from relay.errors import CredentialsError, FieldError, NotSentError, TransportError, UndeliverableError
 from relay.event import Event
-from relay.masking import LONGEST, mask, shorten
+from relay.masking import mask, shorten
 from relay.outcome import Outcome
 from relay.pacing import Budget, Limit, read_count, read_wait
 from relay.ports import Reply, Request
@@ -138,8 +138,8 @@ class Provider(ABC):
         nothing.
         """
         said = read_object(reply.body)
-        parts = (part for key in ("message", "error", "status", "errors") for part in _words(said.get(key)))
-        return shorten(mask(_joined("; ", parts), private), 512)
+        parts = [part for key in ("message", "error", "status", "errors") for part in _words(said.get(key))]
+        return shorten(mask("; ".join(parts), private), 512)
 
 
 def _words(said: object, depth: int = 4) -> Iterator[str]:
@@ -154,20 +154,8 @@ def _words(said: object, depth: int = 4) -> Iterator[str]:
             yield message
         case dict() if depth:
             for field, why in said.items():
-                if words := _joined(" ", _words(why, depth - 1)):
+                if words := " ".join(_words(why, depth - 1)):
                     yield f"{field}: {words}"
-
-
-def _joined(between: str, parts: Iterable[str]) -> str:
-    """Of the parts as many as anybody will look at, and one more."""
-    taken: list[str] = []
-    length = 0
-    for part in parts:
-        taken.append(part)
-        length += len(part) + len(between)
-        if length > 2 * LONGEST:
-            break
-    return between.join(taken)
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:
