@@ -1340,7 +1340,8 @@ def test_a_repeat_with_a_later_version_outranks_what_came_between(room: Room) ->
 
 
 def direct(content: str, **changes: Any) -> Delivery:
-    return replace(version(content, None, **changes), direct=True)
+    """A direct call, which comes after everything else."""
+    return replace(version(content, None, **changes), direct=True, accepted_at=NOW + 120)
 
 
 @pytest.mark.parametrize("occurred_at", [EARLIER, LATER, ...], ids=["earlier", "the same", "undated"])

@@ -477,6 +477,16 @@ def test_behind_an_event_always_answered_429_only_one_of_its_customer_may_go(
     assert report.failed == ["a1", "a2", "a3"]
 
 
+def test_behind_events_always_answered_429_one_of_all_customers_goes_at_a_time(sender: Room) -> None:
+    """One is enough to ask with."""
+    names = ["a1", "a2", "b1", "b2"]
+    stuck(sender, "a1")
+    stuck(sender, "b1")
+    sender.answers = {name: [make_reply(429) for _ in range(50)] for name in names}
+    sender.handle([message(name, name[0]) for name in names])
+    assert sender.sent == ["a2", "a1"]
+
+
 def test_before_it_is_answered_429_three_times_nobody_passes_it(sender: Room) -> None:
     """In order per customer, while it may be the account's pace."""
     sender.answers = {"a1": [make_reply(429, retry_after="1")]}
