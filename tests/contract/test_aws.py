@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 import urllib3
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 from mypy_boto3_dynamodb import DynamoDBClient
@@ -23,6 +24,7 @@ from mypy_boto3_sqs.type_defs import MessageTypeDef
 from local.emulator import start_emulator
 from local.places import ROOT, free_port
 from local.processes import stop
+from relay.doors import lane_message
 from relay.errors import CredentialsError, UnavailableError
 from relay.ledger import DynamoLedger, read_record
 from relay.ports import Claim, DeadLetter, LaneMessage, Ledger, Record, RejectedRecord
@@ -147,16 +149,35 @@ def test_accepted_events_are_on_their_lanes(aws: Aws) -> None:
         (message,) = aws.receive(url)
         assert json.loads(message["Body"])["destinations"] == [f"{provider}/main"]
         assert message["Attributes"]["MessageGroupId"] == "main"
-        assert attributes(message) == {"content_hash": event.content_hash, "correlation_id": "corr-1"}
+        assert attributes(message) == {
+            "content_hash": event.content_hash,
+            "accepted_at": f"{NOW:.3f}",
+            "correlation_id": "corr-1",
+        }
 
 
-def test_the_same_event_twice_is_one_message(aws: Aws) -> None:
-    """Within five minutes SQS itself drops the repeat; other content is another message."""
+def test_the_same_record_twice_is_one_message(aws: Aws) -> None:
+    """Within five minutes SQS itself drops the copy."""
     queues = SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected)
-    queues.send(route(make_event(), ["yotpo/main"], NOW))
-    queues.send(route(make_event(), ["yotpo/main"], NOW + 1))
-    queues.send(route(make_event(value=1), ["yotpo/main"], NOW))
+    for record in ("record-1", "record-1", "record-2"):
+        queues.send(route(make_event(), ["yotpo/main"], NOW, record_id=record))
     assert len(aws.receive(aws.lanes["yotpo"])) == 2
+
+
+def test_an_update_that_is_taken_back_is_three_messages(aws: Aws) -> None:
+    """Within the same five minutes: the last has the content of the first, and is a record of its own. So is one whose
+    `expires_at` alone was corrected.
+    """
+    queues = SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected)
+    for changes in ({}, {"value": 1}, {}, {"expires_at": "2999-01-01T00:00:00Z"}):
+        queues.send(route(make_event(**changes), ["yotpo/main"], NOW))
+    received = [json.loads(message["Body"]) for message in aws.receive(aws.lanes["yotpo"])]
+    assert [(body.get("value"), "expires_at" in body) for body in received] == [
+        (None, False),
+        (1, False),
+        (None, False),
+        (None, True),
+    ]
 
 
 def test_an_empty_correlation_id(aws: Aws) -> None:
@@ -263,6 +284,7 @@ def letter(**changes: Any) -> DeadLetter:
         event_id="evt-1",
         status=422,
         content_hash="0" * 64,
+        accepted_at=NOW - 0.25,
         correlation_id="corr-1",
         attempts=3,
         deduplication_id="m-1",
@@ -283,6 +305,7 @@ def test_a_dead_letter(aws: Aws) -> None:
         "status": "422",
         "attempts": "3",
         "content_hash": "0" * 64,
+        "accepted_at": f"{NOW - 0.25:.3f}",
         "correlation_id": "corr-1",
     }
 
@@ -290,9 +313,19 @@ def test_a_dead_letter(aws: Aws) -> None:
 def test_a_dead_letter_with_little_to_say(aws: Aws) -> None:
     """No status, no id, no account: said as not known."""
     queue = SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters)
-    queue.give_up(letter(status=None, event_id="", destination="yotpo/", attempts=0))
+    queue.give_up(letter(status=None, event_id="", destination="yotpo/", attempts=0, accepted_at=None))
     found = attributes(aws.receive(aws.dead_letters)[0])
-    assert (found["status"], found["event_id"], found["attempts"]) == ("-", "-", "0")
+    assert (found["status"], found["event_id"], found["attempts"], found["accepted_at"]) == ("-", "-", "0", "-")
+
+
+def test_a_version_keeps_its_age_from_intake_to_its_redrive(aws: Aws) -> None:
+    """GIVEN an event on its lane, given up and redriven with its attributes THEN it is as old as at first."""
+    (entry,) = route(make_event(), ["yotpo/main"], NOW - 500.25)
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send([entry])
+    first = lane_message(SQSRecord(record(aws.receive(aws.lanes["yotpo"])[0])))
+    SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters).give_up(letter(accepted_at=first.accepted_at))
+    redriven = lane_message(SQSRecord(record(aws.receive(aws.dead_letters)[0])))
+    assert first.accepted_at == redriven.accepted_at == NOW - 500.25
 
 
 def test_the_same_dead_letter_twice_is_one(aws: Aws) -> None:
@@ -368,7 +401,7 @@ def test_a_claim_whose_answer_was_lost(ledger: Ledger, overrides: bool, state: A
 
     def told(answer: Claim) -> object:
         before = answer.before
-        return before and (before.state, before.content_hash, before.attempts, before.given_up)
+        return before and (before.state, before.content_hash, before.attempts, before.given_up, before.claims)
 
     assert told(second) == told(first)
 
@@ -383,6 +416,113 @@ def test_a_claim_of_a_stale_claim(ledger: Ledger, overrides: bool) -> None:
     assert (taken.before.state, taken.before.owner) == ("claimed", "m-1@1")
     again = ledger.claim(claim("m-3@3"), now=NOW + 32, overrides=overrides)
     assert not again.granted
+
+
+@BOTH
+def test_claims_are_counted_until_one_leaves_a_record_of_its_end(ledger: Ledger, overrides: bool) -> None:
+    """How many died in a row is told to the next; a settle ends the count, and a refused claim does not count."""
+
+    def claims(owner: str, seconds: float) -> int | None:
+        answer = ledger.claim(claim(owner, lease_until=NOW + seconds + 30), now=NOW + seconds, overrides=overrides)
+        return answer.before.claims if answer.granted and answer.before else None
+
+    ledger.claim(claim("m-1@1"), now=NOW, overrides=overrides)
+    assert claims("m-1@2", 5) is None
+    assert [claims(f"m-1@{number}", 31.0 * number) for number in (3, 4, 5)] == [1, 2, 3]
+    ledger.settle(claim("m-1@5", state="open", claims=0))
+    assert claims("m-1@6", 200) == 0
+    assert claims("m-1@7", 300) == 1
+
+
+@BOTH
+def test_a_claim_asked_for_twice_counts_once(ledger: Ledger, overrides: bool) -> None:
+    """Botocore's second try, after the first one's answer was lost: no crash is counted for it, then or later."""
+    ledger.claim(claim("m-1@1"), now=NOW, overrides=overrides)
+    ours = claim("m-1@2", lease_until=NOW + 61)
+    told = [ledger.claim(ours, now=NOW + 31, overrides=overrides) for _ in range(3)]
+    assert [each.granted for each in told] == [True] * 3
+    assert [each.before and each.before.claims for each in told] == [1] * 3
+    later = ledger.claim(claim("m-1@3"), now=NOW + 62, overrides=overrides)
+    assert later.before is not None
+    assert later.before.claims == 2
+
+
+@pytest.mark.parametrize(
+    ("content_hash", "version", "granted"),
+    [
+        ("aa", "002 1", False),
+        ("aa", "001 9", False),
+        ("aa", "", False),
+        ("aa", "002 2", True),
+        ("aa", "003 0", True),
+        ("bb", "001 9", True),
+        ("bb", "002 1", True),
+        ("bb", "003 0", True),
+    ],
+)
+def test_a_claim_of_another_version_after_delivery(
+    ledger: Ledger, content_hash: str, version: str, granted: bool
+) -> None:
+    """A later version of the content that stands may be claimed, an earlier or equal one not; other content always:
+    whether it is outdated is not the ledger's to say.
+    """
+    ledger.claim(claim(version="002 1"), now=NOW, overrides=True)
+    ledger.settle(claim(state="delivered", version="002 1", delivered_hash="aa", delivered_version="002 1"))
+    given = claim("m-2@2", content_hash=content_hash, version=version)
+    answer = ledger.claim(given, now=NOW + 1, overrides=True)
+    assert answer.granted is granted
+    assert answer.before is not None
+    assert (answer.before.delivered_hash, answer.before.delivered_version) == ("aa", "002 1")
+
+
+@pytest.mark.parametrize("overrides", [True, False])
+def test_a_claim_of_a_later_version_where_nothing_says_which_was_delivered(ledger: Ledger, overrides: bool) -> None:
+    """A record of before versions were kept: delivered is delivered."""
+    ledger.claim(claim(), now=NOW, overrides=overrides)
+    ledger.settle(claim(state="delivered"))
+    assert not ledger.claim(claim("m-2@2", version="003 0"), now=NOW + 1, overrides=overrides).granted
+
+
+def test_where_nothing_is_overwritten_no_version_is_later(ledger: Ledger) -> None:
+    """Delivered once is delivered, whatever its moment."""
+    ledger.claim(claim(version="002 1"), now=NOW, overrides=False)
+    ledger.settle(claim(state="delivered", version="002 1", delivered_hash="aa", delivered_version="002 1"))
+    assert not ledger.claim(claim("m-2@2", version="003 0"), now=NOW + 1, overrides=False).granted
+
+
+@BOTH
+def test_what_a_record_knows_of_versions_comes_back(ledger: Ledger, overrides: bool) -> None:
+    """Each field, after a settle and through the claim that follows it."""
+    known: dict[str, Any] = {
+        "version": "001795341540.000000 1795341600.000",
+        "delivered_hash": "aa",
+        "delivered_version": "001795341540.000000 1795341600.125",
+        "replaced": ("bb", "cc"),
+        "blame": 2.5,
+        "strikes": 4,
+        "last_failed_at": NOW + 0.125,
+        "unknowns": 3,
+    }
+    ledger.claim(claim(), now=NOW, overrides=overrides)
+    ledger.settle(claim(state="open", **known))
+    for owner in ("m-2@2", "m-3@3"):
+        before = ledger.claim(claim(owner, version="9", lease_until=NOW), now=NOW + 1, overrides=overrides).before
+        assert before is not None
+        assert {name: getattr(before, name) for name in known} == known
+        # The claim itself says which version is under way, and nothing else of it.
+        known["version"] = "9"
+
+
+@BOTH
+def test_a_settle_takes_the_delivered_content_back(ledger: Ledger, overrides: bool) -> None:
+    """What the provider holds is not known any more; which version was delivered last stays."""
+    ledger.claim(claim(), now=NOW, overrides=overrides)
+    ledger.settle(claim(state="open", delivered_hash="aa", delivered_version="002 1"))
+    ledger.claim(claim("m-2@2"), now=NOW + 1, overrides=overrides)
+    ledger.settle(claim("m-2@2", state="open", delivered_hash="", delivered_version="002 1"))
+    before = ledger.claim(claim("m-3@3"), now=NOW + 2, overrides=overrides).before
+    assert before is not None
+    assert (before.delivered_hash, before.delivered_version) == ("", "002 1")
 
 
 @BOTH

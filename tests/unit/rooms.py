@@ -1,8 +1,9 @@
 """Real delivery code among fakes, as several tests need it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from relay.account import Account
 from relay.delivery import Courier
@@ -40,6 +41,8 @@ class Room:
     names: Sequence[str] = ("main",)
     """The lane's accounts. Where there are several, another environment may have had one before."""
     knows: bool = True
+    faults: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    """Methods of the provider that are not what they should be."""
     transport: FakeTransport = field(init=False)
     courier: Courier = field(init=False)
     lane: Lane = field(init=False)
@@ -73,7 +76,8 @@ class Room:
             self.clock.pass_by(61)
 
     def _provider(self, destination: str) -> Provider:
-        return PROVIDERS[destination.partition("/")[0]]("https://api.example.com")
+        made: type[Provider] = type("Faulty", (PROVIDERS[destination.partition("/")[0]],), dict(self.faults))
+        return made("https://api.example.com")
 
     def account(self, destination: str) -> Account:
         if destination not in self.accounts:

@@ -1,10 +1,22 @@
 """Whose fault a failure is, and how long an account stays away."""
 
 import random
+from collections.abc import Callable, Sized
 
 import pytest
 
-from relay.account import POISON_FAILURES, REFUSED_SECONDS, Account, Failure
+from relay.account import (
+    IDLE,
+    PASSES_AFTER,
+    POISON_FAILURES,
+    REFUSED_SECONDS,
+    REMEMBERED,
+    SHORTEST_BACKOFF,
+    SHORTEST_HOLD,
+    WITNESS_SECONDS,
+    Account,
+    Failure,
+)
 from relay.pacing import Limit, Pace
 from tests.fakes import FakeClock, middle
 
@@ -52,26 +64,140 @@ def test_an_event_that_fails_while_others_succeed_is_poison(account: Account, cl
     assert failure.is_poison
 
 
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
-def test_a_provider_that_fails_now_and_then_makes_no_poison(account: Account, clock: FakeClock, share: float) -> None:
-    """GIVEN a provider that fails a share of all requests for hours, in whichever of them
-    THEN five failures in a row prove nothing against an event.
+KINDS = pytest.mark.parametrize("kind", ["failed", "refused", "throttled"])
+"""The three ways in which an event does not get through; each is a method of the account, with the same arguments."""
+
+
+def missed(account: Account, kind: str, event_id: str, before: Failure, started_at: float) -> Failure:
+    """The event did not get through: one of KINDS."""
+    return getattr(account, kind)(event_id, before, started_at)  # type: ignore[no-any-return]
+
+
+@KINDS
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.8, 0.9])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_provider_that_fails_now_and_then_makes_no_poison(
+    account: Account, clock: FakeClock, kind: str, share: float, seed: int
+) -> None:
+    """GIVEN a provider that fails, refuses or throttles a share of all requests for hours, in whichever of them
+    THEN five in a row prove nothing: of a thousand good events none is called poison.
     """
-    rng, failures, poison = random.Random(1), dict.fromkeys(range(10), NEVER), 0
-    for number in range(10, 3000):
-        for event, before in list(failures.items()):
-            clock.pass_by(0.2)
+    rng, names = random.Random(seed), iter(range(1_000))
+    waiting = {f"e{number}": NEVER for number, _ in zip(names, range(10), strict=False)}
+    poison = []
+    while waiting:
+        for event, before in list(waiting.items()):
+            clock.pass_by(REFUSED_SECONDS / 7 if kind == "refused" else 0.2)
             if rng.random() >= share:
-                account.succeeded(str(event), clock.now())
-                del failures[event]
-                continue
-            failures[event] = account.failed(str(event), before, clock.now())
-            if failures[event].is_poison:
-                poison += 1
-                account.forget(str(event))
-                del failures[event]
-        failures.setdefault(number, NEVER)
-    assert poison <= 1
+                account.succeeded(event, clock.now())
+            else:
+                waiting[event] = missed(account, kind, event, before, clock.now())
+                if not waiting[event].is_poison:
+                    continue
+                poison.append(event)
+                account.forget(event)
+            del waiting[event]
+            waiting |= {f"e{number}": NEVER for number, _ in zip(names, range(1), strict=False)}
+    assert poison == []
+
+
+@KINDS
+@pytest.mark.parametrize("seed", range(3))
+def test_one_bad_event_among_good_ones_goes_after_five(
+    account: Account, clock: FakeClock, kind: str, seed: int
+) -> None:
+    """GIVEN an event that never gets through, good ones by chance before and after each try
+    THEN the fifth failure that others outlived ends it, neither an earlier one nor a later one.
+    """
+    rng, failure = random.Random(seed), NEVER
+    for number in range(100):
+        clock.pass_by(REFUSED_SECONDS)
+        failure = missed(account, kind, "bad", failure, clock.now())
+        if failure.is_poison:
+            break
+        for good in range(rng.randrange(4)):
+            clock.pass_by(0.2)
+            account.succeeded(f"e{number}-{good}", clock.now())
+    assert failure.strikes == POISON_FAILURES
+    assert failure.blame == pytest.approx(POISON_FAILURES)
+
+
+@KINDS
+def test_bad_events_do_not_excuse_each_other_for_ever(account: Account, clock: FakeClock, kind: str) -> None:
+    """GIVEN nine events that never get through among good ones THEN their many failures do not look like chance:
+    each bears witness once.
+    """
+    failures, strikes = {f"bad-{number}": NEVER for number in range(9)}, []
+    for round_ in range(40):
+        for name, before in list(failures.items()):
+            clock.pass_by(1)
+            failures[name] = missed(account, kind, name, before, clock.now())
+            if failures[name].is_poison:
+                strikes.append(failures.pop(name).strikes)
+                account.forget(name)
+        for good in range(10):
+            clock.pass_by(REFUSED_SECONDS / 10)
+            account.succeeded(f"e{round_}-{good}", clock.now())
+    assert failures == {}
+    assert max(strikes) <= 2 * POISON_FAILURES
+
+
+def test_what_failed_and_got_through_after_all_excuses_others(account: Account, clock: FakeClock) -> None:
+    """A strike weighs less where good events had to be tried several times, too."""
+    for number in range(10):
+        failure = NEVER
+        for _ in range(3):
+            clock.pass_by(1)
+            failure = account.failed(f"good-{number}", failure, clock.now())
+        clock.pass_by(1)
+        account.succeeded(f"good-{number}", clock.now())
+    clock.pass_by(1)
+    failure = account.failed("bad", NEVER, clock.now())
+    # Three of four tries failed, and nine of ten may, by so few witnesses.
+    assert failure.strikes == 1
+    assert 0 < failure.blame < 0.1
+
+
+def test_a_bad_hour_is_forgotten_after_half_an_hour(account: Account, clock: FakeClock) -> None:
+    """How many attempts failed in an outage says nothing of one later: a strike then weighs a whole one."""
+    for number in range(20):
+        account.failed(f"e{number}", NEVER, clock.now())
+        clock.pass_by(1)
+        account.succeeded(f"e{number}", clock.now())
+    assert account.failed("during", NEVER, clock.now()).blame < 1
+    clock.pass_by(WITNESS_SECONDS + 1)
+    assert account.failed("after", NEVER, clock.now()).blame == 1
+
+
+def test_strikes_of_a_bad_hour_and_of_a_good_one_add_up(account: Account, clock: FakeClock) -> None:
+    """What a strike weighed is kept: five were not enough, and the next whole ones are added to them."""
+    before = Failure(5, 2.5, clock.now() - 3600, clock.now() - 3600)
+    account.succeeded("good", clock.now() - 1)
+    failures = []
+    for number in range(3):
+        before = account.failed("bad", before, clock.now())
+        failures.append(before)
+        clock.pass_by(2)
+        account.succeeded(f"good-{number}", clock.now())
+        clock.pass_by(2)
+    assert [failure.blame for failure in failures] == [3.5, 4.5, 5.5]
+    assert [failure.is_poison for failure in failures] == [False, False, True]
+
+
+def test_an_event_answered_429_while_others_get_through_is_poison(account: Account, clock: FakeClock) -> None:
+    """A 429 while others, tried later, pass is a strike; while nothing passes it says nothing of the event."""
+    failure = NEVER
+    for _ in range(50):
+        failure = account.throttled("bad", failure, clock.now())
+        clock.pass_by(60)
+    assert (failure.strikes, failure.is_poison) == (1, False)
+    for _ in range(POISON_FAILURES - 1):
+        assert not failure.is_poison
+        account.succeeded("good", clock.now())
+        clock.pass_by(2)
+        failure = account.throttled("bad", failure, clock.now())
+        clock.pass_by(2)
+    assert (failure.strikes, failure.is_poison) == (POISON_FAILURES, True)
 
 
 def test_when_everything_fails_it_is_nobodys_fault(account: Account, clock: FakeClock) -> None:
@@ -136,6 +262,49 @@ def test_a_hold_is_one_for_all_in_flight(account: Account, clock: FakeClock) -> 
     assert account.hold(refused_at, since=clock.now()) == 300
     clock.pass_by(100)
     assert account.hold(refused_at, since=clock.now()) == 200
+
+
+def test_one_event_alone_that_is_refused_holds_for_half_a_minute_first(account: Account, clock: FakeClock) -> None:
+    """It may be what that event asks for: the hold grows by a quarter of how long it lasts, up to 15 minutes."""
+    refused_at, lasted, holds = clock.now(), 0.0, []
+    while lasted < 3600:
+        holds.append(account.hold(refused_at, since=clock.now(), event_id="only"))
+        assert holds[-1] == pytest.approx(max(SHORTEST_HOLD, lasted / 4))
+        lasted += holds[-1]
+        clock.pass_by(holds[-1])
+    assert holds[:5] == [30, 30, 30, 30, 30]
+    clock.pass_by(86_400)
+    assert account.hold(refused_at, since=clock.now(), event_id="only") == 900
+
+
+@pytest.mark.parametrize("second", ["other", None], ids=["another event", "no event's own"])
+@pytest.mark.parametrize("after", [0, 10, 31])
+def test_a_second_refusal_makes_the_hold_five_minutes(
+    account: Account, clock: FakeClock, second: str | None, after: float
+) -> None:
+    """Two events refused, or credentials that are unknown: it is the account's trouble, even while it is held."""
+    refused_at = clock.now()
+    assert account.hold(refused_at, since=clock.now(), event_id="only") == SHORTEST_HOLD
+    clock.pass_by(after)
+    assert account.hold(refused_at, since=clock.now(), event_id=second) == 300
+    clock.pass_by(5)
+    assert account.hold(refused_at, since=clock.now(), event_id="only") == 295
+
+
+def test_a_lone_refusal_beside_the_first_is_told_what_is_left(account: Account, clock: FakeClock) -> None:
+    """The same event refused again while it is held does not hold anew."""
+    account.hold(clock.now(), since=clock.now(), event_id="only")
+    clock.pass_by(10)
+    assert account.hold(clock.now() - 10, since=clock.now(), event_id="only") == 20
+
+
+def test_a_success_makes_the_next_refusal_a_lone_one_again(account: Account, clock: FakeClock) -> None:
+    """Who was refused before others got through is no second one."""
+    account.hold(clock.now(), since=clock.now(), event_id="first")
+    clock.pass_by(30)
+    account.succeeded("good", clock.now())
+    clock.pass_by(30)
+    assert account.hold(clock.now(), since=clock.now(), event_id="second") == SHORTEST_HOLD
 
 
 def test_nothing_is_sent_while_held(account: Account, clock: FakeClock) -> None:
@@ -311,6 +480,100 @@ def test_while_probing_any_event_may_be_the_one_that_asks(clock: FakeClock) -> N
     assert account.order(["w", "x", "y", "z"], str) == ["y", "z", "w", "x"]
     assert account.order(["a", "w", "b", "x"], str) == ["x", "w", "b", "a"]
     assert account.order([], str) == []
+
+
+@pytest.mark.parametrize(("rng", "times"), [(least_random, 0.5), (middle, 1.0), (most_random, 1.5)])
+@pytest.mark.parametrize("way", ["failed", "parked"])
+def test_an_account_that_hangs_leaves_its_place_to_others(
+    clock: FakeClock, rng: Callable[[], float], times: float, way: str
+) -> None:
+    """GIVEN failures that took ten seconds and two THEN it is left alone four times as long as the longer, with jitter;
+    the next batch begins anew.
+    """
+    account = Account(Pace(Limit(5, 1.0), clock), clock, rng=rng)
+    account.begin_round()
+    for seconds in (10, 2):
+        if way == "failed":
+            account.failed("slow", NEVER, clock.now() - seconds)
+        else:
+            account.parked("slow", clock.now() - seconds)
+    assert account.back_off(1, succeeded=False, failing_for=0) == pytest.approx(times * IDLE * 10)
+    account.begin_round()
+    account.failed("quick", NEVER, clock.now())
+    assert account.back_off(1, succeeded=False, failing_for=0) <= 2 * SHORTEST_BACKOFF
+
+
+def test_a_hanging_event_among_others_costs_seconds(account: Account, clock: FakeClock) -> None:
+    """Where others got through, the account is not what hangs."""
+    account.failed("slow", NEVER, clock.now() - 10)
+    assert account.back_off(1, succeeded=True, failing_for=0) <= 2
+
+
+def test_an_event_with_many_strikes_waits_no_longer_than_one_with_five(account: Account) -> None:
+    """An event that chance excuses is tried again every ten seconds, however often it has been tried."""
+    assert account.back_off(25, succeeded=True, failing_for=600) == 2 * POISON_FAILURES
+
+
+def test_a_parked_event_counts_against_its_provider_only(account: Account, clock: FakeClock) -> None:
+    """Nothing answered: that ends a batch, though none of the events is tried again; one that began before a success
+    does not.
+    """
+    account.succeeded("good", clock.now())
+    for name in ("a", "b", "c"):
+        account.parked(name, clock.now() - 1)
+    assert account.room > 0
+    clock.pass_by(1)
+    for name in ("d", "e", "f"):
+        account.parked(name, clock.now())
+    assert account.room == 0
+
+
+# ------------------------------------------------------------------------------------------------ who may pass
+
+
+def test_an_event_is_stuck_after_three_429s_with_no_success_since(account: Account, clock: FakeClock) -> None:
+    """Until anything gets through; then it counts anew."""
+    for _ in range(PASSES_AFTER):
+        assert not account.is_stuck("a")
+        account.throttled("a", NEVER, clock.now())
+    assert account.is_stuck("a")
+    assert not account.is_stuck("b")
+    account.succeeded("b", clock.now())
+    assert not account.is_stuck("a")
+
+
+# ------------------------------------------------------------------------------------------------ memory
+
+
+@pytest.mark.parametrize("way", ["failed", "refused", "throttled", "parked", "held"])
+def test_an_account_remembers_so_many_events_and_no_more(account: Account, clock: FakeClock, way: str) -> None:
+    """However many do not get through, whatever is kept of them stays bounded, the newest of them."""
+    for number in range(3 * REMEMBERED):
+        clock.pass_by(0.01)
+        match way:
+            case "parked":
+                account.parked(f"e{number}", clock.now())
+            case "held":
+                account.hold(clock.now(), clock.now(), f"e{number}")
+            case _:
+                missed(account, way, f"e{number}", NEVER, clock.now())
+    kept = {name: value for name, value in vars(account).items() if isinstance(value, Sized)}
+    assert {name: len(value) for name, value in kept.items() if len(value) > REMEMBERED} == {}
+    for value in kept.values():
+        if isinstance(value, dict) and value:
+            assert list(value) == [f"e{number}" for number in range(2 * REMEMBERED, 3 * REMEMBERED)]
+
+
+def test_an_event_that_goes_on_failing_is_not_forgotten_for_new_ones(account: Account, clock: FakeClock) -> None:
+    """What was remembered longest ago goes first, not what was seen first."""
+    for round_ in range(PASSES_AFTER):
+        account.throttled("old", NEVER, clock.now())
+        account.failed("old", NEVER, clock.now())
+        for number in range(REMEMBERED - 1):
+            account.throttled(f"e{round_}-{number}", NEVER, clock.now())
+            account.failed(f"e{round_}-{number}", NEVER, clock.now())
+    assert account.stands_aside("old")
+    assert account.is_stuck("old")
 
 
 # ------------------------------------------------------------------------------------------------ our own services

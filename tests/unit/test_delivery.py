@@ -1,16 +1,19 @@
 """One attempt: every outcome of the table, from the claim to the record of its end."""
 
+import itertools
 import json
+import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from relay.account import POISON_FAILURES, Account
-from relay.delivery import LONGEST_WAIT, REMEMBERED, Courier, Delivery
+from relay.account import POISON_FAILURES, SHORTEST_HOLD, Account
+from relay.delivery import AT_ONCE, BROKEN, LONGEST_WAIT, REMEMBERED, UNREADABLE, Courier, Delivery
 from relay.errors import CredentialsError, NoAnswerError, NotSentError, UnavailableError, UndeliverableError
 from relay.outcome import Outcome, Result
-from relay.pacing import Pace
+from relay.pacing import Budget, Pace
 from relay.ports import Record, Reply, Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
@@ -35,9 +38,12 @@ class Room:
     queue: FakeLaneQueue = field(default_factory=FakeLaneQueue)
     settings: dict[str, Any] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
+    faults: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    """Methods of the provider that are not what they should be."""
 
     def provider(self, destination: str) -> Provider:
-        made = PROVIDERS[destination.partition("/")[0]]
+        named = PROVIDERS[destination.partition("/")[0]]
+        made: type[Provider] = type("Faulty", (named,), dict(self.faults))
         return made(BASE, made.settings_model(**self.settings))
 
     def account(self, destination: str) -> Account:
@@ -66,6 +72,16 @@ class Room:
 
     def record(self, delivery: Delivery) -> Record:
         return self.ledger.records[delivery.event.id, delivery.destination]
+
+    @property
+    def bodies(self) -> list[Any]:
+        """What was sent, as JSON."""
+        return [json.loads(request.body) for request in self.transport.requests]
+
+
+def fault(*_: object, **__: object) -> Any:
+    """What nobody thought of, with what nobody may read in its text."""
+    raise RuntimeError(f"{EMAIL} {TOKEN}")
 
 
 @pytest.fixture
@@ -244,12 +260,71 @@ def test_a_short_wait_is_slept(room: Room) -> None:
 
 
 def test_no_request_that_cannot_end_in_time(room: Room) -> None:
-    """Nothing is started that may outlive the invocation."""
-    delivery = make_delivery("yotpo/main")
-    result = room.attempt(delivery, seconds=room.transport.longest)
-    assert (result.outcome, result.final, result.attempts) == (Outcome.THROTTLED, False, 0)
+    """Nothing is started that may outlive the invocation: not even a claim, which would be found open, as a crash."""
+    result = room.attempt(make_delivery("yotpo/main"), seconds=room.transport.longest)
+    assert (result.outcome, result.final, result.attempts, result.wait) == (Outcome.THROTTLED, False, 0, 0)
     assert room.transport.requests == []
-    assert room.record(delivery).state == "open"
+    assert (room.ledger.claims, room.ledger.records) == (0, {})
+
+
+def test_an_attempt_that_starts_after_its_batch_claims_nothing(room: Room) -> None:
+    """GIVEN an attempt that waited for a free thread until its invocation was over THEN a batch that has the event
+    meanwhile is not disturbed.
+    """
+    delivery = make_delivery("yotpo/main")
+    assert room.attempt(delivery, seconds=-5).outcome is Outcome.THROTTLED
+    assert room.attempt(delivery).crashed == 0
+    assert room.attempt(delivery, seconds=-5).outcome is Outcome.THROTTLED
+    assert (room.record(delivery).state, len(room.transport.requests)) == ("delivered", 1)
+
+
+def test_the_time_is_looked_at_again_after_the_wait(room: Room) -> None:
+    """GIVEN time for a request now, not after the second that the pace makes it wait THEN it is not sent, and open."""
+    room.account("yotpo/main")
+    room.transport = FakeTransport(otherwise=make_reply(200), clock=room.clock)
+    for number in range(5):
+        room.attempt(make_delivery("yotpo/main", id=f"evt-{number}"))
+    delivery = make_delivery("yotpo/main", id="late")
+    result = room.attempt(delivery, seconds=room.transport.longest + 1.5)
+    assert (result.outcome, result.final) == (Outcome.THROTTLED, False)
+    assert len(room.transport.requests) == 5
+    assert (room.record(delivery).state, room.record(delivery).claims) == ("open", 0)
+
+
+def test_an_event_always_answered_429_among_others_is_a_dead_letter(room: Room) -> None:
+    """GIVEN an event that its provider throttles for what it is WHEN others, tried later, get through
+    THEN it is a dead letter after five, with 429 as its reason.
+    """
+    room.transport = FakeTransport(
+        otherwise=lambda request: (
+            make_reply(429, retry_after="1") if b"bad" in request.body else make_reply(200, **ROOM)
+        )
+    )
+    bad, results = make_delivery("yotpo/main", id="bad"), []
+    for number in range(POISON_FAILURES):
+        results.append(room.attempt(bad))
+        room.clock.pass_by(2)
+        room.attempt(make_delivery("yotpo/main", id=f"good-{number}"))
+        room.clock.pass_by(2)
+    assert [result.outcome for result in results] == [Outcome.THROTTLED] * 4 + [Outcome.REJECTED]
+    assert [result.strikes for result in results] == [1, 2, 3, 4, 5]
+    (letter,) = room.queue.letters
+    assert (letter.event_id, letter.status, letter.attempts) == ("bad", 429, POISON_FAILURES)
+    assert letter.reason == "failed 5 times while others succeeded, last HTTP 429"
+    assert room.record(bad).state == "given_up"
+
+
+def test_events_all_answered_429_are_nobodys_fault(room: Room) -> None:
+    """An account that lets nothing through, for hours: no strike but the first, no attempt counted, no dead letter."""
+    room.transport = FakeTransport(otherwise=make_reply(429, retry_after="60"))
+    for _ in range(100):
+        for number in range(3):
+            result = room.attempt(make_delivery("yotpo/main", id=f"evt-{number}"))
+            assert result.outcome is Outcome.THROTTLED
+            assert result.strikes <= 1
+            assert result.attempts == 0
+        room.clock.pass_by(61)
+    assert room.queue.letters == []
 
 
 # ------------------------------------------------------------------------------------------------ unauthorized
@@ -282,6 +357,30 @@ def test_credentials_that_stay_refused_hold_the_account(room: Room, destination:
     assert room.account(destination).room == 0
     assert room.record(delivery).state == "open"
     assert room.queue.letters == []
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("statuses", "waits"),
+    [
+        ([403, 403], [SHORTEST_HOLD, 300]),
+        ([401], [300]),
+        ([403, 401], [SHORTEST_HOLD, 300]),
+        ([401, 403], [300, 300]),
+    ],
+    ids=["403, then another's", "401", "403, then another's 401", "401, then another's 403"],
+)
+def test_a_403_of_one_event_alone_holds_for_half_a_minute(
+    room: Room, destination: str, statuses: list[int], waits: list[float]
+) -> None:
+    """It may be what that event asks for. Who asks is unknown with a 401, and with a second refused event."""
+    results = []
+    for number, status in enumerate(statuses):
+        room.transport = FakeTransport(otherwise=make_reply(status, **ROOM))
+        results.append(room.attempt(make_delivery(destination, id=f"evt-{number}")))
+    assert {result.outcome for result in results} == {Outcome.UNAUTHORIZED}
+    assert [result.wait for result in results] == waits
+    assert room.account(destination).held_for == waits[-1]
 
 
 def test_a_refusal_never_gives_an_event_up(room: Room) -> None:
@@ -399,6 +498,26 @@ def test_a_redriven_event_begins_anew(room: Room) -> None:
     assert (result.outcome, result.final) == (Outcome.REJECTED, True)
     again = room.attempt(replace(delivery, key="m-2"))
     assert (again.outcome, again.final, again.strikes) == (Outcome.RETRY, False, 1)
+    assert room.record(delivery).blame == 1
+
+
+def test_what_strikes_weighed_is_remembered(room: Room) -> None:
+    """An environment that knows nothing of the account goes on from the record."""
+    room.transport = FakeTransport(
+        otherwise=lambda request: make_reply(500) if b"evt-bad" in request.body else make_reply(200)
+    )
+    bad = make_delivery("yotpo/main", id="evt-bad")
+    for number in range(3):
+        room.attempt(bad)
+        room.clock.pass_by(2)
+        room.accounts.clear()
+        room.attempt(make_delivery("yotpo/main", id=f"other-{number}"))
+        room.clock.pass_by(2)
+    record = room.record(bad)
+    assert (record.strikes, record.blame) == (3, 3)
+    room.ledger.records["evt-bad", "yotpo/main"] = replace(record, blame=1.5)
+    room.attempt(bad)
+    assert (room.record(bad).strikes, room.record(bad).blame) == (4, 2.5)
 
 
 def test_a_second_try_without_budget_is_still_a_refusal(room: Room) -> None:
@@ -539,6 +658,110 @@ def test_an_outage_makes_no_poison(room: Room) -> None:
     assert room.queue.letters == []
 
 
+# ------------------------------------------------------------------------------------------------ faults of our own
+
+WORDING: dict[str, dict[str, Callable[..., Any]]] = {
+    "detail": {"detail": fault},
+    "budget": {"budget": fault},
+    "pace": {"budget": lambda *_: Budget(remaining="many")},  # type: ignore[arg-type]
+    "throttle": {"budget": lambda *_: Budget(reset_after="soon")},  # type: ignore[arg-type]
+    "all": {"detail": fault, "budget": lambda *_: Budget(remaining="many", reset_after="soon")},  # type: ignore[arg-type]
+}
+"""Ways in which all that a provider says beside its outcome may be unreadable."""
+
+
+@BOTH
+@pytest.mark.parametrize("faults", WORDING.values(), ids=WORDING)
+@pytest.mark.parametrize("status", [200, 204, 400, 401, 403, 404, 408, 422, 429, 500, 503, 301])
+def test_no_fault_in_what_else_an_answer_says_loses_its_outcome(
+    room: Room, destination: str, status: int, faults: dict[str, Callable[..., Any]]
+) -> None:
+    """Once the outcome is read, it is what happens: whatever breaks in wording, headers or pace."""
+    plain = Room(transport=FakeTransport(otherwise=make_reply(status)))
+    room.transport, room.faults = FakeTransport(otherwise=make_reply(status)), faults
+    delivery = make_delivery(destination)
+    result, expected = room.attempt(delivery), plain.attempt(delivery)
+    assert (result.outcome, result.final, result.status, result.attempts, result.reason, result.ours) == (
+        expected.outcome,
+        expected.final,
+        expected.status,
+        expected.attempts,
+        expected.reason,
+        expected.ours,
+    )
+    assert room.record(delivery).state == plain.record(delivery).state
+    assert len(room.queue.letters) == len(plain.queue.letters)
+
+
+def test_a_dead_letter_whose_words_cannot_be_read_says_so(room: Room) -> None:
+    """A 400 is a 400, whatever it says."""
+    room.transport, room.faults = FakeTransport(make_reply(400)), {"detail": fault}
+    room.attempt(make_delivery("sender/main"))
+    assert room.queue.letters[0].reason == f"HTTP 400: {UNREADABLE}"
+
+
+def raises(request: Request) -> Reply:
+    fault()
+    return Reply(200)
+
+
+@BOTH
+@pytest.mark.parametrize("where", ["transport", "read"])
+def test_a_fault_around_the_sending_is_unknown(room: Room, destination: str, where: str) -> None:
+    """It may have left, and we do not know how it was answered: counted, tried again, and nothing of its text shown."""
+    room.transport = FakeTransport(raises if where == "transport" else make_reply(200))
+    room.faults = {} if where == "transport" else {"read": fault}
+    delivery = make_delivery(destination)
+    result = room.attempt(delivery)
+    assert (result.outcome, result.final, result.unknowns, result.attempts) == (Outcome.UNKNOWN, False, 1, 1)
+    assert result.reason == f"{BROKEN}: RuntimeError"
+    assert (room.record(delivery).state, room.record(delivery).unknowns) == ("open", 1)
+    room.faults = {}
+    assert room.attempt(delivery).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize("where", ["transport", "read"])
+def test_a_fault_around_the_sending_is_parked(room: Room, where: str) -> None:
+    """Where the destination would rather miss an event than repeat it."""
+    room.settings = {"on_unknown": "park"}
+    room.transport = FakeTransport(raises if where == "transport" else make_reply(200))
+    room.faults = {} if where == "transport" else {"read": fault}
+    result = room.attempt(make_delivery("sender/main"))
+    assert (result.outcome, result.final) == (Outcome.UNKNOWN, True)
+    assert room.queue.letters[0].reason == f"{BROKEN}: RuntimeError"
+
+
+@BOTH
+def test_a_fault_before_the_sending_is_a_retry(room: Room, destination: str) -> None:
+    """Nothing has left: not unknown, no attempt, not even where unknown ones are parked; alone it says nothing."""
+    room.settings, room.faults = {"on_unknown": "park"}, {"payload": fault}
+    delivery = make_delivery(destination)
+    for _ in range(20):
+        result = room.attempt(delivery)
+        assert (result.outcome, result.final, result.strikes) == (Outcome.RETRY, False, 1)
+        assert (result.attempts, result.unknowns) == (0, 0)
+        room.clock.pass_by(120)
+    assert room.record(delivery).state == "open"
+    assert room.transport.requests == []
+
+
+@BOTH
+def test_an_event_that_breaks_us_among_others_is_a_dead_letter(room: Room, destination: str) -> None:
+    """A fault that one event brings out is that event's, after five: it does not come back for days."""
+    bad, results = make_delivery(destination, id="bad"), []
+    for number in range(POISON_FAILURES):
+        room.faults = {"payload": fault}
+        results.append(room.attempt(bad))
+        room.faults = {}
+        room.clock.pass_by(2)
+        assert room.attempt(make_delivery(destination, id=f"good-{number}")).outcome is Outcome.DELIVERED
+        room.clock.pass_by(2)
+    assert [result.outcome for result in results] == [Outcome.RETRY] * 4 + [Outcome.REJECTED]
+    (letter,) = room.queue.letters
+    assert letter.reason == f"failed 5 times while others succeeded, last {BROKEN}: RuntimeError"
+    assert (letter.event_id, letter.status) == ("bad", None)
+
+
 # ------------------------------------------------------------------------------------------------ expired
 
 
@@ -673,6 +896,52 @@ def test_a_crash_is_parked(room: Room, destination: str) -> None:
     assert room.record(delivery).state == "given_up"
 
 
+@BOTH
+@pytest.mark.parametrize("crashes", [1, 2, 5])
+def test_crashes_in_a_row_are_all_counted(room: Room, destination: str, crashes: int) -> None:
+    """GIVEN attempts that died one after the other THEN each is an unknown and an attempt; and once only, for the next
+    one that leaves a record ends the count.
+    """
+    delivery = make_delivery(destination)
+    room.transport = FakeTransport(make_reply(503), make_reply(200))
+    for number in range(crashes):
+        claim = replace(_claimed(delivery, lease_until=NOW - 1), owner=f"dead@{number}")
+        assert room.ledger.claim(claim, now=NOW, overrides=destination == "yotpo/main").granted
+    first, second = room.attempt(delivery), room.attempt(delivery)
+    assert (first.outcome, first.crashed, first.unknowns, first.attempts) == (
+        Outcome.RETRY,
+        crashes,
+        crashes,
+        crashes + 1,
+    )
+    assert (second.outcome, second.crashed, second.unknowns) == (Outcome.DELIVERED, 0, crashes)
+    assert (room.record(delivery).claims, room.record(delivery).unknowns) == (0, crashes)
+
+
+@pytest.mark.parametrize("crashes", [1, 3])
+@pytest.mark.parametrize("is_lost", [False, True], ids=["written", "not written at first"])
+def test_of_the_crashes_that_park_an_event_one_is_its_outcome(room: Room, crashes: int, is_lost: bool) -> None:
+    """GIVEN crashes, and unknown deliveries to be parked THEN the outcome counts one of them and `crashed` the others,
+    all of them once, whether the dead letter could be written at once or not.
+    """
+    room.settings, delivery = {"on_unknown": "park"}, make_delivery("sender/main")
+    room.ledger.records["evt-1", "sender/main"] = _claimed(delivery, lease_until=NOW - 1, claims=crashes)
+    results: list[Result] = []
+    room.queue.loses_letters = is_lost
+    while not results or not results[-1].final:
+        results.append(room.attempt(delivery))
+        if is_lost and len(results) == 1:
+            record = room.record(delivery)
+            assert (record.state, record.claims, record.unknowns) == ("claimed", 1, crashes - 1)
+        room.queue.loses_letters = False
+        room.clock.pass_by(60)
+    assert len(results) == 1 + is_lost
+    assert results[-1].outcome is Outcome.UNKNOWN
+    assert sum(result.crashed for result in results) == crashes - 1
+    assert (room.record(delivery).unknowns, room.record(delivery).claims) == (crashes, 0)
+    assert room.transport.requests == []
+
+
 def test_a_crash_that_expired_meanwhile(room: Room) -> None:
     """The end is the expiry, and the crash is still counted."""
     delivery = make_delivery("sender/main", expires_at="2026-11-22T10:00:00Z")
@@ -779,10 +1048,14 @@ def test_an_unknown_delivery_stays_unknown_until_it_is_parked(room: Room) -> Non
     room.queue.loses_letters = True
     delivery = make_delivery("sender/main")
     assert not room.attempt(delivery).final
+    record = room.record(delivery)
+    # Open as a crash is: the next attempt counts it.
+    assert (record.state, record.claims, record.unknowns, record.delivered_hash) == ("claimed", 1, 0, "")
     room.queue.loses_letters = False
     room.clock.pass_by(60)
     result = room.attempt(delivery)
     assert (result.outcome, result.final) == (Outcome.UNKNOWN, True)
+    assert (result.crashed, result.unknowns) == (0, 1)
     assert len(room.transport.requests) == 1
     assert len(room.queue.letters) == 1
 
@@ -823,7 +1096,7 @@ def test_a_turn_is_given_back(room: Room) -> None:
     assert room.account("yotpo/main").pace.delay() == 0
 
 
-def _claimed(delivery: Delivery, lease_until: float, attempts: int = 0) -> Record:
+def _claimed(delivery: Delivery, lease_until: float, attempts: int = 0, claims: int = 1) -> Record:
     return Record(
         event_id=delivery.event.id,
         destination=delivery.destination,
@@ -831,6 +1104,7 @@ def _claimed(delivery: Delivery, lease_until: float, attempts: int = 0) -> Recor
         state="claimed",
         owner="somebody@1",
         lease_until=lease_until,
+        claims=claims,
         attempts=attempts,
     )
 
@@ -870,3 +1144,285 @@ def test_a_record_names_so_many_given_up_messages(room: Room) -> None:
         room.attempt(make_delivery("sender/main", key=f"m{number}"))
     named = room.record(make_delivery("sender/main")).given_up
     assert named == tuple(f"m{number}" for number in range(5, REMEMBERED + 5))
+
+
+# ------------------------------------------------------------------------------------------------ versions of one id
+
+EARLIER, LATER = "2026-11-22T09:00:00Z", "2026-11-22T09:30:00Z"
+
+
+def version(content: str, first_accepted_at: float | None = NOW, key: str = "", **changes: Any) -> Delivery:
+    """A version of one event, for a provider that overwrites by id. `content` is what it says."""
+    delivery = make_delivery("yotpo/main", **{"properties": {"says": content}, **changes})
+    return replace(delivery, first_accepted_at=first_accepted_at, key=key or f"m-{next(_keys)}")
+
+
+_keys = itertools.count(1)
+
+
+def said(room: Room) -> list[str]:
+    return [body["properties"]["says"] for body in room.bodies]
+
+
+VERSIONS = [
+    version("a", 0.0, occurred_at="1969-12-31T23:59:59Z"),
+    version("a", NOW, occurred_at="1999-01-01T00:00:00Z"),
+    version("a", NOW - 1000.5, occurred_at=EARLIER),
+    version("a", NOW, occurred_at=EARLIER),
+    version("a", NOW + 0.001, occurred_at=EARLIER),
+    version("a", NOW, occurred_at="2026-11-22T09:00:00.000001Z"),
+    version("a", NOW, occurred_at="2026-11-22T11:30:00+02:00"),
+    version("a", NOW + 10_000, occurred_at=LATER),
+    version("a", NOW - 5000, occurred_at="9999-12-31T23:59:59Z"),
+]
+
+
+def test_versions_are_ordered_by_when_they_occurred_and_then_by_acceptance() -> None:
+    """As text, whose width does not depend on the moment."""
+    texts = [delivery.version for delivery in VERSIONS]
+    assert texts == sorted(texts)
+    assert len(set(texts)) == len(texts)
+    assert len({len(text) for text in texts}) == 1
+
+
+def test_without_a_moment_a_version_is_as_late_as_its_acceptance() -> None:
+    """That is what intake writes as its moment, too."""
+    undated = version("a", NOW + 60, occurred_at=...)
+    assert undated.version > version("a", NOW + 60, occurred_at="2026-11-22T10:00:59Z").version
+    assert undated.version < version("a", NOW + 60, occurred_at="2026-11-22T10:01:01Z").version
+
+
+def test_a_redriven_version_is_as_old_as_it_was() -> None:
+    """Its message is new, the record behind it is not; without that moment its message's counts."""
+    redriven = replace(version("a", NOW), accepted_at=NOW + 86_400)
+    assert redriven.version == version("a", NOW).version
+    assert replace(redriven, first_accepted_at=None).version == version("a", NOW + 86_400).version
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"occurred_at": EARLIER}, {"occurred_at": LATER}),
+        ({"occurred_at": EARLIER, "first_accepted_at": NOW + 60}, {"occurred_at": LATER, "first_accepted_at": NOW}),
+        ({"first_accepted_at": NOW}, {"first_accepted_at": NOW + 60}),
+        ({"occurred_at": ..., "first_accepted_at": NOW}, {"occurred_at": ..., "first_accepted_at": NOW + 60}),
+    ],
+    ids=["it occurred", "it occurred, though it came later", "it came", "it came, undated"],
+)
+def test_a_late_copy_of_an_older_version_does_not_undo_a_later_one(
+    room: Room, old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    """GIVEN one version and its update, delivered WHEN a copy of the first comes late
+    THEN it is a duplicate, unsent, and the record still tells of the update.
+    """
+    first, update = version("one", **old), version("two", **new)
+    assert [room.attempt(each).outcome for each in (first, update)] == [Outcome.DELIVERED] * 2
+    before = room.record(update)
+    copy = replace(first, key="copy")
+    result = room.attempt(copy)
+    assert (result.outcome, result.final, result.reason) == (Outcome.DUPLICATE, True, "a later version was delivered")
+    assert said(room) == ["one", "two"]
+    after = room.record(update)
+    kept = ("state", "content_hash", "version", "delivered_hash", "delivered_version", "replaced")
+    assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
+    assert room.attempt(replace(update, key="again")).reason == "delivered before"
+
+
+@pytest.mark.parametrize("occurred_at", ["2026-11-22T09:59:00Z", ...], ids=["dated", "undated"])
+def test_an_older_version_that_was_never_sent_is_not_sent_after_a_later_one(room: Room, occurred_at: Any) -> None:
+    """The order of the lane is not the order of the versions."""
+    assert room.attempt(version("two", NOW + 60, occurred_at=occurred_at)).outcome is Outcome.DELIVERED
+    assert room.attempt(version("one", NOW, occurred_at=occurred_at)).outcome is Outcome.DUPLICATE
+    assert said(room) == ["two"]
+
+
+@pytest.mark.parametrize("occurred_at", ["2026-11-22T09:59:00Z", ...], ids=["dated", "undated"])
+def test_an_update_that_is_taken_back_is_sent(room: Room, occurred_at: Any) -> None:
+    """One content, another, and the first again, each a record of its own: all three are sent."""
+    for number, content in enumerate("aba"):
+        assert room.attempt(version(content, NOW + number, occurred_at=occurred_at)).outcome is Outcome.DELIVERED
+    assert said(room) == ["a", "b", "a"]
+    assert room.attempt(version("b", NOW + 1, occurred_at=occurred_at)).outcome is Outcome.DUPLICATE
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome"),
+    [
+        (0, Outcome.DELIVERED),
+        (AT_ONCE - 10, Outcome.DELIVERED),
+        (AT_ONCE + 10, Outcome.DUPLICATE),
+        (HOUR, Outcome.DUPLICATE),
+    ],
+)
+def test_of_one_moment_what_was_replaced_is_a_late_copy_unless_it_comes_at_once(
+    room: Room, seconds: float, outcome: Outcome
+) -> None:
+    """An exact tie: within the minutes in which SQS drops copies itself, it is a change of mind."""
+    room.account("yotpo/main")
+    now = room.clock.now()
+    first, second = version("a", now), version("b", now)
+    for each in (first, second):
+        assert room.attempt(each).outcome is Outcome.DELIVERED
+    room.clock.pass_by(seconds)
+    assert room.attempt(replace(first, key="again", accepted_at=now)).outcome is outcome
+    assert said(room) == (["a", "b", "a"] if outcome is Outcome.DELIVERED else ["a", "b"])
+
+
+def test_of_one_moment_what_was_not_delivered_yet_is_sent(room: Room) -> None:
+    """However late: nothing says that it was replaced."""
+    room.attempt(version("a"))
+    room.clock.pass_by(HOUR)
+    assert room.attempt(version("b")).outcome is Outcome.DELIVERED
+
+
+def test_a_record_names_so_many_replaced_contents(room: Room) -> None:
+    """The newest, and never the one that stands."""
+    contents = [version(str(number), NOW + number) for number in range(REMEMBERED + 5)]
+    for each in [*contents, replace(contents[-3], first_accepted_at=NOW + 100, key="back")]:
+        assert room.attempt(each).outcome is Outcome.DELIVERED
+    replaced = room.record(contents[0]).replaced
+    assert len(replaced) == REMEMBERED
+    assert replaced[-2:] == (contents[-2].content_hash, contents[-1].content_hash)
+    assert contents[-3].content_hash not in replaced
+
+
+@pytest.mark.parametrize("end", ["crash", "unknown", "fault"])
+def test_after_an_unknown_end_of_another_content_the_old_one_is_sent_again(room: Room, end: str) -> None:
+    """GIVEN a content delivered, and another that may have been since WHEN the old one comes again, as the latest
+    THEN nobody knows what the provider holds: it is sent.
+    """
+    first, update = version("a", NOW), version("b", NOW + 1)
+    room.transport = FakeTransport(make_reply(200), raises if end == "fault" else NoAnswerError("ReadTimeoutError"))
+    room.attempt(first)
+    if end == "crash":
+        died = replace(_claimed(update, lease_until=NOW - 1), owner="dead@1")
+        assert room.ledger.claim(died, now=NOW, overrides=True).granted
+        room.transport = FakeTransport()
+    else:
+        assert room.attempt(update).outcome is Outcome.UNKNOWN
+        assert room.record(first).delivered_hash == ""
+    assert room.attempt(version("a", NOW + 2)).outcome is Outcome.DELIVERED
+    assert said(room)[-1] == "a"
+    assert room.record(first).delivered_hash == first.content_hash
+
+
+def test_after_an_unknown_end_to_be_parked_the_old_content_is_sent_again(room: Room) -> None:
+    """Parked, it may have been delivered all the same."""
+    room.settings = {"on_unknown": "park"}
+    room.transport = FakeTransport(make_reply(200), NoAnswerError("ReadTimeoutError"))
+    room.attempt(version("a", NOW))
+    assert room.attempt(version("b", NOW + 1)).outcome is Outcome.UNKNOWN
+    assert room.attempt(version("a", NOW + 2)).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize("status", [422, 503, 429])
+def test_after_a_known_end_of_another_content_the_old_one_is_a_duplicate(room: Room, status: int) -> None:
+    """The provider did not take the update, so it holds what it held."""
+    room.transport = FakeTransport(make_reply(200), make_reply(status, **ROOM))
+    room.attempt(version("a", NOW))
+    room.attempt(version("b", NOW + 1))
+    assert room.attempt(version("a", NOW + 2)).outcome is Outcome.DUPLICATE
+    assert said(room) == ["a", "b"]
+
+
+def test_a_crash_of_the_content_that_stands_is_a_duplicate(room: Room) -> None:
+    """Whatever became of that attempt, the provider holds the same."""
+    first = version("a", NOW)
+    room.attempt(first)
+    again = version("a", NOW + 1)
+    died = replace(_claimed(again, lease_until=NOW - 1), owner="dead@1", version=again.version)
+    assert room.ledger.claim(died, now=NOW, overrides=True).granted
+    result = room.attempt(again)
+    assert (result.outcome, result.crashed) == (Outcome.DUPLICATE, 1)
+    assert said(room) == ["a"]
+
+
+def test_a_repeat_with_a_later_version_outranks_what_came_between(room: Room) -> None:
+    """GIVEN a content repeated, unsent, as the latest WHEN a version between the two comes late
+    THEN it does not replace what was said last.
+    """
+    room.attempt(version("a", NOW))
+    assert room.attempt(version("a", NOW + 20)).outcome is Outcome.DUPLICATE
+    assert room.record(version("a")).delivered_version == version("a", NOW + 20).version
+    assert room.attempt(version("b", NOW + 10)).reason == "a later version was delivered"
+    assert room.attempt(version("b", NOW + 30)).outcome is Outcome.DELIVERED
+    assert said(room) == ["a", "b"]
+
+
+def direct(content: str, **changes: Any) -> Delivery:
+    """A direct call, which comes after everything else."""
+    return replace(version(content, None, **changes), direct=True, accepted_at=NOW + 120)
+
+
+@pytest.mark.parametrize("occurred_at", [EARLIER, LATER, ...], ids=["earlier", "the same", "undated"])
+def test_a_direct_call_is_sent_whatever_was_delivered_since(room: Room, occurred_at: Any) -> None:
+    """Somebody wants it sent now."""
+    room.attempt(version("a", NOW, occurred_at=EARLIER))
+    room.attempt(version("b", NOW + 1, occurred_at=LATER))
+    room.clock.pass_by(HOUR)
+    assert room.attempt(direct("a", occurred_at=occurred_at)).outcome is Outcome.DELIVERED
+    assert said(room) == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize("occurred_at", [EARLIER, ...], ids=["dated", "undated"])
+def test_a_direct_call_does_not_outrank_what_waits(room: Room, occurred_at: Any) -> None:
+    """GIVEN a version that waits on the lane WHEN another is sent directly THEN the first is no older for it."""
+    waiting = version("b", NOW, occurred_at=occurred_at)
+    room.attempt(version("a", NOW - 60, occurred_at=occurred_at))
+    room.clock.pass_by(60)
+    room.attempt(direct("repair", occurred_at=occurred_at))
+    assert room.attempt(waiting).outcome is Outcome.DELIVERED
+    assert said(room) == ["a", "repair", "b"]
+
+
+def test_a_direct_call_does_not_lower_the_version_that_stands(room: Room) -> None:
+    """What is older than what the lane delivered stays so."""
+    room.attempt(version("b", NOW + 60))
+    room.attempt(direct("repair", occurred_at=EARLIER))
+    assert room.attempt(version("a", NOW)).outcome is Outcome.DUPLICATE
+
+
+@pytest.mark.parametrize("first_accepted_at", [NOW - 500.25, None])
+def test_a_dead_letter_keeps_when_its_record_came_first(room: Room, first_accepted_at: float | None) -> None:
+    """Redriven, it must not pass for a later version than it is."""
+    room.transport = FakeTransport(make_reply(422))
+    room.attempt(replace(make_delivery("yotpo/main"), first_accepted_at=first_accepted_at))
+    assert room.queue.letters[0].accepted_at == (first_accepted_at or NOW)
+
+
+def test_nothing_at_sender_is_a_later_version(room: Room) -> None:
+    """It does not overwrite by id: a later repeat is a repeat, other content an error, whatever its moment."""
+    first = make_delivery("sender/main", occurred_at=LATER)
+    room.attempt(first)
+    again = replace(make_delivery("sender/main", occurred_at=LATER, key="m-2"), first_accepted_at=NOW + 500)
+    assert room.attempt(again).outcome is Outcome.DUPLICATE
+    assert room.record(first).delivered_version == first.version
+    other = make_delivery("sender/main", occurred_at=EARLIER, key="m-3", value=7)
+    assert room.attempt(other).outcome is Outcome.REJECTED
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_in_the_end_a_provider_that_overwrites_holds_the_latest_version(room: Room, seed: int) -> None:
+    """GIVEN versions of one event, with contents that come back, copies, failures and answers that never came, in any
+    order WHEN each message has reached its end THEN the provider holds what the latest of them says.
+    """
+    rng, held = random.Random(seed), []
+
+    def answer(request: Request) -> Reply | NoAnswerError:
+        acts, answers = rng.random() < 0.8, rng.random() < 0.8
+        if acts:
+            held.append(json.loads(request.body)["properties"]["says"])
+        return make_reply(200 if acts else 503) if answers else NoAnswerError("ReadTimeoutError")
+
+    room.transport = FakeTransport(otherwise=answer)
+    moments = rng.sample(range(1_000), 8)
+    versions = [version(rng.choice("abc"), NOW + at, occurred_at=rng.choice([EARLIER, LATER])) for at in moments]
+    waiting = [*versions, *(replace(each, key=f"{each.key}-copy") for each in rng.sample(versions, 4))]
+    while waiting:
+        delivery = waiting.pop(rng.randrange(len(waiting)))
+        if not room.attempt(delivery).final:
+            waiting.append(delivery)
+        room.clock.pass_by(rng.choice([1, 30, 400]))
+    latest = max(versions, key=lambda each: each.version)
+    assert held[-1] == latest.event.properties["says"]
+    assert room.queue.letters == []

@@ -13,6 +13,7 @@ from relay.envelope import open_record
 from relay.errors import CredentialsError, NotSentError, UnavailableError
 from relay.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver
+from relay.ports import LaneEntry
 from tests.factories import (
     CREDENTIALS,
     DESTINATIONS,
@@ -78,6 +79,42 @@ def test_the_message_id_is_the_correlation_id(intake: IntakeDoors, queues: FakeI
     assert {entry.correlation_id for entry in queues.entries} == {"m-7"}
 
 
+def names(entries: list[LaneEntry]) -> list[str]:
+    """The deduplication ids."""
+    return [entry.deduplication_id for entry in entries]
+
+
+def test_a_copy_of_an_sqs_record_is_no_new_message(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """GIVEN a record that SQS hands out twice THEN its messages are the same; those of its like are not."""
+    for message_id in ("m-1", "m-1", "m-2"):
+        assert failures(intake.open(sqs_batch(sqs_record(event_json(), message_id)), CONTEXT)) == []
+    assert queues.entries[2:4] == queues.entries[:2]
+    assert len(set(names(queues.entries))) == 4
+
+
+def test_an_sqs_record_came_when_it_was_put_on_its_queue(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """Not when it is received, which may be hours later: that is its version, and its moment where it has none."""
+    record = sqs_record(event_json(occurred_at=...))
+    record["attributes"]["SentTimestamp"] = str(int((NOW - 7200) * 1000) + 125)
+    intake.open(sqs_batch(record), CONTEXT)
+    assert {entry.accepted_at for entry in queues.entries} == {NOW - 7200 + 0.125}
+    assert json.loads(queues.entries[0].body)["occurred_at"] == "2026-11-22T08:00:00Z"
+
+
+@pytest.mark.parametrize("given", [None, "", "soon", "-5", "1.5", "²", " 1795341600000"])
+def test_an_sqs_record_that_does_not_say_when_came_now(
+    intake: IntakeDoors, queues: FakeIntakeQueues, given: str | None
+) -> None:
+    """Absent or malformed."""
+    record = sqs_record(event_json())
+    if given is None:
+        del record["attributes"]["SentTimestamp"]
+    else:
+        record["attributes"]["SentTimestamp"] = given
+    assert failures(intake.open(sqs_batch(record), CONTEXT)) == []
+    assert {entry.accepted_at for entry in queues.entries} == {NOW}
+
+
 @pytest.mark.parametrize("bad", ["", "{", "[]", "5", '{"id": NaN}', event_json(type="?"), "[" * 10_000])
 def test_a_bad_record_never_touches_its_neighbours(intake: IntakeDoors, queues: FakeIntakeQueues, bad: str) -> None:
     """It is kept with its body and reasons; the others are accepted, and SQS hears of no failure."""
@@ -133,6 +170,43 @@ def test_eventbridge(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
     assert {entry.correlation_id for entry in queues.entries} == {envelope["id"]}
 
 
+def test_an_eventbridge_event_tried_again_is_no_new_message(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """GIVEN an event that Lambda hands over twice THEN its messages are the same; those of another id are not."""
+    for event_id in ("one", "one", "two"):
+        intake.open(eventbridge(event_data(), id=event_id), CONTEXT)
+    assert queues.entries[2:4] == queues.entries[:2]
+    assert len(set(names(queues.entries))) == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "accepted_at"),
+    [
+        ("2026-11-22T09:00:00Z", NOW - 3600),
+        ("2026-11-22T11:00:00+02:00", NOW - 3600),
+        ("2026-11-22T10:00:00Z", NOW),
+        ("2026-11-22T10:00:01Z", NOW),
+        ("2999-01-01T00:00:00Z", NOW),
+        (5, NOW),
+    ],
+)
+def test_an_eventbridge_event_came_when_it_was_put_on_its_bus(
+    intake: IntakeDoors, queues: FakeIntakeQueues, given: Any, accepted_at: float
+) -> None:
+    """A producer may name that moment: never one to come, and none that cannot be read."""
+    assert intake.open(eventbridge(event_data(), time=given), CONTEXT)["accepted"] == ["evt-1"]
+    assert {entry.accepted_at for entry in queues.entries} == {accepted_at}
+
+
+@pytest.mark.parametrize("given", ["soon", "", None, [], {}, ...])
+def test_an_eventbridge_event_without_a_moment_is_kept(
+    intake: IntakeDoors, queues: FakeIntakeQueues, given: Any
+) -> None:
+    """EventBridge never makes one: it is a reject like any other, not a crash that Lambda tries again."""
+    envelope = {name: value for name, value in eventbridge(event_data(), time=given).items() if value is not ...}
+    assert intake.open(envelope, CONTEXT)["accepted"] == []
+    assert [json.loads(kept.body) for kept in queues.rejects] == [envelope]
+
+
 @pytest.mark.parametrize("detail", [{}, event_data(type="?"), 5, None, eventbridge(event_data())])
 def test_a_bad_eventbridge_event_is_kept(intake: IntakeDoors, queues: FakeIntakeQueues, detail: object) -> None:
     """Nobody waits for the answer, so the whole envelope is kept."""
@@ -172,6 +246,18 @@ def test_many_events_directly(intake: IntakeDoors, queues: FakeIntakeQueues) -> 
     assert answer["rejected"][1]["errors"] == [{"field": "body", "message": "must be a JSON object, is a number"}]
     assert len(queues.entries) == 4
     assert queues.rejects == []
+
+
+def test_each_event_of_a_call_is_a_record_of_its_own(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """The same event twice in one call, or in two, is sent twice: an update taken back is not swallowed. The same
+    request tried again is the same messages.
+    """
+    for request in ("req-1", "req-2", "req-1"):
+        intake.open({"events": [event_data(), event_data()]}, FakeContext(request))
+    first, second, again = (queues.entries[start : start + 4] for start in (0, 4, 8))
+    assert len(set(names([*first, *second]))) == 8
+    assert again == first
+    assert {entry.accepted_at for entry in queues.entries} == {NOW}
 
 
 def test_an_answer_stays_short(intake: IntakeDoors) -> None:
@@ -297,6 +383,21 @@ def test_when_a_lane_record_was_received(receive_count: int, received_at: float 
     assert (message.received_at, message.receives) == (received_at, receive_count)
 
 
+def test_when_the_record_behind_a_lane_record_came() -> None:
+    """As intake wrote it beside the body, and a dead letter kept it."""
+    record = SQSRecord(lane_record(event_json(), sent_at=NOW + 500, accepted_at="1795341600.125"))
+    assert (lane_message(record).accepted_at, lane_message(record).sent_at) == (NOW + 0.125, NOW + 500)
+
+
+@pytest.mark.parametrize(
+    "given", ["", "-", "soon", "1795341600", "1795341600.5", "-1.000", "17953416000.000", "1e9", "nan"]
+)
+def test_a_moment_that_is_none_is_not_taken(given: str) -> None:
+    """Other systems may write to the lane: then the moment at which they did counts."""
+    assert lane_message(SQSRecord(lane_record(event_json(), accepted_at=given))).accepted_at is None
+    assert lane_message(SQSRecord(lane_record(event_json()))).accepted_at is None
+
+
 @pytest.mark.parametrize("given", ["", "-", "not a hash", "AB" * 32, "é" * 64])
 def test_a_hash_that_is_none_is_not_taken(given: str) -> None:
     """Other systems may write to the lane: what they write as hash is believed only if it is one."""
@@ -365,6 +466,17 @@ def test_delivered_directly_twice() -> None:
     doors.open(call(), CONTEXT)
     answer = doors.open(call(), CONTEXT)
     assert (answer["outcome"], answer["request"], answer["response"]) == ("duplicate", None, None)
+
+
+def test_delivered_directly_whatever_came_later() -> None:
+    """A repair of what a later version broke: an earlier content is sent, and no version for the lane."""
+    room = Room()
+    doors = deliver_doors(room)
+    later = event_json(occurred_at="2026-11-22T10:30:00Z", properties={"name": "y"})
+    assert failures(doors.open(sqs_batch(lane_record(later)), CONTEXT)) == []
+    assert doors.open(call(), CONTEXT)["outcome"] == "delivered"
+    assert room.sent == ["y", "x"]
+    assert room.ledger.records["evt-1", "yotpo/main"].delivered_version.startswith("001795343400.000000 ")
 
 
 def test_refused_directly() -> None:

@@ -1,11 +1,13 @@
 """Accepting: validate, route, put on the lanes; or reject with every reason."""
 
+import json
+
 import pytest
 
 from relay.envelope import open_record
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError, UnavailableError
 from relay.intake import REASON_BYTES, Accepted, Intake, Rejected
-from tests.factories import DESTINATIONS, EMAIL, event_data, event_json
+from tests.factories import DESTINATIONS, EMAIL, NOW, event_data, event_json
 from tests.fakes import FakeClock, FakeIntakeQueues
 
 
@@ -24,6 +26,38 @@ def test_accepted(intake: Intake, queues: FakeIntakeQueues) -> None:
     assert intake.accept(event_json(), "corr-1") == Accepted("evt-1", DESTINATIONS)
     assert [entry.provider for entry in queues.entries] == ["yotpo", "sender"]
     assert {entry.correlation_id for entry in queues.entries} == {"corr-1"}
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["accept", "accept_or_keep"])
+def test_a_record_named_and_dated_by_its_door(intake: Intake, queues: FakeIntakeQueues, keeps: bool) -> None:
+    """A copy is the same messages, of the same moment, however late it is taken."""
+
+    def take(name: str) -> None:
+        record = event_json(occurred_at=...)
+        if keeps:
+            intake.accept_or_keep(record, record, "corr-1", name, NOW - 60.5)
+        else:
+            intake.accept(record, "corr-1", name, NOW - 60.5)
+
+    for name in ("record-1", "record-1", "record-2"):
+        take(name)
+    first, copy, other = (queues.entries[start : start + 2] for start in (0, 2, 4))
+    assert copy == first
+    assert {entry.deduplication_id for entry in other}.isdisjoint(entry.deduplication_id for entry in first)
+    assert {entry.accepted_at for entry in queues.entries} == {NOW - 60.5}
+    assert {json.loads(entry.body)["occurred_at"] for entry in queues.entries} == {"2026-11-22T09:58:59Z"}
+
+
+def test_a_record_without_a_name_is_one_of_its_own(queues: FakeIntakeQueues) -> None:
+    """Received now, and no copy of any other."""
+    clock = FakeClock()
+    intake = Intake(queues, clock, ["yotpo/main"], open_record)
+    for _ in range(2):
+        clock.pass_by(1)
+        intake.accept(event_json())
+    first, second = queues.entries
+    assert (first.accepted_at, second.accepted_at) == (NOW + 1, NOW + 2)
+    assert first.deduplication_id != second.deduplication_id
 
 
 def test_rejected_with_every_reason(intake: Intake, queues: FakeIntakeQueues) -> None:

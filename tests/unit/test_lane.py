@@ -3,20 +3,23 @@
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from relay.account import PASSES_AFTER
+from relay.account import IDLE, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Failure
 from relay.clock import ThreadWorkers
-from relay.delivery import BROKEN
-from relay.errors import NoAnswerError
-from relay.lane import UNKEPT, BatchReport
+from relay.delivery import BROKEN, RESERVE
+from relay.errors import FieldError, NoAnswerError
+from relay.event import Event
+from relay.lane import LETTER_SECONDS, UNKEPT, BatchReport
 from relay.outcome import Outcome
 from relay.pacing import LONGEST_DEFERRAL
-from relay.ports import LaneMessage, Record, Reply, Request
-from tests.factories import NOW, lane_message, make_event, make_reply
-from tests.fakes import FakeClock, OneByOneWorkers, StuckWorkers
+from relay.ports import DeadLetter, LaneMessage, Record, Reply, Request
+from relay.providers.sender import Sender
+from tests.factories import EMAIL, NOW, lane_message, make_event, make_reply
+from tests.fakes import FakeClock, FakeLaneQueue, OneByOneWorkers, StuckWorkers
 from tests.unit.rooms import Room
 
 HOUR = 3600.0
@@ -114,6 +117,27 @@ def test_a_message_keeps_what_came_with_it(sender: Room) -> None:
     report = sender.handle([hashed])
     assert report.results[0].age >= 100
     assert sender.ledger.records["e1", "sender/main"].content_hash == "ab" * 32
+
+
+def test_a_message_keeps_when_its_record_came_first(room: Room) -> None:
+    """From the lane to the ledger's version, and on into the dead letter, for a redrive."""
+    room.answers = {"e1": [make_reply(422)]}
+    given = replace(message("e1", sent_at=NOW), accepted_at=NOW - 5000.5)
+    room.handle([given])
+    assert room.queue.letters[0].accepted_at == NOW - 5000.5
+    assert room.ledger.records["e1", "yotpo/main"].version.endswith(f" {NOW - 5000.5:.3f}")
+
+
+def test_a_late_copy_behind_its_update_is_not_sent(room: Room) -> None:
+    """GIVEN a version, its update and a copy of the first in a batch THEN the provider ends with the update."""
+    batch = [
+        replace(lane_message(f"m-{number}", id="same", properties={"name": name}), accepted_at=NOW + at)
+        for number, (name, at) in enumerate([("v1", 0), ("v2", 1), ("v1", 0)])
+    ]
+    report = room.handle(batch)
+    assert report.failed == []
+    assert room.sent == ["v1", "v2"]
+    assert report.results[-1].reason == "a later version was delivered"
 
 
 # ------------------------------------------------------------------------------------------------ order
@@ -353,12 +377,28 @@ def test_whatever_lasts_a_thousand_receives_take_five_days(sender: Room, status:
 
 
 def test_what_nobody_thought_of_takes_no_batch_along(sender: Room) -> None:
-    """GIVEN an event on which our own code breaks THEN the others are delivered, and it comes back with its reason."""
-    sender.answers = {"e0": [Reply(200, headers=None)]}  # type: ignore[arg-type]
-    report = sender.handle([message("e0"), message("e1")])
-    assert report.failed == ["e0"]
-    assert [result.reason for result in report.results if result.event_id == "e0"] == [f"{BROKEN}: AttributeError"]
-    assert sender.sent == ["e0", "e1"]
+    """GIVEN an event on which our own code breaks THEN the others are delivered, and it comes back with its reason;
+    among others that get through it is a dead letter in the end.
+    """
+
+    def payload(provider: Sender, event: Event, errors: list[FieldError]) -> dict[str, Any]:
+        if event.id == "bad":
+            raise ZeroDivisionError(EMAIL)
+        return Sender.payload(provider, event, errors)
+
+    sender.faults = {"payload": payload}
+    report = sender.handle([message("bad"), message("e0")])
+    assert report.failed == ["bad"]
+    assert [result.reason for result in report.results if result.event_id == "bad"] == [f"{BROKEN}: ZeroDivisionError"]
+    assert sender.sent == ["e0"]
+    for number in range(1, 10):
+        if not report.failed:
+            break
+        sender.clock.pass_by(report.deferred["sender/main"])
+        report = sender.handle([message("bad"), message(f"e{number}")])
+    assert [letter.event_id for letter in sender.queue.letters] == ["bad"]
+    assert sender.queue.letters[0].reason.startswith(f"failed {POISON_FAILURES} times while others succeeded, last ")
+    assert sender.sent == [f"e{each}" for each in range(number)]
 
 
 @pytest.mark.parametrize("body", [b'{"message":' + b"[" * 1200 + b"]" * 1200 + b"}", b"[" * 60_000])
@@ -371,15 +411,104 @@ def test_an_answer_nested_a_thousand_deep(sender: Room, body: bytes) -> None:
 
 
 def test_an_event_that_is_always_answered_429_stops_nobody(sender: Room) -> None:
-    """GIVEN an event that its provider throttles for what it is THEN those behind it are tried before it."""
+    """GIVEN an event that its provider throttles for what it is THEN those behind it are tried before it, and it is a
+    dead letter as soon as they have shown whose fault it is, within a window or two.
+    """
     sender.workers.size = 1
     sender.answers = {"bad": [make_reply(429) for _ in range(50)]}
-    waiting = ["bad", *(f"e{number}" for number in range(30))]
+    names = [f"e{number}" for number in range(30)]
+    waiting, began = ["bad", *names], sender.clock.now()
     for _ in range(20):
         report = sender.handle([message(name) for name in waiting[:10]])
         waiting = report.failed + waiting[10:]
-        sender.clock.pass_by(max(report.deferred.values(), default=1))
-    assert waiting == ["bad"]
+        if not waiting:
+            break
+        sender.clock.pass_by(max(report.deferred.values(), default=0))
+    (letter,) = sender.queue.letters
+    assert (letter.event_id, letter.status) == ("bad", 429)
+    assert [name for name in sender.sent if name != "bad"] == names
+    assert sender.clock.now() - began < 120
+
+
+@pytest.mark.parametrize("provider", ["yotpo", "sender"])
+def test_in_a_quiet_account_an_event_always_answered_429_costs_its_neighbours_seconds(provider: str) -> None:
+    """GIVEN one good event at a time beside it THEN each is delivered at once, and soon it is a dead letter."""
+    room = Room(provider=provider)
+    room.answers = {"bad": [make_reply(429) for _ in range(50)]}
+    for number in range(20):
+        report = room.handle([message("bad", receives=number + 1), message(f"e{number}")])
+        assert f"e{number}" in room.sent
+        assert all(seconds <= 60 for seconds in report.deferred.values())
+        if not report.failed:
+            break
+        room.clock.pass_by(report.deferred[f"{provider}/main"])
+    assert [letter.event_id for letter in room.queue.letters] == ["bad"]
+    assert number < 2 * POISON_FAILURES
+
+
+def stuck(room: Room, name: str) -> None:
+    """The event has been answered 429 again and again, and nothing got through since."""
+    account = room.account(f"{room.provider}/main")
+    for _ in range(PASSES_AFTER):
+        account.throttled(name, Failure(), room.clock.now())
+
+
+def test_behind_an_event_always_answered_429_one_of_its_customer_may_go(sender: Room) -> None:
+    """GIVEN events of one customer, the first throttled again and again WHEN nothing else is there to ask with
+    THEN the next one shows that it is the event's own fault.
+    """
+    stuck(sender, "a1")
+    sender.answers = {"a1": [make_reply(429) for _ in range(50)]}
+    sender.handle([message(name, "ada") for name in ("a1", "a2", "a3")])
+    assert sender.sent[0] == "a2"
+    assert sender.ledger.records["a2", "sender/main"].state == "delivered"
+
+
+@pytest.mark.parametrize("answer", [make_reply(429), make_reply(503), NoAnswerError("ReadTimeoutError")])
+def test_behind_an_event_always_answered_429_only_one_of_its_customer_may_go(
+    sender: Room, answer: Reply | NoAnswerError
+) -> None:
+    """What does not get through either is no reason for the third to pass the two."""
+    stuck(sender, "a1")
+    sender.answers = {"a1": [make_reply(429) for _ in range(50)], "a2": [answer] * 50}
+    report = sender.handle([message(name, "ada") for name in ("a1", "a2", "a3")])
+    assert sender.sent[0] == "a2"
+    assert "a3" not in sender.sent
+    assert report.failed == ["a1", "a2", "a3"]
+
+
+def test_behind_events_always_answered_429_one_of_all_customers_goes_at_a_time(sender: Room) -> None:
+    """One is enough to ask with."""
+    names = ["a1", "a2", "b1", "b2"]
+    stuck(sender, "a1")
+    stuck(sender, "b1")
+    sender.answers = {name: [make_reply(429) for _ in range(50)] for name in names}
+    sender.handle([message(name, name[0]) for name in names])
+    assert sender.sent == ["a2", "a1"]
+
+
+def test_before_it_is_answered_429_three_times_nobody_passes_it(sender: Room) -> None:
+    """In order per customer, while it may be the account's pace."""
+    sender.answers = {"a1": [make_reply(429, retry_after="1")]}
+    sender.handle([message(name, "ada") for name in ("a1", "a2")])
+    assert sender.sent == ["a1", "a1", "a2"]
+
+
+def test_none_passes_an_event_that_failed(sender: Room) -> None:
+    """GIVEN a customer's first event fails, their second is throttled again and again THEN the third waits for both."""
+    stuck(sender, "a2")
+    sender.answers = {"a1": [make_reply(503)] * 5, "a2": [make_reply(429) for _ in range(50)]}
+    report = sender.handle([message(name, "ada") for name in ("a1", "a2", "a3")])
+    assert sender.sent == ["a1"]
+    assert report.failed == ["a1", "a2", "a3"]
+
+
+def test_none_passes_while_another_customers_event_may_tell(sender: Room) -> None:
+    """It gets through, so the throttled one is tried again, and the next of its customer waits behind it."""
+    stuck(sender, "a1")
+    sender.answers = {"a1": [make_reply(429, retry_after="1")]}
+    sender.handle([message("a1", "ada"), message("a2", "ada"), message("b1", "bob")])
+    assert sender.sent == ["b1", "a1", "a1", "a2"]
 
 
 @pytest.mark.parametrize(("named", "seconds"), [("600", 600), ("7200", 900)])
@@ -411,6 +540,33 @@ def test_real_threads_side_by_side() -> None:
     report = room.handle([message(f"e{number}") for number in range(10)])
     assert report.failed == []
     assert sorted(room.sent) == [f"e{number}" for number in range(10)]
+
+
+def test_in_a_quiet_account_one_403_costs_half_a_minute(sender: Room) -> None:
+    """Nothing tells whether it is the event: others are asked again soon, and then it is the event's."""
+    sender.answers = {"e0": [make_reply(403, x_ratelimit_remaining="59") for _ in range(50)]}
+    assert sender.handle([message("e0")]).deferred == {"sender/main": SHORTEST_HOLD}
+    sender.clock.pass_by(SHORTEST_HOLD)
+    report = sender.handle([message("e0"), message("e1")])
+    assert "e1" in sender.sent
+    assert report.failed == ["e0"]
+    assert report.deferred["sender/main"] <= 15
+
+
+def test_two_events_with_a_403_hold_the_account_for_five_minutes(sender: Room) -> None:
+    """That is no event's own."""
+    sender.answers = {name: [make_reply(403, x_ratelimit_remaining="59")] * 4 for name in ("e0", "e1")}
+    report = sender.handle([message("e0"), message("e1")])
+    assert report.failed == ["e0", "e1"]
+    assert report.deferred == {"sender/main": 300}
+
+
+def test_an_account_that_hangs_leaves_its_place_to_others(sender: Room) -> None:
+    """GIVEN answers that never come, each after ten seconds THEN the account is away four times as long, not two."""
+    sender.transport.takes = 10.0
+    sender.answers = {"e0": [NoAnswerError("ReadTimeoutError")]}
+    report = sender.handle([message("e0")])
+    assert report.deferred == {"sender/main": IDLE * 10}
 
 
 def test_refused_among_others_costs_seconds(sender: Room) -> None:
@@ -448,7 +604,9 @@ def test_an_account_in_trouble_does_not_touch_another(three: Room) -> None:
     assert report.failed == ["m1", "s1", "m2", "s2"]
     assert set(report.deferred) == {"sender/main", "sender/second"}
     assert sorted(ids for ids, _ in three.queue.deferred) == [["m1", "m2"], ["s1", "s2"]]
-    assert report.deferred["sender/second"] >= 299
+    # A 403 of one event alone: it may be that event.
+    assert report.deferred["sender/second"] == SHORTEST_HOLD
+    assert report.deferred["sender/main"] >= 29
     assert {"t1", "t2"} <= set(three.sent)
 
 
@@ -543,6 +701,91 @@ def test_a_bad_record_whose_dead_letter_cannot_be_written(room: Room) -> None:
     assert report.failed == ["bad", "e2"]
     assert room.sent == ["e1", "e2"]
     assert room.queue.deferred == [(["e2", "bad"], UNKEPT)]
+
+
+class Letters(FakeLaneQueue):
+    """Dead letters that take some seconds each; `began` tells when."""
+
+    def __init__(self, clock: FakeClock, seconds: float) -> None:
+        super().__init__()
+        self.began: list[float] = []
+        self._clock = clock
+        self._seconds = seconds
+
+    def give_up(self, letter: DeadLetter) -> None:
+        self.began.append(self._clock.monotonic())
+        self._clock.pass_by(self._seconds)
+        super().give_up(letter)
+
+
+def slow_letters(seconds: float, workers: OneByOneWorkers | None = None) -> tuple[Room, Letters]:
+    clock = FakeClock()
+    letters = Letters(clock, seconds)
+    return Room("sender", clock=clock, queue=letters, workers=workers or OneByOneWorkers()), letters
+
+
+def bad_records(count: int) -> list[LaneMessage]:
+    return [lane_message(f"bad{number}", body="{") for number in range(count)]
+
+
+@pytest.mark.parametrize("size", [1, 10])
+def test_good_neighbours_go_before_dead_letters(size: int) -> None:
+    """GIVEN bad records at the head, whose letters take long THEN the good ones behind them are sent first."""
+    room, letters = slow_letters(3.0, OneByOneWorkers(size))
+    report = room.handle([*bad_records(2), *(message(f"e{number}") for number in range(5))])
+    assert report.failed == []
+    assert len(letters.began) == 2
+    assert max(room.transport.times) < min(letters.began)
+
+
+@pytest.mark.parametrize(("good", "most"), [(0, 1), (4, 5)])
+def test_dead_letters_are_written_one_at_a_time_beside_the_attempts(good: int, most: int) -> None:
+    """They take one worker at most."""
+    workers = OneByOneWorkers()
+    room, letters = slow_letters(0.01, workers)
+    report = room.handle([*bad_records(6), *(message(f"e{number}") for number in range(good))])
+    assert report.failed == []
+    assert len(letters.letters) == 6
+    assert workers.most_in_flight == most
+
+
+@pytest.mark.parametrize("seconds", [1.0, 6.0, LETTER_SECONDS])
+def test_no_dead_letter_is_begun_without_time_for_it(seconds: float) -> None:
+    """GIVEN nine bad records with slow letters THEN those for which there is no time come back, and the batch ends in
+    its own; nothing is lost, nothing twice.
+    """
+    room, letters = slow_letters(seconds)
+    batch, began = [*bad_records(9), message("e0")], room.clock.monotonic()
+    report = room.handle(batch, seconds=30)
+    assert room.clock.monotonic() - began <= 30
+    assert room.sent == ["e0"]
+    written = [letter.deduplication_id for letter in letters.letters]
+    assert written == [f"bad{number}" for number in range(len(written))]
+    assert report.failed == [f"bad{number}" for number in range(len(written), 9)]
+    assert all(at - began <= 30 - LETTER_SECONDS for at in letters.began)
+    assert room.queue.deferred == ([(report.failed, UNKEPT)] if report.failed else [])
+    assert len(written) == min(9, 1 + int((30 - LETTER_SECONDS - RESERVE / 2 - 0.02) // seconds))
+
+
+def test_no_dead_letter_is_begun_after_one_that_could_not_be_written() -> None:
+    """The queue is away: the rest is not asked about it one by one."""
+    room, letters = slow_letters(1.0)
+    letters.loses_letters = True
+    report = room.handle([*bad_records(9), message("e0")])
+    assert len(letters.began) == 1
+    assert room.sent == ["e0"]
+    assert report.failed == [f"bad{number}" for number in range(9)]
+    assert room.queue.deferred == [(report.failed, UNKEPT)]
+    assert [result.outcome for result in report.results if result.ours] == [Outcome.RETRY]
+
+
+def test_a_dead_letter_that_does_not_end() -> None:
+    """It is not waited for: the record comes back, and its letter is the same one then."""
+    clock = FakeClock()
+    room = Room(clock=clock, workers=StuckWorkers(clock))
+    report = room.handle(bad_records(2))
+    assert report.failed == ["bad0", "bad1"]
+    assert report.abandoned == 1
 
 
 def test_a_record_for_nobody_whose_dead_letter_cannot_be_written(room: Room) -> None:

@@ -196,6 +196,20 @@ def test_a_crash_is_counted_as_unknown(capsys: pytest.CaptureFixture[str]) -> No
     assert Output(capsys).metrics["Unknown"] == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("outcome", "crashed", "unknowns"),
+    [(Outcome.DELIVERED, 0, 0), (Outcome.RETRY, 3, 3), (Outcome.UNKNOWN, 0, 1), (Outcome.UNKNOWN, 3, 4)],
+)
+def test_crashes_in_a_row_count_as_many(
+    capsys: pytest.CaptureFixture[str], outcome: Outcome, crashed: int, unknowns: int
+) -> None:
+    """Each attempt that vanished, and the present one if it is unknown, too; the log says how many."""
+    DeliverObserver("sender").results([Result(outcome, "", crashed=crashed)])
+    output = Output(capsys)
+    assert sum(output.metrics.get("Unknown", [])) == unknowns
+    assert output.logs[0]["crashed_before"] == crashed
+
+
 def test_a_batch_with_deferrals(capsys: pytest.CaptureFixture[str]) -> None:
     """Deferrals are logged with their seconds, and what SQS would not hide is a warning."""
     report = BatchReport(

@@ -1,6 +1,7 @@
 """Which lanes an event goes to, and as what."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,22 @@ def test_records_without_a_name_are_not_each_other() -> None:
     """An update taken back within five minutes has the content of the first version: SQS must not drop it."""
     first, again = (route(make_event(), ["yotpo/main"], NOW)[0] for _ in range(2))
     assert first.deduplication_id != again.deduplication_id
+
+
+@pytest.mark.parametrize("changes", [{}, {"expires_at": "2026-11-23T10:00:00Z"}, {"value": 7}])
+def test_two_records_of_one_event_are_two_messages(changes: dict[str, Any]) -> None:
+    """Whatever they have in common: the same again, a corrected `expires_at`, or an update."""
+    (first,) = route(make_event(), ["yotpo/main"], NOW, "corr-1", "record-1")
+    (second,) = route(make_event(**changes), ["yotpo/main"], NOW, "corr-1", "record-2")
+    assert first.deduplication_id != second.deduplication_id
+
+
+@pytest.mark.parametrize("record_id", ["record-1", ""])
+def test_one_record_to_two_destinations_is_two_messages(record_id: str) -> None:
+    """Named or not."""
+    entries = route(make_event(), DESTINATIONS, NOW, "corr-1", record_id)
+    assert len({entry.deduplication_id for entry in entries}) == len(DESTINATIONS)
+    assert {entry.accepted_at for entry in entries} == {NOW}
 
 
 def test_copies_of_a_record_are_one_message() -> None:
