@@ -14,7 +14,7 @@ from relay.delivery import AT_ONCE, BROKEN, LONGEST_WAIT, REMEMBERED, UNREADABLE
 from relay.errors import CredentialsError, NoAnswerError, NotSentError, UnavailableError, UndeliverableError
 from relay.outcome import Outcome, Result
 from relay.pacing import Budget, Pace
-from relay.ports import Record, Reply, Request
+from relay.ports import Claim, Record, Reply, Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
 from tests.factories import EMAIL, NOW, PHONE, TOKEN, make_delivery, make_reply
@@ -428,6 +428,15 @@ def test_a_refetch_that_fails(room: Room) -> None:
     assert room.queue.letters == []
 
 
+def test_a_secret_that_is_gone_when_it_is_read_again(room: Room) -> None:
+    """Refused, and now there is none: no event's own doing, so five minutes, whatever the status was."""
+    room.transport = FakeTransport(make_reply(403, **ROOM))
+    room.secrets.refresh_failure = CredentialsError("no readable secret for sender/main")
+    result = room.attempt(make_delivery("sender/main"))
+    assert (result.outcome, result.final, result.wait, result.status) == (Outcome.UNAUTHORIZED, False, 300, None)
+    assert result.reason == "no readable secret for sender/main"
+
+
 def test_new_credentials_that_had_no_turn_are_not_refused() -> None:
     """GIVEN a rotated secret, and a refusal of the old one that used up the budget THEN the new one has its turn."""
     room = Room(secrets=FakeSecrets({"access_token": "old"}, {"access_token": "new"}))
@@ -760,6 +769,21 @@ def test_an_event_that_breaks_us_among_others_is_a_dead_letter(room: Room, desti
     (letter,) = room.queue.letters
     assert letter.reason == f"failed 5 times while others succeeded, last {BROKEN}: RuntimeError"
     assert (letter.event_id, letter.status) == ("bad", None)
+
+
+class FaultyLedger(FakeLedger):
+    def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:
+        return fault()  # type: ignore[no-any-return]
+
+
+def test_a_fault_of_a_service_of_our_own_is_nobodys(room: Room) -> None:
+    """What nobody thought of, outside of any event: it comes back, its account backs off, and nothing counts."""
+    room.ledger = FaultyLedger()
+    result = room.attempt(make_delivery("sender/main"))
+    assert (result.outcome, result.final, result.ours, result.strikes) == (Outcome.RETRY, False, True, 0)
+    assert result.reason == f"{BROKEN}: RuntimeError"
+    assert result.failed_at == room.clock.now()
+    assert room.transport.requests == []
 
 
 # ------------------------------------------------------------------------------------------------ expired

@@ -256,6 +256,17 @@ def test_a_message_that_cannot_be_hidden(sender: Room) -> None:
     assert report.failed == ["e0"]
 
 
+def test_an_event_that_another_execution_has_waits_for_it(sender: Room) -> None:
+    """Its account is left alone until the other's lease is over; its neighbours have gone meanwhile."""
+    content = make_event(id="e0", customer={"email": "e0@example.com"}, properties={"name": "e0"}).content_hash
+    held = Record("e0", "sender/main", content, "claimed", owner="other@1", lease_until=sender.clock.now() + 20.0)
+    sender.ledger.records["e0", "sender/main"] = held
+    report = sender.handle([message("e0"), message("e1")])
+    assert sender.sent == ["e1"]
+    assert report.failed == ["e0"]
+    assert 19 <= report.deferred["sender/main"] <= 20
+
+
 def test_no_time_left(room: Room) -> None:
     """Nothing is started that cannot end before the invocation does; everything comes back."""
     report = room.handle([message("e0"), message("e1")], seconds=5)
