@@ -194,6 +194,8 @@ class Account:
         with self._lock:
             self._turned_away.append(event_id)
             _keep(self._throttled, event_id, self._throttled.get(event_id, 0) + 1)
+            if len(self._throttled) == 1:
+                self.pace.ask_within(LONGEST_LONE_BACKOFF)
             strike = before.strikes == 0 or self._worked_at > before.last_failed_at
             return self._struck(event_id, before, strike, before.failed_at, started_at)
 

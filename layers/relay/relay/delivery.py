@@ -300,14 +300,18 @@ class Courier:
 
     def _send(self, request: Request, event: Event, provider: Provider, turn: Turn) -> _Post:
         started_at = self._clock.now()
+        answer: Reply | TransportError
         try:
-            answer = self._transport.send(request)
+            try:
+                answer = self._transport.send(request)
+            except TransportError as error:
+                answer = error
             outcome = provider.read(answer)
-        except TransportError as error:
-            return _Post(provider.read(error), f"no answer: {error}", started_at=started_at, request=request)
         except Exception as error:
             # It may have left, and we do not know how it was answered.
             return _Post(Outcome.UNKNOWN, _fault(error), started_at=started_at, request=request)
+        if isinstance(answer, TransportError):
+            return _Post(outcome, f"no answer: {answer}", started_at=started_at, request=request)
         # The outcome is read: no fault in what else the answer says may lose it.
         budget = _or(Budget(), provider.budget, answer, self._clock.now())
         _or(None, turn.throttle if outcome is Outcome.THROTTLED else turn.observe, budget, answer.left_after)
@@ -438,7 +442,8 @@ class Courier:
         except UnavailableError as error:
             if settle and post.outcome is Outcome.UNKNOWN:
                 # As if it had crashed: an unknown delivery must not look as if it had never been tried.
-                self._settle(delivery, replace(record, unknowns=record.unknowns - 1), post, "claimed", record.attempts)
+                open_again = replace(record, unknowns=record.unknowns - 1)
+                self._settle(delivery, open_again, post, "claimed", record.attempts - 1)
             elif settle:
                 self._settle(delivery, record, post, "open", record.attempts)
             reason = f"{post.reason} (dead letter not written: {error})"

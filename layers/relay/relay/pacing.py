@@ -146,6 +146,7 @@ class Pace:
         self._throttled = 0
         self._share = float(limit.requests)
         self._refused_at = float("-inf")
+        self._asked_until = float("-inf")
         self._is_new = True
         self._zeros = 0
         self._answers = 0
@@ -198,7 +199,14 @@ class Pace:
     def stay_away(self, seconds: float) -> None:
         """Nothing for so long: an environment before this one was asked for it."""
         with self._lock:
-            self._blocked_until = max(self._blocked_until, self._clock.monotonic() + min(seconds, LONGEST_DEFERRAL))
+            until = self._clock.monotonic() + min(seconds, LONGEST_DEFERRAL)
+            self._blocked_until, self._asked_until = max(self._blocked_until, until), max(self._asked_until, until)
+
+    def ask_within(self, seconds: float) -> None:
+        """Not later than that, unless the provider asked for it: it may be one event that is answered 429."""
+        with self._lock:
+            soon = self._clock.monotonic() + seconds
+            self._blocked_until = min(self._blocked_until, max(soon, self._asked_until))
 
     def turn(self) -> "Turn":
         """A place in the line for one attempt, to be closed when the attempt ends."""
@@ -299,6 +307,8 @@ class Pace:
             if self._blocked_until <= now:
                 self._throttled = min(self._throttled + 1, 16)
             self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_DEFERRAL))
+            if named:
+                self._asked_until = max(self._asked_until, now + min(named, LONGEST_DEFERRAL))
             # Where replies show nobody else, a first one is our own jitter.
             jitter = budget.remaining is not None and self._is_alone(now)
             if not jitter or not self._is_short:
