@@ -1450,3 +1450,43 @@ def test_in_the_end_a_provider_that_overwrites_holds_the_latest_version(room: Ro
     latest = max(versions, key=lambda each: each.version)
     assert held[-1] == latest.event.properties["says"]
     assert room.queue.letters == []
+
+
+def test_a_delivery_that_cannot_be_recorded_where_a_repeat_does_no_harm(room: Room) -> None:
+    """GIVEN a provider that overwrites by id WHEN a delivery cannot be written down THEN the event comes back: a late copy
+    of an earlier version does not have the last word.
+    """
+    room.ledger.fails_on = {"settle"}
+    later = make_delivery("yotpo/main", accepted_at=NOW + 1, value=2)
+    result = room.attempt(later)
+    assert (result.outcome, result.final, result.ours) == (Outcome.RETRY, False, True)
+    assert "not recorded" in result.reason
+    room.ledger.fails_on = set()
+    room.clock.pass_by(60)
+    room.attempt(make_delivery("yotpo/main", key="m-2", value=1))
+    assert room.attempt(later).final
+    assert [json.loads(each.body)["id"] for each in room.transport.requests] == ["evt-1"] * len(room.transport.requests)
+    assert room.record(later).delivered_hash == later.content_hash
+
+
+def test_a_wait_that_was_named_is_in_the_record(room: Room) -> None:
+    """Until when the account is to be left alone, another environment can read."""
+    room.transport = FakeTransport(make_reply(429, retry_after="300", **ROOM))
+    delivery = make_delivery("sender/main")
+    room.attempt(delivery)
+    assert room.record(delivery).not_before == pytest.approx(room.clock.now() + 300, abs=1)
+
+
+@pytest.mark.parametrize("policy", ["retry", "park"])
+def test_a_fault_in_reading_that_no_answer_came(room: Room, policy: str) -> None:
+    """It left: a fault of our own afterwards does not make it unsent."""
+    room.settings = {"on_unknown": policy}
+    room.transport = FakeTransport(NoAnswerError("ReadTimeoutError"))
+
+    def read(self: Provider, answer: object) -> Outcome:
+        raise AttributeError
+
+    room.faults = {"read": read}
+    result = room.attempt(make_delivery("sender/main"))
+    assert (result.outcome, result.unknowns) == (Outcome.UNKNOWN, 1)
+    assert result.reason == f"{BROKEN}: AttributeError"

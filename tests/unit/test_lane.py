@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -872,3 +872,49 @@ def test_every_message_is_accounted_for(sender: Room, scene: Callable[[Room], No
     lettered = {letter.deduplication_id for letter in sender.queue.letters}
     for each in ids:
         assert (each in report.failed) != (each in ended or each in lettered)
+
+
+def test_a_deferral_that_sqs_refuses_is_asked_for_again(sender: Room) -> None:
+    """GIVEN messages that SQS will not hide at first WHEN it is asked again THEN they come back at the same moment."""
+    sender.answers = {"e0": [make_reply(429, retry_after="300")]}
+    asked: list[float] = []
+
+    def refuse_twice(messages: Sequence[LaneMessage], seconds: float) -> set[str]:
+        asked.append(sender.clock.monotonic() + seconds)
+        return {each.message_id for each in messages} if len(asked) < 3 else set()
+
+    sender.queue.defer = refuse_twice  # type: ignore[method-assign]
+    report = sender.handle([message("e0"), message("e1")])
+    assert (len(asked), report.not_hidden) == (3, 0)
+    assert max(asked) - min(asked) <= 1.0
+
+
+def test_a_deferral_is_not_asked_for_beyond_the_invocation(sender: Room) -> None:
+    """Where SQS refuses for good, the batch ends in time and says how many messages are not hidden."""
+    sender.answers = {"e0": [make_reply(429, retry_after="300")]}
+    sender.queue.refuses = {"e0", "e1"}
+    began = sender.clock.monotonic()
+    report = sender.handle([message("e0"), message("e1")], seconds=18.0)
+    assert report.not_hidden == 2
+    assert sender.clock.monotonic() - began < 18.0
+
+
+def test_another_environment_heeds_what_the_last_one_was_asked_for(sender: Room) -> None:
+    """GIVEN an event answered 429 and not hidden WHEN another environment has it THEN it waits for the named moment."""
+    sender.answers = {"e0": [make_reply(429, retry_after="300")]}
+    sender.handle([message("e0")])
+    other = Room(provider="sender", clock=sender.clock, ledger=sender.ledger)
+    sender.clock.pass_by(100)
+    report = other.handle([message("e0")])
+    assert other.sent == []
+    assert 100 <= report.deferred["sender/main"] <= 200
+    sender.clock.pass_by(200)
+    assert other.handle([message("e0")]).failed == []
+
+
+def test_of_those_turned_away_the_one_that_was_so_least_goes_first(sender: Room) -> None:
+    """GIVEN two events answered 429, one of them oftener WHEN one may go THEN it is the other."""
+    account = sender.account("sender/main")
+    for name in ("often", "often", "once"):
+        account.throttled(name, Failure(), sender.clock.now())
+    assert account.order(["often", "once", "new"], str) == ["new", "once", "often"]

@@ -772,3 +772,28 @@ def test_counts_that_say_nothing(text: str | None) -> None:
 def test_counts_have_a_bound() -> None:
     """Nobody allows that many."""
     assert read_count("101", most=100) is None
+
+
+def test_a_lone_429_is_asked_about_within_a_minute() -> None:
+    """A back-off that grew by itself is shortened; one that the provider named is not."""
+    clock = FakeClock()
+    for named, most in ((None, 60.0), (600.0, 600.0)):
+        pace = Pace(Limit(5, 1.0), clock)
+        clock.pass_by(2)
+        for _ in range(12):
+            with pace.turn() as turn:
+                assert turn.wait(1000)
+                turn.throttle(Budget(retry_after=named))
+            pace.ask_within(60.0)
+            assert pace.delay() <= most
+            clock.pass_by(pace.delay())
+        assert pace.delay() == 0.0
+
+
+def test_what_an_environment_before_was_asked_for() -> None:
+    """It is left alone for so long, and nothing shortens that."""
+    clock = FakeClock()
+    pace = Pace(Limit(5, 1.0), clock)
+    pace.stay_away(300)
+    pace.ask_within(60)
+    assert pace.delay() == pytest.approx(300)
