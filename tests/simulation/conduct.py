@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tests.simulation.environment import DeliverEnvironment
 
 FAILING = ("outage", "refused", "auth", "forbidden", "capped", "burst", "odd_status", "silence", "cut", "poison")
+UNCOUNTED = ("reset_before", "timeout_before", "outage", "auth", "forbidden", "odd_status", "burst")
+"""What stops a request before the provider counts it: its `Remaining` does not show it to another environment."""
+
 STORM_SECONDS, STORM, STORM_EACH = 600.0, 100, 25
 
 
@@ -115,6 +118,8 @@ class Conduct:
         site = history.site(delivery.destination)
         for link in exchange.links:
             link.open -= 1
+        if cause in UNCOUNTED and exchange.started_at in exchange.links[-1].starts and len(exchange.links) > 1:
+            exchange.links[-1].starts.remove(exchange.started_at)
         if cause in ("silence", "cut"):
             delivery.unsure += 1
             delivery.silent = True

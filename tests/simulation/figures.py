@@ -137,7 +137,11 @@ def capped(destination: str, count: int) -> Scenario:
         [
             Figure("delivered", f"{delivered} of {count - 1}", delivered == count - 1),
             Figure("dead letters", f"{dead}", dead == 1),
-            Figure("the last after", f"{takes:.0f} s (without it {took:.0f} s)", takes - took <= 330.0),
+            Figure(
+                "the last after",
+                f"{takes:.0f} s (without it {took:.0f} s)",
+                takes - took <= 6 * LIMITS[destination.partition("/")[0]][1] + 20.0,
+            ),
             *_sound(run),
         ],
     )

@@ -152,10 +152,13 @@ def test_what_failed_and_got_through_after_all_excuses_others(account: Account, 
         clock.pass_by(1)
         account.succeeded(f"good-{number}", clock.now())
     clock.pass_by(1)
-    failure = account.failed("bad", NEVER, clock.now())
+    first = account.failed("bad", NEVER, clock.now())
+    clock.pass_by(1)
+    account.succeeded("other", clock.now())
+    failure = account.failed("bad", first, clock.now())
     # Three of four tries failed, and nine of ten may, by so few witnesses.
-    assert failure.strikes == 1
-    assert 0 < failure.blame < 0.1
+    assert failure.strikes == 2
+    assert 0 < failure.blame - first.blame < 0.1
 
 
 def test_a_bad_hour_is_forgotten_after_half_an_hour(account: Account, clock: FakeClock) -> None:
@@ -164,9 +167,10 @@ def test_a_bad_hour_is_forgotten_after_half_an_hour(account: Account, clock: Fak
         account.failed(f"e{number}", NEVER, clock.now())
         clock.pass_by(1)
         account.succeeded(f"e{number}", clock.now())
-    assert account.failed("during", NEVER, clock.now()).blame < 1
+    before = Failure(1, 1.0, clock.now() - 5, clock.now() - 5)
+    assert account.failed("during", before, clock.now()).blame < 2
     clock.pass_by(WITNESS_SECONDS + 1)
-    assert account.failed("after", NEVER, clock.now()).blame == 1
+    assert account.failed("after", before, clock.now()).blame == 2
 
 
 def test_strikes_of_a_bad_hour_and_of_a_good_one_add_up(account: Account, clock: FakeClock) -> None:

@@ -1453,8 +1453,8 @@ def test_in_the_end_a_provider_that_overwrites_holds_the_latest_version(room: Ro
 
 
 def test_a_delivery_that_cannot_be_recorded_where_a_repeat_does_no_harm(room: Room) -> None:
-    """GIVEN a provider that overwrites by id WHEN a delivery cannot be written down THEN the event comes back: a late copy
-    of an earlier version does not have the last word.
+    """GIVEN a provider that overwrites by id WHEN a delivery cannot be written down THEN the event comes back: no late
+    copy of an earlier version has the last word.
     """
     room.ledger.fails_on = {"settle"}
     later = make_delivery("yotpo/main", accepted_at=NOW + 1, value=2)

@@ -151,7 +151,10 @@ class Account:
 
     def _struck(self, event_id: str, before: Failure, strike: bool, failed_at: float, last_failed_at: float) -> Failure:
         """The event did not get through once more; `strike`: while others did."""
-        weight = self._weight(event_id) if strike else 0.0
+        weight = 0.0
+        if strike:
+            # The first one says nothing against it, by however few witnesses; it only begins the count.
+            weight = self._weight(event_id) if before.strikes else 1.0
         self._witness(event_id, False)
         strikes, blame = before.strikes + strike, before.blame + weight
         is_poison = strike and before.strikes > 0 and blame >= POISON_FAILURES - 1e-6
