@@ -11,10 +11,10 @@
 - `refetch`: an attempt whose token was refused does not use it again where the store held another one by then.
 - `rate`: at most limit + 1 requests to an account are started in any window, those answered 429 not counted: by one
   environment in every run, by all together where nothing makes two batches of one account overlap and the provider
-  counts as we do (nor there those that fail before it counts them: they are in no other environment's `Remaining`). `throttle`: in any
-  window it is answered 429 at most half the limit's times (five times at Yotpo). `cold`: a new environment has one
-  request under way, and a second only after an answer or one window; the window counts from when its batch was handed
-  out.
+  counts as we do (there without those that fail before it counts them: no other environment's `Remaining` shows them).
+  `throttle`: in any window it is answered 429 at most half the limit's times (five times at Yotpo). `cold`: a new
+  environment has one request under way, and a second only after an answer or one window; the window counts from when
+  its batch was handed out.
 - `asked`: from one second after a 429 that names its `Retry-After`, that environment sends nothing to the account until
   then, and no other where nothing makes two batches overlap and SQS hides what it is asked to. (One second: what had
   its slot already.)
