@@ -797,3 +797,20 @@ def test_what_an_environment_before_was_asked_for() -> None:
     pace.stay_away(300)
     pace.ask_within(60)
     assert pace.delay() == pytest.approx(300)
+
+
+def test_what_was_left_before_later_requests_left_is_not_left_any_more() -> None:
+    """GIVEN three requests for the three that were left WHEN their replies come in another order THEN none goes beyond."""
+    clock = FakeClock()
+    pace = Pace(Limit(60, 60.0), clock)
+    with pace.turn() as turn:
+        turn.wait(0)
+        turn.observe(Budget(remaining=3))
+    three = [pace.turn() for _ in range(3)]
+    for turn in three:
+        clock.pass_by(0.01)
+        assert turn.wait(0)
+    clock.pass_by(1)
+    for number, remaining in ((1, 1), (0, 2)):
+        three[number].observe(Budget(remaining=remaining))
+        assert pace.delay() > 1

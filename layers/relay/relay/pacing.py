@@ -289,7 +289,9 @@ class Pace:
                 # For long enough to be seen again.
                 self._others.append((now + 2 * limit.window, others))
         else:
-            self._most_in_flight = max(1.0, remaining)
+            # It was left when this request was counted: what has left since has taken of it.
+            later = sum(other.sent and other.at > slot.at for other in self._slots)
+            self._most_in_flight = max(1.0, self._in_flight + remaining - later)
             if others > 0 and remaining == 0:
                 wait = min(reset_after or limit.window, limit.window)
                 self._blocked_until = max(self._blocked_until, now + wait)
