@@ -800,7 +800,7 @@ def test_what_an_environment_before_was_asked_for() -> None:
 
 
 def test_what_was_left_before_later_requests_left_is_not_left_any_more() -> None:
-    """GIVEN three requests for the three that were left WHEN their replies come in another order THEN none goes beyond."""
+    """GIVEN three requests for the three that were left WHEN their replies come in any order THEN none goes beyond."""
     clock = FakeClock()
     pace = Pace(Limit(60, 60.0), clock)
     with pace.turn() as turn:
