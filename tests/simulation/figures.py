@@ -125,6 +125,30 @@ def odd_ones_out() -> Scenario:
     )
 
 
+def several(
+    destination: str, count: int, nature: Nature, odd: int, gap: float, most: float, names: int = 0
+) -> Scenario:
+    """Events every `gap` seconds, the first `odd` of them odd, while environments live for ten minutes of rest."""
+    events = tuple(
+        EventPlan(gap * index, f"e{index}", index, (destination,), nature if index < odd else "good", door="lane")
+        for index in range(count)
+    )
+    run = play(_quiet((AccountPlan(destination, cap_names=names),), events))
+    sent = {each.event_id: each.at for each in events}
+    late = sorted(each.acts[0][0] - sent[each.event_id] for each in run.history.deliveries.values() if each.acts)
+    dead = run.history.totals.dead.get("poison", 0)
+    yield (
+        "",
+        [
+            Figure("delivered", f"{len(late)} of {count - odd}", len(late) == count - odd),
+            Figure("dead letters", f"{dead}", dead == odd),
+            Figure("median of the others' delay", f"{late[len(late) // 2]:.0f} s", late[len(late) // 2] <= most),
+            Figure("the longest", f"{late[-1]:.0f} s"),
+            *_sound(run),
+        ],
+    )
+
+
 def capped(destination: str, count: int) -> Scenario:
     """Events of one account, one that is always answered 429 for what it is: what does it cost the others?"""
     good, odd = (tuple(_events(destination, count)) for _ in range(2))
@@ -354,6 +378,10 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "one every 60 s, one always 429": lambda: quiet("capped", 60.0),
     "one every 60 s, one always 403": lambda: quiet("forbidden", 60.0),
     "one every 60 s, one that breaks us": lambda: quiet("broken", 60.0),
+    "200 to Yotpo, six always 500": lambda: several("yotpo/main", 200, "poison", 6, 0.0, 200.0),
+    "100 to Yotpo, one every 30 s, five always 403": lambda: several("yotpo/main", 100, "forbidden", 5, 30.0, 1200.0),
+    "100 to Sender, one a minute, three always 403": lambda: several("sender/main", 100, "forbidden", 3, 60.0, 300.0),
+    "200 to Sender, one always 429 for 15 min": lambda: several("sender/main", 200, "capped", 1, 0.0, 6000.0, 900),
     "ten accounts hang, ten places": lambda: hanging(10),
     "twenty accounts hang, ten places": lambda: hanging(20),
     "a bad hour, half of all requests fail": lambda: brownout(0.5),

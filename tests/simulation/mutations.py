@@ -243,6 +243,17 @@ def _(swap: Swap) -> None:
     swap(relay.delivery, "_Post", made)
 
 
+@mutation("what failed is asked first again", figure="200 to Yotpo, six always 500")
+def _(swap: Swap) -> None:
+    swap(Account, "order", lambda self, items, event_id: items)
+
+
+@mutation("a new environment does not probe what came before", figure="100 to Sender, one a minute, three always 403")
+def _(swap: Swap) -> None:
+    begin = vars(Account)["begin_batch"]
+    swap(Account, "begin_batch", lambda self, *, was_tried: begin(self, was_tried=False))
+
+
 @mutation("one event's 403 holds its account as any", figure="one every 60 s, one always 403")
 def _(swap: Swap) -> None:
     swap(relay.account, "SHORTEST_HOLD", 300.0)

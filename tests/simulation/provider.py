@@ -155,7 +155,9 @@ class Account:
 
     def _reply(self, status: int, now: float, request: Request, body: Mapping[str, object], cause: str) -> Reply:
         named = self._rng.randint(2, 300) if cause == "throttle_named" else None
-        bare = cause == "throttle_bare" or (cause == "capped" and self._rng.random() < 0.5)
+        if cause == "capped" and self.plan.cap_names:
+            named = self.plan.cap_names
+        bare = cause == "throttle_bare" or (cause == "capped" and not named and self._rng.random() < 0.5)
         headers = {} if bare else self._headers(status, now, named)
         if self._strikes(now, "garbage"):
             headers = {name: self._rng.choice(GARBAGE) for name in headers}

@@ -388,7 +388,7 @@ def test_after_an_outage_one_request_asks_first(account: Account, clock: FakeClo
     for name in ("a", "b", "c"):
         account.failed(name, NEVER, clock.now())
     clock.pass_by(account.back_off(1, succeeded=False, failing_for=0))
-    account.begin_round()
+    account.begin_batch(was_tried=False)
     assert account.room == 1
     account.succeeded("a", clock.now())
     assert account.room > 1
@@ -495,14 +495,14 @@ def test_an_account_that_hangs_leaves_its_place_to_others(
     the next batch begins anew.
     """
     account = Account(Pace(Limit(5, 1.0), clock), clock, rng=rng)
-    account.begin_round()
+    account.begin_batch(was_tried=False)
     for seconds in (10, 2):
         if way == "failed":
             account.failed("slow", NEVER, clock.now() - seconds)
         else:
             account.parked("slow", clock.now() - seconds)
     assert account.back_off(1, succeeded=False, failing_for=0) == pytest.approx(times * IDLE * 10)
-    account.begin_round()
+    account.begin_batch(was_tried=False)
     account.failed("quick", NEVER, clock.now())
     assert account.back_off(1, succeeded=False, failing_for=0) <= 2 * SHORTEST_BACKOFF
 

@@ -4,7 +4,7 @@ import math
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from relay.pacing import Pace
@@ -43,6 +43,9 @@ PASSES_AFTER = 3
 
 LONGEST_LONE_BACKOFF = 60.0
 SHORTEST_BACKOFF = 2.0
+
+SLOW = 3.0
+"""Seconds after which a failure is one that hangs."""
 
 IDLE = 4.0
 """How many times as long as it was waited for an answer that did not come an account is left alone: it holds one of the
@@ -86,8 +89,12 @@ class Account:
         self._down_at = float("-inf")
         self._failing: dict[str, float] = {}
         """Events that failed since the last success, and when."""
-        self._tries: dict[str, int] = {}
-        """How often each of the events that do not get through has failed here."""
+        self._tries: dict[str, tuple[int, float]] = {}
+        """How often each of the events that do not get through has failed here, and when last."""
+        self._asked: dict[str, bool] = {}
+        """Events that were tried in this batch."""
+        self._passed_over: set[str] = set()
+        """Events that the last batch had no turn for."""
         self._throttled: dict[str, int] = {}
         """How often each event was answered 429 since the last success."""
         self._turned_away: deque[str] = deque(maxlen=WITNESSES)
@@ -106,11 +113,22 @@ class Account:
         self._held_until = 0.0
         self._troubled_at = 0.0
 
-    def begin_round(self) -> None:
-        """A batch begins: what failed in an earlier one does not keep this one from asking."""
+    def begin_batch(self, *, was_tried: bool) -> None:
+        """A batch begins: what failed in an earlier one does not keep this one from asking.
+
+        `was_tried`: some of its messages came before and did not get through. An environment that meets the account
+        with such a batch knows nothing of why, so it probes: its head may be a bad event, or the provider be down.
+        """
         with self._lock:
+            self._probing = self._probing or (was_tried and self._round_at < 0)
             self._round_at = self._clock.now()
             self._waited = 0.0
+            self._asked.clear()
+
+    def end_batch(self, left: Iterable[str]) -> None:
+        """A batch ends and leaves these events: those that had no turn stand in their place next time."""
+        with self._lock:
+            self._passed_over = set(left) - self._asked.keys()
 
     def succeeded(self, event_id: str, started_at: float) -> None:
         """The provider took an event whose request started then."""
@@ -138,7 +156,7 @@ class Account:
             strike = before.strikes == 0 or worked_between or (alone and self._worked_since(first))
             _keep(self._failing, event_id, self._clock.now())
             self._waited = max(self._waited, self._clock.now() - started_at)
-            _keep(self._tries, event_id, max(attempts, self._tries.get(event_id, 0) + 1))
+            _keep(self._tries, event_id, (max(attempts, self._tried(event_id) + 1), self._clock.now()))
             return self._struck(event_id, before, strike, first, started_at)
 
     def parked(self, event_id: str, started_at: float) -> None:
@@ -164,6 +182,7 @@ class Account:
         """Keeps an attempt. Of those that fail, the first at once and the rest when the event has got through after
         all: a few bad events, which never do, would make it look as if anything failed.
         """
+        _keep(self._asked, event_id, True)
         now, missed = self._clock.now(), self._missed.pop(event_id, 0)
         if succeeded:
             self._attempts.extend([(event_id, False, now)] * min(missed - 1, WITNESSES // 2))
@@ -208,7 +227,7 @@ class Account:
         """
         with self._lock:
             self._turned_away.append(event_id)
-            _keep(self._tries, event_id, self._tries.get(event_id, 0) + 1)
+            _keep(self._tries, event_id, (self._tried(event_id) + 1, self._clock.now()))
             first = before.failed_at or started_at
             strike = before.strikes == 0 or (
                 self._worked_at > before.last_failed_at and started_at - before.last_failed_at >= REFUSED_SECONDS
@@ -263,7 +282,9 @@ class Account:
             if self._held_until > self._clock.now():
                 return 0
             failed_now = sum(at >= self._round_at for at in self._failing.values())
-            if failed_now >= (2 if self._probing else 3):
+            # A second one would take its place for as long again.
+            enough = 3 if not self._probing else 2 if self._waited < SLOW else 1
+            if failed_now >= enough:
                 return 0
             return 1 if self._probing else 1_000
 
@@ -274,7 +295,12 @@ class Account:
     def stands_aside(self, event_id: str) -> bool:
         """Whether the event failed so often that later events of its customer no longer wait behind it."""
         with self._lock:
-            return self._tries.get(event_id, 0) >= PASSES_AFTER
+            return self._tried(event_id) >= PASSES_AFTER
+
+    def _tried(self, event_id: str) -> int:
+        # Long ago it may have been another version of it, and delivered elsewhere since.
+        tries, at = self._tries.get(event_id, (0, 0.0))
+        return tries if at > self._clock.now() - WITNESS_SECONDS else 0
 
     def is_stuck(self, event_id: str) -> bool:
         """Whether the event is answered 429 again and again, and nothing else gets through."""
@@ -282,14 +308,15 @@ class Account:
             return self._throttled.get(event_id, 0) >= PASSES_AFTER
 
     def order[T](self, items: list[T], event_id: Callable[[T], str]) -> list[T]:
-        """The order in which to try: as they come, but what was turned away after the others, the oftener the later.
-        While we probe, from anywhere and what failed last, or one event at the head would answer for all behind it.
+        """The order in which to try: as they come, but what did not get through after the others, or a few bad events
+        at the head would answer for all behind them. Once: one that had no turn for it stands in its place again. While
+        we probe, from anywhere.
         """
         with self._lock:
-            last: Container[str] = self._turned_away
+            last = {*self._turned_away, *self._tries} - self._passed_over
             if self._probing:
                 start = int(self._rng() * len(items))
-                items, last = items[start:] + items[:start], {*self._turned_away, *self._tries}
+                items = items[start:] + items[:start]
             return sorted(items, key=lambda item: (event_id(item) in last, self._throttled.get(event_id(item), 0)))
 
     def back_off(self, strikes: int, succeeded: bool, failing_for: float) -> float:

@@ -169,6 +169,7 @@ class Lane:
         deferred, not_hidden = self._defer(groups, [each for each in bad if not each.done], deadline)
         for group in groups.values():
             group.account.pace.rest()
+            group.account.end_batch(item.delivery.event.id for item in group.items if not item.done)
         failed = {item.message.message_id for group in groups.values() for item in group.items if not item.done}
         failed |= {each.message.message_id for each in bad if not each.done}
         return BatchReport(
@@ -206,8 +207,8 @@ class Lane:
 
     def _take_over(self, group: _Group, began: float) -> None:
         """SQS hands out an account's messages when the batch before has ended, in whatever environment that was."""
-        group.account.begin_round()
         now, messages = self._clock.now(), [item.message for item in group.items]
+        group.account.begin_batch(was_tried=any(message.receives > 1 for message in messages))
         handed_out = max((message.received_at for message in messages if message.received_at is not None), default=now)
         group.account.pace.take_over(
             now_since=began,
@@ -332,7 +333,7 @@ class Lane:
             if not left:
                 continue
             receives = max(message.receives for message in left)
-            if receives > WORN:
+            if receives > WORN and not (group and group.succeeded):
                 wait = max(wait, min(receives, LONGEST_BACKOFF))
             # At once would be before this batch is over: somebody else might have it beside us.
             seconds = min(max(math.ceil(wait), 1), LONGEST_DEFERRAL - 60)
@@ -342,6 +343,8 @@ class Lane:
 
     def _hide(self, messages: Sequence[LaneMessage], seconds: float, deadline: float) -> int:
         """Hides them for so long from now on, and returns how many SQS would not hide, however often asked."""
+        if self._clock.monotonic() > deadline - RESERVE / 4:
+            return len(messages)
         until = self._clock.monotonic() + seconds
         failed = self._queue.defer(messages, seconds)
         for pause in PAUSES:
