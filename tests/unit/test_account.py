@@ -590,3 +590,62 @@ def test_trouble_of_our_own_is_remembered_until_something_ends(account: Account,
     assert account.troubled() == began
     account.untroubled()
     assert account.troubled() == clock.now()
+
+
+# ------------------------------------------------------------------------------------------------ whose turn it is
+
+
+def test_what_failed_is_asked_last_also_when_all_is_well(account: Account, clock: FakeClock) -> None:
+    """A few bad events at the head do not answer for all behind them, batch after batch."""
+    for name in ("bad-1", "bad-2"):
+        account.failed(name, NEVER, clock.now())
+    clock.pass_by(1)
+    account.succeeded("good", clock.now())
+    assert account.order(["bad-1", "bad-2", "e1", "e2"], str) == ["e1", "e2", "bad-1", "bad-2"]
+
+
+def test_who_had_no_turn_at_the_end_stands_in_its_place_again(account: Account, clock: FakeClock) -> None:
+    """GIVEN an event once answered 429 that newer ones pass WHEN a batch had no turn for it THEN it goes as it came."""
+    account.throttled("once", NEVER, clock.now())
+    for number in range(3):
+        account.begin_batch(was_tried=False)
+        account.succeeded(f"e{number}", clock.now())
+        assert account.order(["once", "next"], str) == (["once", "next"] if number else ["next", "once"])
+        account.end_batch(["once"])
+    account.begin_batch(was_tried=False)
+    account.throttled("once", NEVER, clock.now())
+    account.end_batch(["once"])
+    assert account.order(["once", "next"], str) == ["next", "once"]
+
+
+def test_an_environment_that_meets_messages_that_came_before_probes(account: Account, clock: FakeClock) -> None:
+    """It does not know why they came back: one request asks, from anywhere, and a success opens the account."""
+    account.begin_batch(was_tried=True)
+    assert account.room == 1
+    assert account.order(["a", "b", "c", "d"], str) == ["c", "d", "a", "b"]
+    account.succeeded("c", clock.now())
+    assert account.room > 1
+    account.begin_batch(was_tried=True)
+    assert account.room > 1
+
+
+def test_failures_of_long_ago_let_nobody_pass(account: Account, clock: FakeClock) -> None:
+    """An id that failed three times, and was delivered elsewhere since, holds its customer's order again."""
+    failure = NEVER
+    for _ in range(PASSES_AFTER):
+        failure = account.failed("cart", failure, clock.now())
+    assert account.stands_aside("cart")
+    clock.pass_by(WITNESS_SECONDS + 1)
+    assert not account.stands_aside("cart")
+
+
+def test_one_hanging_request_is_enough_while_we_probe(account: Account, clock: FakeClock) -> None:
+    """A second one would hold the account's place for as long again; quick failures are tried twice."""
+    for took, room in ((0.1, 1), (13.0, 0)):
+        account.begin_batch(was_tried=True)
+        began = clock.now()
+        clock.pass_by(took)
+        account.failed(f"took-{took}", NEVER, began)
+        assert account.room == room
+        account.back_off(1, succeeded=False, failing_for=took)
+        clock.pass_by(1000)

@@ -918,3 +918,14 @@ def test_of_those_turned_away_the_one_that_was_so_least_goes_first(sender: Room)
     for name in ("often", "often", "once"):
         account.throttled(name, Failure(), sender.clock.now())
     assert account.order(["often", "once", "new"], str) == ["new", "once", "often"]
+
+
+@pytest.mark.parametrize(("works", "least"), [(True, 1), (False, 500)])
+def test_a_worn_message_slows_its_account_only_while_nothing_gets_through(
+    sender: Room, works: bool, least: int
+) -> None:
+    """Receives from an outage say nothing once others are delivered: the event ends as any that fails."""
+    sender.answers = {"bad": [make_reply(500)] * 3} if works else {n: [make_reply(500)] * 3 for n in ("bad", "e1")}
+    worn = [replace(message(name), receives=500) for name in ("bad", "e1")]
+    report = sender.handle(worn)
+    assert least <= report.deferred["sender/main"] < least + 60
