@@ -72,6 +72,8 @@ class AccountPlan:
     provider_skew: float = 0.0
     sends_date: bool = True
     park: bool = False
+    front: bool = False
+    """Refuses bad events before it looks at anything else, its own trouble included."""
     cap_names: int = 0
     """The wait in seconds that it names to an event that is always answered 429; zero: as to any."""
 
@@ -217,6 +219,7 @@ def _account(rng: random.Random, destination: str, faults_end: float) -> Account
         provider_skew=rng.choice((0.0, 0.0, -40.0, 3.0, 90.0)),
         sends_date=rng.random() < 0.8,
         park=rng.random() < 0.15,
+        front=rng.random() < 0.3,
         cap_names=rng.choice((0, 0, 0, 30, 900)),
     )
 

@@ -103,6 +103,8 @@ class Account:
 
     def _causes(self, request: Request, event_id: str, now: float) -> Iterator[str]:
         """What is in the way of this request, in the order a provider would notice; nothing: it is acted on."""
+        if self.plan.front and self._natures.get(event_id) == "bad":
+            yield "bad"
         yield from self._struck(now, "reset_before", "timeout_before", "outage")
         if self.sent_token(request) != self._token(now, False) or self._strikes(now, "revoked"):
             yield "auth"

@@ -24,6 +24,10 @@ RESERVE = 2.0
 BROKEN = "a fault of the relay's own"
 OUT_OF_TIME = "no time left in this invocation"
 CRASHED = "an earlier attempt ended without a record of its answer: parked"
+OUTDATED = "outdated: a version of this id that happened later was delivered before"
+MOMENT = 14
+"""Characters at the end of a version that say when it came to us."""
+
 UNREADABLE = "what it said could not be read"
 
 REMEMBERED = 20
@@ -209,13 +213,23 @@ class Courier:
             post = _Post(Outcome.DUPLICATE, "delivered before")
             result = self._settle(delivery, record, post, "delivered", record.attempts)
         elif provider.overrides_by_id and _is_outdated(delivery, record, now):
-            record = replace(record, content_hash=record.delivered_hash, version=record.delivered_version)
-            post = _Post(Outcome.DUPLICATE, "a later version was delivered")
-            result = self._settle(delivery, record, post, "delivered", record.attempts)
+            result = self._end_outdated(delivery, record)
         elif stale := self._stale(delivery, now):
             account.forget(delivery.event.id)
             result = self._give_up(delivery, record, _Post(Outcome.EXPIRED, stale))
         return result and replace(result, crashed=crashes)
+
+    def _end_outdated(self, delivery: Delivery, record: Record) -> Result:
+        if record.version[-MOMENT:] > record.delivered_version[-MOMENT:]:
+            # It came in later, but says that it happened earlier: a late event, or a correction. A person can tell.
+            return self._give_up(delivery, record, _Post(Outcome.REJECTED, OUTDATED))
+        post, state = _Post(Outcome.DUPLICATE, "a later version was delivered"), "delivered"
+        if record.delivered_hash:
+            record = replace(record, content_hash=record.delivered_hash, version=record.delivered_version)
+        else:
+            # Nobody knows what the provider holds, but this came before it.
+            state = "open"
+        return replace(self._settle(delivery, record, post, state, record.attempts), final=True)  # type: ignore[arg-type]
 
     def _denied(self, delivery: Delivery, record: Record, claim: Claim, overrides: bool) -> Result:
         before = claim.before
@@ -291,7 +305,8 @@ class Courier:
         except CredentialsError as error:
             return _Post(Outcome.UNAUTHORIZED, str(error), started_at=self._clock.now())
         except UndeliverableError as error:
-            return _Post(Outcome.REJECTED, "; ".join(mask_identifiers(str(each)) for each in error.errors))
+            said = "; ".join(mask_identifiers(str(each)) for each in error.errors)
+            return _Post(Outcome.REJECTED, shorten(said, 1024))
         if not turn.wait(at_most=LONGEST_WAIT):
             return _Post(Outcome.THROTTLED, "no budget left")
         if self._is_late(deadline):
@@ -338,13 +353,16 @@ class Courier:
             case Outcome.DELIVERED:
                 account.succeeded(event_id, post.started_at)
                 result = self._settle(delivery, record, post, "delivered", attempts=record.attempts + 1)
-                if result.unrecorded and provider.overrides_by_id:
+                if result.unrecorded and provider.overrides_by_id and provider.settings.on_unknown == "retry":
                     # Once more does no harm, and a late copy of an earlier version must not have the last word.
                     return replace(result, outcome=Outcome.RETRY, final=False, ours=True)
                 return result
             case Outcome.REJECTED:
-                if post.status is not None:
+                if post.status is not None and post.status < 400:
                     account.succeeded(event_id, post.started_at)
+                else:
+                    # A front may refuse it while what is behind is down, or the token is bad: that proves nothing.
+                    account.forget(event_id)
                 return self._give_up(delivery, replace(record, attempts=record.attempts + bool(post.status)), post)
             case Outcome.UNKNOWN if provider.settings.on_unknown == "park":
                 account.parked(event_id, post.started_at)
@@ -471,8 +489,8 @@ def resume(record: Record, before: Record | None, crashes: int) -> Record:
         return replace(record, unknowns=crashes)
     same, under_way = before.content_hash == record.content_hash, before.state in ("claimed", "open")
     again = same and under_way
-    # A crash may have sent another content since.
-    certain = not crashes or before.content_hash == before.delivered_hash
+    # A crash may have sent another content since, and of several only the last one's is known.
+    certain = not crashes or (crashes == 1 and before.content_hash == before.delivered_hash)
     return replace(
         record,
         attempts=(before.attempts if same else 0) + crashes,
@@ -495,7 +513,8 @@ def _is_outdated(delivery: Delivery, record: Record, now: float) -> bool:
     if record.version != record.delivered_version:
         return record.version < record.delivered_version
     # Two versions of one moment. What the other one replaced comes back as a late copy, or at once as a change of mind.
-    return record.content_hash in record.replaced and now - delivery.accepted_at > AT_ONCE
+    first = delivery.accepted_at if delivery.first_accepted_at is None else delivery.first_accepted_at
+    return record.content_hash in record.replaced and now - first > AT_ONCE
 
 
 def dead_letter(delivery: Delivery, reason: str, detail: str, status: int | None, attempts: int) -> DeadLetter:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.parser import parse
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relay.account import Account
 from relay.delivery import Courier, Delivery
@@ -113,14 +113,22 @@ class IntakeDoors:
 
 def _sent_at(record: SQSRecord) -> float | None:
     """When the record was put on its queue, in Unix seconds: the same for each copy that SQS hands out."""
-    milliseconds = record.raw_event.get("attributes", {}).get("SentTimestamp", "")
+    if (kept := _moment(_attribute(record, "accepted_at"))) is not None:
+        # It was rejected and is put in again: no later version for that.
+        return kept
+    milliseconds = str(record.raw_event.get("attributes", {}).get("SentTimestamp", ""))
     return int(milliseconds) / 1000 if milliseconds.isdecimal() else None
+
+
+def _moment(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"[0-9]{1,10}\.[0-9]{3}", text) else None
 
 
 def _put_at(event: Json, now: float) -> float:
     """When the event was put on its bus: the same however often Lambda tries it again."""
     try:
-        return min(datetime.fromisoformat(event["time"]).timestamp(), now)
+        # Its last moment, where it is a whole second: other doors count in milliseconds.
+        return min(datetime.fromisoformat(event["time"]).timestamp() + 0.999, now)
     except (KeyError, TypeError, ValueError, OverflowError, OSError):
         return now
 
@@ -133,6 +141,8 @@ class DirectDelivery(BaseModel):
     destination: str
     event: dict[str, Any]
     dry_run: bool = False
+    content_hash: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+    """Of a lane's or a dead letter's body, which intake has dated: the attribute beside it."""
 
 
 class DeliverDoors:
@@ -157,7 +167,7 @@ class DeliverDoors:
 def lane_message(record: SQSRecord) -> LaneMessage:
     """An SQS record of a FIFO lane in the domain's words."""
     attributes = record.attributes
-    given, accepted_at = _attribute(record, "content_hash"), _attribute(record, "accepted_at")
+    given = _attribute(record, "content_hash")
     # SQS tells the moment of the first receive only.
     first = attributes.approximate_first_receive_timestamp if attributes.approximate_receive_count == "1" else None
     return LaneMessage(
@@ -169,7 +179,7 @@ def lane_message(record: SQSRecord) -> LaneMessage:
         received_at=int(first) / 1000 if first else None,
         receives=int(attributes.approximate_receive_count),
         content_hash=given if re.fullmatch("[0-9a-f]{64}", given) else None,
-        accepted_at=float(accepted_at) if re.fullmatch(r"[0-9]{1,10}\.[0-9]{3}", accepted_at) else None,
+        accepted_at=_moment(_attribute(record, "accepted_at")),
         correlation_id=mask_identifiers(shorten(_attribute(record, "correlation_id") or record.message_id, 128)),
     )
 
@@ -240,7 +250,7 @@ class DirectDoor:
             event=event,
             destination=asked.destination,
             body=event.to_json(),
-            content_hash=event.content_hash,
+            content_hash=asked.content_hash or event.content_hash,
             accepted_at=self._clock.now(),
             key=request_id,
             correlation_id=request_id,

@@ -379,9 +379,12 @@ def _as_quoted(value: Scalar | None) -> Iterator[str]:
         case bool() | None:
             return
         case float():
-            yield from (str(value), f"{value:.2f}", f"{value:g}")
-            if value.is_integer():
-                yield str(int(value))
+            yield from (str(value), f"{value:g}")
+            # Nobody writes out what has hundreds of digits.
+            if 1e-6 <= abs(value) < 1e24:
+                yield f"{value:.2f}"
+                if value.is_integer():
+                    yield str(int(value))
         case _:
             yield str(value)
 

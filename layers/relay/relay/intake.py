@@ -73,5 +73,6 @@ class Intake:
         verdict = self.accept(record, correlation_id, record_id, received_at)
         if isinstance(verdict, Rejected):
             event_id = mask_identifiers(shorten(verdict.event_id or "", 255))
-            self._queues.reject(RejectedRecord(body, verdict.reason, event_id))
+            accepted_at = self._clock.now() if received_at is None else received_at
+            self._queues.reject(RejectedRecord(body, verdict.reason, event_id, accepted_at))
         return verdict

@@ -300,7 +300,7 @@ class Lane:
         item.done = result.final
         match result.outcome:
             case Outcome.DELIVERED | Outcome.REJECTED if result.final:
-                group.succeeded = group.succeeded or (result.status is not None and result.status < 500)
+                group.succeeded = group.succeeded or (result.status is not None and result.status < 400)
             case Outcome.THROTTLED if not result.wait:
                 # It goes again within this batch, if the pace lets it.
                 return

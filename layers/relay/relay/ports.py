@@ -225,6 +225,8 @@ class RejectedRecord:
     body: str = field(repr=False)
     reason: str
     event_id: str
+    accepted_at: float | None = None
+    """When it came to us first, in Unix seconds: put in again, it is no later version."""
 
 
 class IntakeQueues(Protocol):

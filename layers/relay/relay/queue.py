@@ -46,7 +46,10 @@ class SqsIntakeQueues:
             self._client,
             QueueUrl=self._rejected_url,
             MessageBody=record.body,
-            MessageAttributes=_fitting(record.body, _evidence(record.reason, NONE, record.event_id, None, 0)),
+            MessageAttributes=_fitting(
+                record.body,
+                _evidence(record.reason, NONE, record.event_id, None, 0) | {"accepted_at": _when(record.accepted_at)},
+            ),
         )
 
 
@@ -109,12 +112,15 @@ def _evidence(reason: str, destination: str, event_id: str, status: int | None, 
 
 
 def _kept(content_hash: str, accepted_at: float | None, correlation_id: str) -> Attributes:
-    accepted = "" if accepted_at is None else f"{accepted_at:.3f}"
     return {
         "content_hash": _text(content_hash),
-        "accepted_at": _text(accepted),
+        "accepted_at": _when(accepted_at),
         "correlation_id": _text(correlation_id),
     }
+
+
+def _when(moment: float | None) -> "MessageAttributeValueTypeDef":
+    return _text("" if moment is None else f"{moment:.3f}")
 
 
 def _fitting(body: str, evidence: Attributes) -> Attributes:

@@ -175,7 +175,11 @@ def _said(reply: Reply) -> Mapping[str, Any] | None:
 
 def _parse(body: bytes) -> Mapping[str, Any] | None:
     # Read as kindly as can be: what a provider says counts, not how well it writes JSON.
-    text = body.decode(json.detect_encoding(body), "replace")
+    try:
+        text = body.decode(json.detect_encoding(body))
+    except UnicodeDecodeError:
+        # Some still answer in Latin-1; with letters replaced, no mask would know a customer's name.
+        text = body.decode("latin-1")
     try:
         value = json.loads(text, strict=False, parse_int=float)
     except (ValueError, RecursionError):
