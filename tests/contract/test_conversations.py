@@ -565,3 +565,22 @@ def test_a_refusal_that_is_not_read_is_no_delivery(answer: bytes, outcome: Outco
     """From the wire to the outcome: what a 2xx would have said counts, and is not guessed."""
     reply = exchange(closing(answer))
     assert {PROVIDERS[name]("http://x").read(reply) for name in PROVIDERS} == {outcome}
+
+
+def test_head_and_body_leave_in_one_write() -> None:
+    """What a front says to a head alone would come in between, and be taken for a stray."""
+    first: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                first.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        assert HttpTransport(1).send(Request("POST", url, {}, b"the whole body")).status == 429
+        thread.join(5)
+    assert first[0].endswith(b"\r\n\r\nthe whole body")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from relay.account import POISON_FAILURES, SHORTEST_HOLD, Account
-from relay.delivery import AT_ONCE, BROKEN, LONGEST_WAIT, REMEMBERED, UNREADABLE, Courier, Delivery
+from relay.delivery import AT_ONCE, BROKEN, LONGEST_WAIT, OUTDATED, REMEMBERED, UNREADABLE, Courier, Delivery
 from relay.errors import CredentialsError, NoAnswerError, NotSentError, UnavailableError, UndeliverableError
 from relay.outcome import Outcome, Result
 from relay.pacing import Budget, Pace
@@ -1449,7 +1449,53 @@ def test_in_the_end_a_provider_that_overwrites_holds_the_latest_version(room: Ro
         room.clock.pass_by(rng.choice([1, 30, 400]))
     latest = max(versions, key=lambda each: each.version)
     assert held[-1] == latest.event.properties["says"]
-    assert room.queue.letters == []
+    assert {letter.reason for letter in room.queue.letters} <= {OUTDATED}
+
+
+def test_an_update_that_says_it_happened_earlier_is_not_lost_in_silence(room: Room) -> None:
+    """GIVEN a delivered version WHEN another comes in after it that happened before it THEN a person sees it."""
+    room.attempt(version("one", NOW, occurred_at=LATER))
+    result = room.attempt(version("put right", NOW + 60, occurred_at=EARLIER))
+    assert (result.outcome, result.final, result.reason) == (Outcome.REJECTED, True, OUTDATED)
+    assert [letter.reason for letter in room.queue.letters] == [OUTDATED]
+    assert said(room) == ["one"]
+    assert room.attempt(version("one", NOW, occurred_at=LATER)).reason == "delivered before"
+
+
+def test_two_crashes_of_different_contents_leave_nothing_certain(room: Room) -> None:
+    """GIVEN B, and then A again, in attempts that died WHEN A is tried THEN it is sent: B may be what is there."""
+    first = version("a", NOW)
+    room.attempt(first)
+    again = version("a", NOW + 20)
+    for crashed in (version("b", NOW + 10), again):
+        record = room.record(first)
+        room.ledger.claim(
+            replace(
+                record,
+                content_hash=crashed.content_hash,
+                version=crashed.version,
+                owner=f"died-{crashed.version}",
+                message_id=f"died-{crashed.version}",
+                lease_until=room.clock.now() + 5,
+            ),
+            now=room.clock.now(),
+            overrides=True,
+        )
+        room.clock.pass_by(60)
+    result = room.attempt(again)
+    assert (result.outcome, result.crashed) == (Outcome.DELIVERED, 2)
+    assert said(room) == ["a", "a"]
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refusal_at_the_front_does_not_say_that_the_provider_works(room: Room, status: int) -> None:
+    """GIVEN an event that fails while another is refused for what it is THEN that is no strike against it."""
+    room.transport = FakeTransport(make_reply(503), make_reply(status), make_reply(503))
+    failing = make_delivery("yotpo/main", id="evt-good", key="good")
+    assert room.attempt(failing).strikes == 1
+    assert room.attempt(make_delivery("yotpo/main", id="evt-bad", key="bad")).outcome is Outcome.REJECTED
+    room.clock.pass_by(5)
+    assert room.attempt(failing).strikes == 1
 
 
 def test_a_delivery_that_cannot_be_recorded_where_a_repeat_does_no_harm(room: Room) -> None:

@@ -181,8 +181,9 @@ def test_an_eventbridge_event_tried_again_is_no_new_message(intake: IntakeDoors,
 @pytest.mark.parametrize(
     ("given", "accepted_at"),
     [
-        ("2026-11-22T09:00:00Z", NOW - 3600),
-        ("2026-11-22T11:00:00+02:00", NOW - 3600),
+        # In whole seconds: the last moment of that one, or it would come before what other doors took in since.
+        ("2026-11-22T09:00:00Z", NOW - 3600 + 0.999),
+        ("2026-11-22T11:00:00+02:00", NOW - 3600 + 0.999),
         ("2026-11-22T10:00:00Z", NOW),
         ("2026-11-22T10:00:01Z", NOW),
         ("2999-01-01T00:00:00Z", NOW),
@@ -589,3 +590,27 @@ def test_no_answer_holds_the_token_in_whatever_encoding(quoted: str) -> None:
     answer = deliver_doors(room).open(call(), CONTEXT)
     assert answer["response"]["body"] == 'no token "***" here'
     assert answer["request"]["url"].endswith("access_token=***")
+
+
+def test_a_rejected_record_that_is_put_in_again_keeps_its_moment(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """Redriven, it is no later version than it was."""
+    record = sqs_record("{", "m-1")
+    intake.open(sqs_batch(record), CONTEXT)
+    (reject,) = queues.rejects
+    assert reject.accepted_at == NOW
+    again = sqs_record(event_json(), "m-2", accepted_at="1795341000.250")
+    intake.open(sqs_batch(again), CONTEXT)
+    assert {entry.accepted_at for entry in queues.entries} == {1795341000.25}
+
+
+def test_a_body_that_intake_has_dated_is_the_same_event_in_a_direct_call() -> None:
+    """GIVEN a lane's body and the hash beside it WHEN it is delivered directly THEN it is no other content."""
+    room = Room("sender", deaf=True)
+    doors = deliver_doors(room)
+    assert doors.open({"destination": "sender/main", "event": event_data()}, CONTEXT)["outcome"] == "delivered"
+    dated = {**event_data(), "value": 7}
+    kept = next(iter(room.ledger.records.values())).content_hash
+    call = {"destination": "sender/main", "event": dated}
+    assert doors.open({**call, "content_hash": kept}, CONTEXT)["outcome"] == "duplicate"
+    assert doors.open(call, CONTEXT)["outcome"] == "rejected"
+    assert "errors" in doors.open({**call, "content_hash": "no hash"}, CONTEXT)

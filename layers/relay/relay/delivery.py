@@ -220,8 +220,9 @@ class Courier:
         return result and replace(result, crashed=crashes)
 
     def _end_outdated(self, delivery: Delivery, record: Record) -> Result:
-        if record.version[-MOMENT:] > record.delivered_version[-MOMENT:]:
-            # It came in later, but says that it happened earlier: a late event, or a correction. A person can tell.
+        came_later = record.version[-MOMENT:] > record.delivered_version[-MOMENT:]
+        if came_later and record.content_hash not in record.replaced:
+            # It says that it happened earlier: a late event, or a correction of when. A person can tell.
             return self._give_up(delivery, record, _Post(Outcome.REJECTED, OUTDATED))
         post, state = _Post(Outcome.DUPLICATE, "a later version was delivered"), "delivered"
         if record.delivered_hash:

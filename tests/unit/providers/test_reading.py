@@ -149,3 +149,9 @@ def test_a_refusal_written_badly_is_read(name: str, body: bytes) -> None:
 def test_an_object_beyond_our_reader_is_unknown(name: str, body: bytes) -> None:
     """GIVEN what begins as an object and cannot be read to its end THEN we do not know what it said."""
     assert make(name).read(Reply(200, {}, body)) is Outcome.UNKNOWN
+
+
+def test_words_in_latin_1_are_read_as_they_were_written() -> None:
+    """With letters replaced, no mask would find a customer's name in them."""
+    body = '{"message": "Königstraße 7 is no street"}'.encode("latin-1")
+    assert read_object(body)["message"] == "Königstraße 7 is no street"

@@ -175,11 +175,12 @@ def _said(reply: Reply) -> Mapping[str, Any] | None:
 
 def _parse(body: bytes) -> Mapping[str, Any] | None:
     # Read as kindly as can be: what a provider says counts, not how well it writes JSON.
+    encoding = json.detect_encoding(body)
     try:
-        text = body.decode(json.detect_encoding(body))
+        text = body.decode(encoding)
     except UnicodeDecodeError:
         # Some still answer in Latin-1; with letters replaced, no mask would know a customer's name.
-        text = body.decode("latin-1")
+        text = body.decode("latin-1") if encoding == "utf-8" else body.decode(encoding, "replace")
     try:
         value = json.loads(text, strict=False, parse_int=float)
     except (ValueError, RecursionError):
