@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from socket import IPPROTO_TCP, SHUT_RDWR, SHUT_WR, TCP_INFO, TCP_NODELAY, socket
+from socket import IPPROTO_TCP, SHUT_RDWR, SHUT_WR, TCP_INFO, TCP_NODELAY, create_server, socket
 from typing import Any
 
 import pytest
@@ -570,7 +570,7 @@ def test_a_refusal_that_is_not_read_is_no_delivery(answer: bytes, outcome: Outco
 def test_head_and_body_leave_in_one_write() -> None:
     """What a front says to a head alone would come in between, and be taken for a stray."""
     first: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             connection, _ = listener.accept()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from relay.outcome import Outcome
 from relay.ports import Reply
 from relay.providers import PROVIDERS
-from relay.providers.base import Rule
+from relay.providers.base import Rule, read_object
 from relay.providers.sender import Sender
 from tests.unit.providers.test_every_provider import every_provider, expected_outcome, make
 
