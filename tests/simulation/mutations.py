@@ -207,7 +207,7 @@ def _(swap: Swap) -> None:
     swap(Account, "_weight", lambda self, event_id: 1.0)
 
 
-@mutation("refusals by chance are an event's fault", figure="a bad hour, 85 of 100 answered 401")
+@mutation("refusals by chance are an event's fault", figure="a bad hour, 82 of 100 answered 401")
 def _(swap: Swap) -> None:
     refused = vars(Account)["refused"]
 
