@@ -132,3 +132,19 @@ def test_a_long_key_is_not_repeated(key: str) -> None:
 def test_a_key_that_is_an_address_is_masked() -> None:
     """As long as it is repeated at all."""
     assert errors_of(f'{{"{EMAIL}": 1, "{EMAIL}": 2}}') == [("***", "stands twice")]
+
+
+@pytest.mark.parametrize(
+    ("key", "seen"),
+    [
+        ("15551234567", "***"),
+        ("0170-1234567", "***"),
+        ("phone_0170 1234567", "phone_***"),
+        ("address_2", "address_2"),
+        ("q4_2026", "q4_2026"),
+        ("123456", "123456"),
+    ],
+)
+def test_a_key_that_may_be_a_phone_number_is_masked(key: str, seen: str) -> None:
+    """Seven digits or more, with or without a plus; shorter numbers are part of the key's name."""
+    assert errors_of(f'{{"properties": {{"{key}": 1, "{key}": 2}}}}') == [(f"properties.{seen}", "stands twice")]

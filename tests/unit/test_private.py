@@ -79,6 +79,21 @@ def test_a_value_that_is_the_name_of_a_field_is_no_secret() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("email", "words", "seen"),
+    [
+        ("me@Lovelace-Family.name", "lovelace-family.name has no MX record", "*** has no MX record"),
+        ("me@lovelace-family.name", "no MX at lovelace%2Dfamily.name:25", "no MX at ***:25"),
+        ("me@lovelace-family.name", "mx1.lovelace-family.name refused", "mx1.*** refused"),
+        ("me@gmail.com", "gmail.com is over its limit", "gmail.com is over its limit"),
+        ("me@Outlook.COM", "outlook.com is over its limit", "outlook.com is over its limit"),
+    ],
+)
+def test_a_mail_domain_alone(email: str, words: str, seen: str) -> None:
+    """GIVEN a refusal that names where the mail goes THEN a domain of one's own is gone, a big hoster's is not."""
+    assert refused(words, "yotpo", customer={"email": email}) == {seen, f"HTTP 400: {seen}"}
+
+
 def test_private_is_the_longest_first_and_never_empty() -> None:
     """GIVEN an event with something of everything THEN each value is there as text, booleans and empty text are not."""
     private = make_event(**ADA, id="evt-1").private

@@ -362,12 +362,22 @@ class Event(_Contract):
 
 _FIELDS = {*Customer.model_fields, *Event.model_fields}
 
+_HOSTERS = frozenset(
+    {
+        *("gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "msn.com", "yahoo.com", "aol.com"),
+        *("icloud.com", "me.com", "mac.com", "proton.me", "protonmail.com", "gmx.de", "gmx.net", "web.de"),
+    }
+)
+"""Mail domains of so many people that they tell of nobody."""
+
 
 def _contact_forms(customer: Customer) -> Iterator[str]:
     yield from customer.contacts
     if customer.email:
-        mailbox = customer.email.partition("@")[0]
+        mailbox, _, domain = customer.email.partition("@")
         yield from (mailbox, mailbox.partition("+")[0])
+        if domain.lower() not in _HOSTERS:
+            yield domain
     if customer.phone_number:
         # Without its country code, which has one to three digits.
         yield from (customer.phone_number[1 + digits :] for digits in range(4))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from relay.errors import FieldError, InvalidEventError, name_some
-from relay.masking import mask_identifiers
+from relay.masking import mask
 
 MAX_LEVELS = 32
 """How deep a body may be nested. An event has 3 levels, 4 in EventBridge's envelope; the text in SNS's counts anew."""
@@ -54,7 +54,7 @@ def parse_json(text: str) -> object:
 
 def path(keys: Iterable[str | int]) -> str:
     """Keys and places in lists as the dotted path of an error, without personal data."""
-    # Key by key: each may itself be an e-mail address.
+    # Key by key: each may itself be an e-mail address or a phone number.
     return ".".join(_name(str(key)) for key in keys)
 
 
@@ -64,7 +64,7 @@ def bad_body(message: str) -> InvalidEventError:
 
 
 def _name(key: str) -> str:
-    return mask_identifiers(key) if len(key) <= LONGEST_NAME else f"({len(key)} characters)"
+    return mask(key) if len(key) <= LONGEST_NAME else f"({len(key)} characters)"
 
 
 def _is_deeper(text: str, levels: int) -> bool:
