@@ -15,7 +15,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from relay.event import Event
-from relay.masking import LONGEST, MASK, hide, mask, mask_identifiers
+from relay.masking import ANYWHERE, LONGEST, MASK, PART, hide, mask, mask_identifiers
 from relay.ports import Reply
 from relay.providers import PROVIDERS
 from tests.factories import make_event
@@ -219,6 +219,62 @@ def test_a_quote_that_breaks_off_is_one(long: str) -> None:
     for length in range(16, len(long) + 1):
         masked = mask(f"too long: '{long[:length]}…' was turned down", [long])
         assert letters(masked) == "too long was turned down"
+
+
+QUOTED_IN_PART = (
+    "Ada Lovelace-Byron",
+    "Featherstonehaugh",
+    "DE89370400440532013000",
+    "sk_live_4f9a77b2c1d8e6",
+    "12 St James's Square, London SW1Y 4JH, United Kingdom",
+    "ada.lovelace91@lovelace-family.name",
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    private=st.sampled_from(QUOTED_IN_PART),
+    start=st.integers(0, 60),
+    length=st.integers(PART, 60),
+    encoding=st.sampled_from(sorted(ENCODINGS)),
+    sentence=st.sampled_from(
+        ["value ' {} ' refused", "too long: '{}…' given", "input_value '***...{}', input_type=str"]
+    ),
+)
+def test_no_part_of_a_value_is_readable(private: str, start: int, length: int, encoding: str, sentence: str) -> None:
+    """GIVEN a beginning, an end or a middle of a value, eight letters and digits of it THEN all of it is hidden."""
+    part = private[start : start + length]
+    parts = letters(part).split()
+    assume(sum(map(len, parts)) >= PART)
+    masked = mask(sentence.replace("{}", ENCODINGS[encoding](part)), [private])
+    # Of a word at its edge that was cut in two, up to three letters may stand.
+    assert not any(readable(masked, each) for each in parts if len(each) > ANYWHERE)
+    assert not readable(masked, " ".join(parts))
+    assert masked.startswith(sentence[:5])
+    assert masked.endswith(sentence[-5:])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "customer.phone_number, provider_ids: required",
+        "properties.currency must not be empty",
+        "occurred_at, destinations: unknown field",
+        "no such user at outlook.com or gmail.com",
+        "Feather is too short",
+        "Invalid email",
+    ],
+)
+def test_what_only_resembles_a_part_stays(words: str) -> None:
+    """Names of the contract, big mail hosters, and up to seven letters in a row that a longer value shares."""
+    private = [
+        "ada@outlook.com",
+        "b@gmail.com",
+        "Feathersxtonehaugh",
+        "the phone number and currency of the customer",
+        "properties destinations occurred at provider ids",
+    ]
+    assert mask(words, private) == words
 
 
 # ----------------------------------------------------------------------------------------------------------- event ids

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from relay.event import Customer, Event
+from relay.masking import OWN_NAMES, PART
 from relay.ports import Request
 from tests.factories import TOKEN, lane_message, make_event, make_reply
 from tests.unit.rooms import Room
@@ -92,6 +94,12 @@ def test_a_value_that_is_the_name_of_a_field_is_no_secret() -> None:
 def test_a_mail_domain_alone(email: str, words: str, seen: str) -> None:
     """GIVEN a refusal that names where the mail goes THEN a domain of one's own is gone, a big hoster's is not."""
     assert refused(words, "yotpo", customer={"email": email}) == {seen, f"HTTP 400: {seen}"}
+
+
+def test_the_contracts_longer_names_are_known_to_the_mask() -> None:
+    """Whatever a customer's property holds, the name of a field stays readable."""
+    names = {*Event.model_fields, *Customer.model_fields}
+    assert {name for name in names if len(name.replace("_", "")) >= PART} == OWN_NAMES
 
 
 def test_private_is_the_longest_first_and_never_empty() -> None:

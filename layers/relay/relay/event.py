@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from relay.currencies import CURRENCIES
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError, name_some, unnamed_errors
-from relay.masking import mask, shorten
+from relay.masking import HOSTERS, mask, shorten
 from relay.parsing import bad_body, path
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -362,21 +362,13 @@ class Event(_Contract):
 
 _FIELDS = {*Customer.model_fields, *Event.model_fields}
 
-_HOSTERS = frozenset(
-    {
-        *("gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "msn.com", "yahoo.com", "aol.com"),
-        *("icloud.com", "me.com", "mac.com", "proton.me", "protonmail.com", "gmx.de", "gmx.net", "web.de"),
-    }
-)
-"""Mail domains of so many people that they tell of nobody."""
-
 
 def _contact_forms(customer: Customer) -> Iterator[str]:
     yield from customer.contacts
     if customer.email:
         mailbox, _, domain = customer.email.partition("@")
         yield from (mailbox, mailbox.partition("+")[0])
-        if domain.lower() not in _HOSTERS:
+        if domain.lower() not in HOSTERS:
             yield domain
     if customer.phone_number:
         # Without its country code, which has one to three digits.

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html.entities import html5
+from itertools import chain
 
 MASK = "***"
 
@@ -33,6 +34,22 @@ ANYWHERE = 3
 
 QUOTED = 12
 """So much of the beginning of something private, twice as long or longer, is a quote of it, wherever it breaks off."""
+
+PART = 8
+"""So many letters and digits in a row of something private that is longer are a quote of a part of it."""
+
+HOSTERS = frozenset(
+    {
+        *("gmail.com", "googlemail.com", "outlook.com", "hotmail.com", "live.com", "msn.com", "yahoo.com", "aol.com"),
+        *("icloud.com", "me.com", "mac.com", "proton.me", "protonmail.com", "gmx.de", "gmx.net", "web.de"),
+    }
+)
+"""Mail domains of so many people that they tell of nobody."""
+
+OWN_NAMES = frozenset(
+    {"customer", "currency", "destinations", "expires_at", "occurred_at", "phone_number", "properties", "provider_ids"}
+)
+"""The contract's longer names: with them an answer says which field is wrong, whatever private text holds one, too."""
 
 # All on plain readings: in ASCII as far as there is an ASCII form, small letters, nothing invisible.
 # The whole word around the @: what may stand before it is wider than any pattern of an address.
@@ -280,8 +297,15 @@ def _joined_digits(words: _Words) -> _Words:
     return _Words(_BETWEEN_DIGITS.sub("", words.text), where)
 
 
+def _parts(joined: str) -> Iterator[str]:
+    return (joined[at : at + PART] for at in range(len(joined) - PART + 1))
+
+
+_SAID_OF_ALL = frozenset(chain(*(_parts("".join(re.findall("[a-z]+", name))) for name in OWN_NAMES | HOSTERS)))
+
+
 class _Private:
-    """What must not be seen, as words with whatever between them, looked up by how it begins."""
+    """What must not be seen, as words with whatever between them, looked up by how it begins, and each part of it."""
 
     def __init__(self, values: Iterable[str]) -> None:
         self._edges: dict[str, tuple[str, str]] = {}
@@ -292,6 +316,8 @@ class _Private:
         """How long those are that begin with these letters."""
         self._long: defaultdict[str, list[str]] = defaultdict(list)
         """By the beginning that is enough of a quote, sorted."""
+        self._longer: list[str] = []
+        """What is longer than a part, as letters and digits alone."""
         self._signs: set[str] = set()
         """Neither letters nor digits."""
         for value in values:
@@ -300,6 +326,7 @@ class _Private:
                 self._add(reading.text.strip())
         for forms in self._long.values():
             forms.sort()
+        self._parts = {part for joined in self._longer for part in _parts(joined)} - _SAID_OF_ALL
         self._short_lengths = {len(form) for form in self._short}
 
     def _add(self, text: str) -> None:
@@ -313,6 +340,8 @@ class _Private:
             self._short.add(spaced)
             self._edges[spaced] = max(edges, self._edges.get(spaced, edges), key=_both)
             return
+        if len(joined) > PART:
+            self._longer.append(joined)
         for form in {spaced, joined}:
             self._edges[form] = max(edges, self._edges.get(form, edges), key=_both)
             begins = form
@@ -335,6 +364,25 @@ class _Private:
                 first -= len(before) if reading.text.endswith(before, 0, first) else 0
                 last += len(after) if reading.text.startswith(after, last) else 0
                 yield first, last
+        if self._parts:
+            yield from self._quoted_parts(words)
+
+    def _quoted_parts(self, words: _Words) -> Iterator[tuple[int, int]]:
+        """From where to where in the reading parts of something private stand, to the ends of their words."""
+        joined = words.text.replace(" ", "")
+        where = [place for place, letter in zip(words.where, words.text, strict=False) if letter != " "]
+        starts: list[int] = []
+        stops: list[int] = []
+        for word in words.text.split():
+            start = len(starts)
+            starts += [start] * len(word)
+            stops += [start + len(word)] * len(word)
+        for first, last in _overlapping(at for at, part in enumerate(_parts(joined)) if part in self._parts):
+            # A few letters that a word happens to share are no quote.
+            begun, ended = stops[first] - first > ANYWHERE, last - starts[last - 1] > ANYWHERE
+            start = starts[first] if begun or first == starts[first] else stops[first]
+            stop = stops[last - 1] if ended or last == stops[last - 1] else starts[last - 1]
+            yield where[start], where[stop - 1] + 1
 
     def _quotes(self, text: str) -> Iterator[tuple[str, int, int]]:
         for start in range(len(text)):
@@ -350,6 +398,19 @@ class _Private:
                     form = text[start : start + length]
                     if form in self._short and text[start + len(form) : start + len(form) + 1] in ("", " "):
                         yield form, start, start + len(form)
+
+
+def _overlapping(places: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """From where to where parts stand that begin at these places, those that overlap as one."""
+    first, last = 0, 0
+    for at in places:
+        if at >= last:
+            if last:
+                yield first, last
+            first = at
+        last = at + PART
+    if last:
+        yield first, last
 
 
 def _both(edges: tuple[str, str]) -> int:
