@@ -301,11 +301,6 @@ def _(swap: Swap) -> None:
     swap(Courier, "_is_late", lambda self, deadline: False)
 
 
-@mutation("an event answered 429 holds back its customer for ever")
-def _(swap: Swap) -> None:
-    swap(Account, "is_stuck", lambda self, event_id: False)
-
-
 @mutation("an outage of our own is asked every few seconds", figure="six hours without a ledger")
 def _(swap: Swap) -> None:
     swap(Account, "troubled", lambda self: self._clock.now())
