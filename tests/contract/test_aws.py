@@ -189,7 +189,7 @@ def test_an_empty_correlation_id(aws: Aws) -> None:
 @pytest.mark.parametrize("body", ["{", '{"a": "ü"}', " \n", "x" * 900_000], ids=["broken", "utf-8", "blank", "900 KB"])
 def test_rejects_are_kept(aws: Aws, body: str) -> None:
     """The body to the byte, and why."""
-    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject(RejectedRecord(body, "body: is not JSON", "evt-1"))
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject(RejectedRecord(body, "body: is not JSON", "evt-1", NOW))
     (message,) = aws.receive(aws.rejected)
     assert message["Body"] == body
     assert attributes(message) == {
@@ -198,6 +198,7 @@ def test_rejects_are_kept(aws: Aws, body: str) -> None:
         "event_id": "evt-1",
         "status": "-",
         "attempts": "0",
+        "accepted_at": f"{NOW:.3f}",
     }
 
 
