@@ -61,12 +61,14 @@ def test_a_given_moment_stays() -> None:
 def test_deduplication_ids() -> None:
     """One record at one destination is one message; two records, or two destinations, are two."""
     ids = [
-        deduplication_id("yotpo/main", "record-1"),
-        deduplication_id("sender/main", "record-1"),
-        deduplication_id("yotpo/main", "record-2"),
+        deduplication_id("yotpo/main", "record-1", "evt-1", "aa"),
+        deduplication_id("sender/main", "record-1", "evt-1", "aa"),
+        deduplication_id("yotpo/main", "record-2", "evt-1", "aa"),
+        deduplication_id("yotpo/main", "record-1", "evt-2", "aa"),
+        deduplication_id("yotpo/main", "record-1", "evt-1", "bb"),
     ]
     assert len(set(ids)) == len(ids)
-    assert ids[0] == deduplication_id("yotpo/main", "record-1")
+    assert ids[0] == deduplication_id("yotpo/main", "record-1", "evt-1", "aa")
     assert all(len(each) == 64 for each in ids)
 
 

@@ -53,7 +53,7 @@ def route(
             account=Destination.parse(name).account,
             body=event.model_copy(update={"occurred_at": occurred_at, "destinations": [name]}).to_json(),
             content_hash=content_hash,
-            deduplication_id=deduplication_id(name, record_id),
+            deduplication_id=deduplication_id(name, record_id, event.id, content_hash),
             accepted_at=accepted_at,
             correlation_id=correlation_id,
         )
@@ -61,9 +61,10 @@ def route(
     ]
 
 
-def deduplication_id(destination: str, record_id: str) -> str:
+def deduplication_id(destination: str, record_id: str, event_id: str, content_hash: str) -> str:
     """SQS FIFO deduplication id (64 hex digits): one record to one destination is one message, sent once or twice.
 
-    Not of the content: an update that is taken back within five minutes has content that SQS has just seen.
+    Not of the content alone: an update that is taken back within five minutes has content that SQS has just seen. Nor
+    of the record alone: a sample event in a console keeps its envelope's id.
     """
-    return hashlib.sha256(f"{destination}\n{record_id}".encode()).hexdigest()
+    return hashlib.sha256("\n".join((destination, record_id, event_id, content_hash)).encode()).hexdigest()
