@@ -45,7 +45,7 @@ from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from relay.delivery import BROKEN
+from relay.delivery import BROKEN, OUTDATED
 from relay.lane import BatchReport
 from relay.outcome import Outcome, Result
 from relay.ports import Claim, DeadLetter, LaneMessage, Record, RejectedRecord
@@ -360,6 +360,9 @@ class Checker:
             own = sum(not everything for everything in delivery.failures)
             kind = "poison" if nature in FAULTY else "called poison, but good"
             return kind, "" if own >= 4 or nature in FAULTY else f"only {own} failures were its own"
+        if letter.reason == OUTDATED:
+            right = len(delivery.versions) > 1 and letter.destination.startswith("yotpo/")
+            return "outdated", "" if right else "there was only one version, or they have no order"
         if letter.reason.startswith("id_reused"):
             right = len(delivery.versions) > 1 and letter.destination.startswith("sender/")
             return "id reused", "" if right else "there was only one version, or it was an update"
