@@ -224,13 +224,12 @@ class Courier:
         if came_later and record.content_hash not in record.replaced:
             # It says that it happened earlier: a late event, or a correction of when. A person can tell.
             return self._give_up(delivery, record, _Post(Outcome.REJECTED, OUTDATED))
-        post, state = _Post(Outcome.DUPLICATE, "a later version was delivered"), "delivered"
+        post = _Post(Outcome.DUPLICATE, "a later version was delivered")
         if record.delivered_hash:
             record = replace(record, content_hash=record.delivered_hash, version=record.delivered_version)
-        else:
-            # Nobody knows what the provider holds, but this came before it.
-            state = "open"
-        return replace(self._settle(delivery, record, post, state, record.attempts), final=True)  # type: ignore[arg-type]
+            return self._settle(delivery, record, post, "delivered", record.attempts)
+        # Nobody knows what the provider holds, but this came before it.
+        return replace(self._settle(delivery, record, post, "open", record.attempts), final=True)
 
     def _denied(self, delivery: Delivery, record: Record, claim: Claim, overrides: bool) -> Result:
         before = claim.before
