@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from relay.account import WITNESS_SECONDS
 from relay.ports import Reply, Request
 from tests.simulation.history import Delivery, History
 from tests.simulation.kernel import Kernel
@@ -143,27 +144,31 @@ class Conduct:
         if cause in FAILING:
             site.failing.append(now)
             delivery.failures.append(self._nothing_works(exchange.account))
-            self._failed(delivery, self._most_fruitless(exchange.account, cause))
+            self._failed(delivery, self._is_confused(exchange.account, cause))
 
     def broke(self, delivery: Delivery) -> None:
         """Hears of an attempt that a fault of our own ended."""
-        self._failed(delivery, 60)
+        self._failed(delivery, True)
 
-    def _failed(self, delivery: Delivery, most: int) -> None:
+    def _failed(self, delivery: Delivery, confused: bool) -> None:
         if self._history.site(delivery.destination).worked_at > delivery.failed_at >= 0:
             delivery.fruitless += 1
         delivery.failed_at = self._kernel.now
-        if delivery.fruitless > most and self._history.plan.steady:
+        if confused:
+            delivery.pardoned = min(delivery.fruitless, 45)
+        if delivery.fruitless > delivery.pardoned + 15 and self._history.plan.steady:
             self._history.fail("poison", f"{delivery.event_id} failed {delivery.fruitless} times, others succeeding")
 
-    def _most_fruitless(self, account: Account, cause: str) -> int:
-        """How often an event may fail, others succeeding: oftener where attempts of the others fail, too."""
+    def _is_confused(self, account: Account, cause: str) -> bool:
+        """Whether attempts of other events fail as well, or did within the half hour that the relay looks back."""
+        now = self._kernel.now
         at_times = any(
-            each.kind in FAILING or each.kind in SILENT for each in account.plan.episodes if each.share < 1.0
+            each.kind in (*FAILING, *SILENT) and (each.share < 1.0 or each.start < now < each.end + WITNESS_SECONDS)
+            for each in account.plan.episodes
         )
         mine = {each.event_id for each in self._history.plan.events if account.plan.destination in each.destinations}
         others = sum(self._history.natures.get(each) in FAULTY for each in mine)
-        return 60 if at_times or others > 2 or cause == "forbidden" else 15
+        return at_times or others > 2 or cause == "forbidden"
 
     def _act(self, exchange: Exchange) -> None:
         history, delivery, now = self._history, exchange.delivery, self._kernel.now

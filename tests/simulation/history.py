@@ -52,6 +52,8 @@ class Delivery:
     failed_at: float = -1.0
     fruitless: int = 0
     """Failures with a success of another event of the account since the one before."""
+    pardoned: int = 0
+    """How many of these count for nothing, 45 at most: it failed while others failed, too."""
     refused: bool = False
     letters: dict[str, str] = field(default_factory=dict)
     """Reasons by message id."""

@@ -28,13 +28,14 @@
   after the event's end of life.
 - `just`: a dead letter tells the truth: expired events had expired, rejected ones were refused, and an event
   called poison failed at least four times outside any fault that hit everything at its account.
-- `poison`: an event that goes on failing, others succeeding in between, ends after at most 60 such rounds (five where
-  nothing else fails).
+- `poison`: an event that goes on failing, others succeeding in between, ends after at most 15 such rounds, not counting
+  45 of those while others failed, too, or had within half an hour.
 - `private`: no secret, e-mail address, phone number or URL in a reason, a detail, a dead letter's attributes, a ledger
   record or an exception. `raised`: no exception leaves a handler.
 - `writes`: at most two ledger writes for one attempt.
-- `prompt`: two hours and three times the backlog's own time after the last fault, nothing is left but poison (but for
-  accounts with three poison events of one customer or five in all, and for environments that do not live to learn).
+- `prompt`: two hours, three times the backlog's own time, and what the provider asked for on account of single events
+  after the last fault nothing is left but poison (but for accounts with three poison events of one customer or five in
+  all, and for environments that do not live to learn).
 """
 
 import json
@@ -389,12 +390,13 @@ class Checker:
             self._history.fail("spin", f"{destination}: {len(batches)} batches in a minute achieved nothing")
 
     def _check_deferral(self, stay: list[Message], receipts: Mapping[str, str]) -> None:
+        if any(each.receipt != receipts[each.message_id] for each in stay):
+            # Somebody else has them by now, and may be hiding them.
+            return
         if not stay or any(each.message_id in self._clumsy for each in stay):
             self._clumsy.difference_update(each.message_id for each in stay)
             return
         if any(not self._history.messages[each.message_id].identities for each in stay):
-            return
-        if any(each.receipt != receipts[each.message_id] for each in stay):
             return
         moments = [each.hidden_until for each in stay]
         undeferred = max(moments) == stay[0].received_at + VISIBILITY

@@ -87,13 +87,17 @@ class World:
         return Run(self.history, self.functions, max(ends, default=0.0))
 
     def _patience(self) -> float:
-        """Two hours, and three times as long as the largest backlog takes at what others leave of the limit."""
+        """Two hours, three times as long as the largest backlog takes at what others leave of the limit, and what the
+        provider asks for each time that it answers an event 429 for what it is.
+        """
         longest = 0.0
         for account in self.plan.accounts:
             requests, window = LIMITS[account.provider]
-            count = sum(account.destination in each.destinations for each in self.plan.events)
-            longest = max(longest, count * window / requests / (1.0 - min(account.foreign, 0.9)))
-        return 2 * 3600 + 3 * longest
+            mine = [each for each in self.plan.events if account.destination in each.destinations]
+            backlog = len(mine) * window / requests / (1.0 - min(account.foreign, 0.9))
+            capped = sum(each.nature == "capped" for each in mine) * account.cap_names
+            longest = max(longest, 3 * backlog + 15 * capped)
+        return 2 * 3600 + longest
 
     def _left(self) -> list[Message]:
         return [message for lane in self.services.lanes.values() for message in lane.left()]

@@ -7,12 +7,14 @@ import pytest
 
 from relay.account import (
     IDLE,
+    LONGEST_BACKOFF,
     PASSES_AFTER,
     POISON_FAILURES,
     REFUSED_SECONDS,
     REMEMBERED,
     SHORTEST_BACKOFF,
     SHORTEST_HOLD,
+    TRIED_SECONDS,
     WITNESS_SECONDS,
     Account,
     Failure,
@@ -171,6 +173,18 @@ def test_a_bad_hour_is_forgotten_after_half_an_hour(account: Account, clock: Fak
     assert account.failed("during", before, clock.now()).blame < 2
     clock.pass_by(WITNESS_SECONDS + 1)
     assert account.failed("after", before, clock.now()).blame == 2
+
+
+def test_misses_of_a_bad_hour_are_as_old_as_it_when_the_event_gets_through(account: Account, clock: FakeClock) -> None:
+    """An event that waited through an outage and is delivered an hour later does not make that hour look bad."""
+    failure = NEVER
+    for _ in range(20):
+        failure = account.failed("patient", failure, clock.now())
+        clock.pass_by(1)
+    clock.pass_by(WITNESS_SECONDS + 1)
+    account.succeeded("patient", clock.now())
+    before = Failure(1, 1.0, clock.now() - 5, clock.now() - 5)
+    assert account.failed("odd", before, clock.now()).blame == 2
 
 
 def test_strikes_of_a_bad_hour_and_of_a_good_one_add_up(account: Account, clock: FakeClock) -> None:
@@ -635,8 +649,22 @@ def test_failures_of_long_ago_let_nobody_pass(account: Account, clock: FakeClock
     for _ in range(PASSES_AFTER):
         failure = account.failed("cart", failure, clock.now())
     assert account.stands_aside("cart")
-    clock.pass_by(WITNESS_SECONDS + 1)
+    clock.pass_by(TRIED_SECONDS + 1)
     assert not account.stands_aside("cart")
+
+
+def test_two_bad_events_that_hold_the_account_in_turn_both_let_others_pass(account: Account, clock: FakeClock) -> None:
+    """Each is tried once in half an hour, for a quarter of an hour is the longest hold; a third of their customer would
+    wait behind whichever was forgotten.
+    """
+    failures = {"a": NEVER, "b": NEVER}
+    for _ in range(PASSES_AFTER):
+        for name, before in failures.items():
+            failures[name] = account.refused(name, before, clock.now())
+            account.hold(failures[name].failed_at, failures[name].failed_at, name)
+            clock.pass_by(LONGEST_BACKOFF + 3)
+    assert account.stands_aside("a")
+    assert account.stands_aside("b")
 
 
 def test_one_hanging_request_is_enough_while_we_probe(account: Account, clock: FakeClock) -> None:

@@ -180,7 +180,7 @@ def test_a_failure_holds_back_later_events_of_its_customer(sender: Room) -> None
 
 def test_an_event_that_keeps_failing_gives_way(sender: Room) -> None:
     """GIVEN an event that has failed again and again THEN later events of its customer no longer wait for it."""
-    a1 = message("a1", "ada")
+    a1 = message("a1", "ada", receives=PASSES_AFTER)
     content = make_event(id="a1", customer={"email": "ada@example.com"}, properties={"name": "a1"}).content_hash
     sender.ledger.records["a1", "sender/main"] = Record(
         "a1", "sender/main", content, "open", attempts=PASSES_AFTER - 1, strikes=1, failed_at=NOW
@@ -189,6 +189,17 @@ def test_an_event_that_keeps_failing_gives_way(sender: Room) -> None:
     report = sender.handle([a1, message("a2", "ada")])
     assert sender.sent == ["a1", "a2"]
     assert report.failed == ["a1"]
+
+
+def test_an_event_that_is_here_for_the_first_time_gives_way_to_nobody(sender: Room) -> None:
+    """GIVEN an id that failed again and again, and is now sent anew THEN its customer's later events wait for it."""
+    account, failure = sender.account("sender/main"), Failure()
+    for _ in range(PASSES_AFTER):
+        failure = account.failed("a1", failure, sender.clock.now())
+    sender.answers = {"a1": [make_reply(500)]}
+    report = sender.handle([message("a1", "ada"), message("a2", "ada")])
+    assert sender.sent == ["a1"]
+    assert report.failed == ["a1", "a2"]
 
 
 def test_a_rejection_holds_nobody_back(sender: Room) -> None:

@@ -22,6 +22,11 @@ WITNESSES = 50
 WITNESS_SECONDS = 1800.0
 """For how long they tell it: what was so in an outage says nothing of an hour later."""
 
+TRIED_SECONDS = 4 * 3600.0
+"""For how long an event's failures are remembered here: several bad ones, each of which holds a quiet account for a
+quarter of an hour, come an hour apart.
+"""
+
 REMEMBERED = 1_000
 """How many events that did not get through an account remembers, the newest."""
 
@@ -104,8 +109,8 @@ class Account:
         self._held_alone = False
         self._attempts: deque[tuple[str, bool, float]] = deque(maxlen=2 * WITNESSES)
         """The last attempts: whose, whether the provider took it, and when."""
-        self._missed: dict[str, int] = {}
-        """How often each event has been tried without getting through."""
+        self._missed: dict[str, tuple[int, float]] = {}
+        """How often each event has been tried without getting through, and when last."""
         self._round_at = float("-inf")
         self._probing = False
         self._waited = 0.0
@@ -183,11 +188,11 @@ class Account:
         all: a few bad events, which never do, would make it look as if anything failed.
         """
         _keep(self._asked, event_id, True)
-        now, missed = self._clock.now(), self._missed.pop(event_id, 0)
+        now, (missed, missed_at) = self._clock.now(), self._missed.pop(event_id, (0, 0.0))
         if succeeded:
-            self._attempts.extend([(event_id, False, now)] * min(missed - 1, WITNESSES // 2))
+            self._attempts.extend([(event_id, False, missed_at)] * min(missed - 1, WITNESSES // 2))
         else:
-            _keep(self._missed, event_id, missed + 1)
+            _keep(self._missed, event_id, (missed + 1, now))
         if succeeded or not missed:
             self._attempts.append((event_id, succeeded, now))
 
@@ -300,7 +305,7 @@ class Account:
     def _tried(self, event_id: str) -> int:
         # Long ago it may have been another version of it, and delivered elsewhere since.
         tries, at = self._tries.get(event_id, (0, 0.0))
-        return tries if at > self._clock.now() - WITNESS_SECONDS else 0
+        return tries if at > self._clock.now() - TRIED_SECONDS else 0
 
     def is_stuck(self, event_id: str) -> bool:
         """Whether the event is answered 429 again and again, and nothing else gets through."""

@@ -110,15 +110,18 @@ class _Group:
             ahead.add(f"event={event.id}")
             if item.future is None and self.account.is_stuck(event.id):
                 throttled |= event.customer.identities
-            elif item.future is not None or not self.account.stands_aside(event.id):
+            elif item.future is not None or not self._stands_aside(item):
                 ahead |= event.customer.identities
         if ready and not self.in_flight and all(self._is_hopeless(item) for item in ready):
             ready += [item for item in behind if not self._is_hopeless(item)][:1]
         return ready
 
+    def _stands_aside(self, item: _Item) -> bool:
+        # What comes for the first time is another version, or was sent again: it begins anew.
+        return item.message.receives > 1 and self.account.stands_aside(item.delivery.event.id)
+
     def _is_hopeless(self, item: _Item) -> bool:
-        name = item.delivery.event.id
-        return self.account.is_stuck(name) or self.account.stands_aside(name)
+        return self.account.is_stuck(item.delivery.event.id) or self._stands_aside(item)
 
 
 class Lane:
