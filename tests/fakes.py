@@ -100,9 +100,11 @@ class FakeLedger:
         self._table = Table()
         self.records = self._table.items
         self.claims = 0
+        self.looks = 0
+        """How often a note was looked for."""
         self.settled: list[Record] = []
         self.fails_on: set[str] = set()
-        """`claim`, `settle`"""
+        """`claim`, `settle`, `note`"""
         self._lock = threading.Lock()
 
     def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:
@@ -116,6 +118,15 @@ class FakeLedger:
         with self._lock:
             self.settled.append(record)
             self._table.settle(record)
+
+    def note_quiet(self, destination: str, until: float) -> None:
+        self._fail("note")
+        self._table.quiet[destination] = until
+
+    def quiet_until(self, destination: str) -> float:
+        self._fail("note")
+        self.looks += 1
+        return self._table.quiet.get(destination, 0.0)
 
     def _fail(self, step: str) -> None:
         if step in self.fails_on:

@@ -350,6 +350,18 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
     return DynamoLedger(aws.dynamodb, aws.table)
 
 
+def test_a_note_to_leave_an_account_alone(ledger: Ledger) -> None:
+    """Kept to the millisecond, for one account, the last one; it is in nobody's way."""
+    assert ledger.quiet_until("sender/main") == 0.0
+    ledger.note_quiet("sender/main", NOW + 900.125)
+    assert ledger.quiet_until("sender/main") == NOW + 900.125
+    ledger.note_quiet("sender/main", NOW + 30.0)
+    assert ledger.quiet_until("sender/main") == NOW + 30.0
+    assert ledger.quiet_until("sender/b") == 0.0
+    assert ledger.claim(claim(), now=NOW, overrides=False) == Claim(granted=True, before=None)
+    assert ledger.claim(claim(event_id="sender/main"), now=NOW, overrides=False) == Claim(granted=True, before=None)
+
+
 def claim(owner: str = "m-1@1", **changes: Any) -> Record:
     given = Record(
         event_id="evt-1",

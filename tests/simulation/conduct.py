@@ -67,8 +67,10 @@ class Conduct:
         """An environment has an account before it for the first time."""
         self._links[environment.name, destination] = Link(min(self._kernel.now, environment.alone_since))
 
-    def not_hidden(self, destination: str) -> None:
-        """SQS would not hide an account's messages, however often asked: another environment may have them too soon."""
+    def unheard(self, destination: str) -> None:
+        """What the provider asked for reaches no other environment: neither by SQS nor by the ledger, or because the
+        event that it was asked for is given up, and none is left to be hidden.
+        """
         if link := self._links.get(("", destination)):
             link.silent_until = 0.0
 

@@ -290,6 +290,26 @@ class DeliverEnvironment(Environment):
             self.services.checker.unsure(record)
             raise
 
+    def note_quiet(self, destination: str, until: float) -> None:
+        def note() -> None:
+            self.services.table.quiet[destination] = until
+
+        try:
+            self.call("note", "DynamoDB", 0.008, self.plan.ledger_fails, note)
+        except UnavailableError:
+            self.services.checker.conduct.unheard(destination)
+            raise
+
+    def quiet_until(self, destination: str) -> float:
+        table = self.services.table
+        try:
+            return self.call(
+                "look", "DynamoDB", 0.004, self.plan.ledger_fails, lambda: table.quiet.get(destination, 0.0)
+            )
+        except UnavailableError:
+            self.services.checker.conduct.unheard(destination)
+            raise
+
     # Secrets
 
     def get(self, destination: str) -> Mapping[str, str]:

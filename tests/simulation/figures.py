@@ -152,6 +152,20 @@ def several(
     )
 
 
+def unhidden() -> Scenario:
+    """SQS hides nothing for an hour, and each batch meets an environment that knows nothing: is the quarter of an hour
+    that the provider asks for heeded all the same?
+    """
+    events = tuple(
+        EventPlan(60.0 * index, f"e{index}", index, ("sender/main",), "good" if index else "capped", door="lane")
+        for index in range(40)
+    )
+    account = AccountPlan("sender/main", cap_names=900)
+    run = play(_quiet((account,), events, faults_end=HOUR, recycle=1.0, away=(Episode("SQS", 0.0, HOUR),)))
+    delivered = _acts(run, "sender/main")
+    yield "", [Figure("delivered", f"{delivered} of 39", delivered == 39), *_sound(run)]
+
+
 def capped(destination: str, count: int) -> Scenario:
     """Events of one account, one that is always answered 429 for what it is: what does it cost the others?"""
     good, odd = (tuple(_events(destination, count)) for _ in range(2))
@@ -385,6 +399,7 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "100 to Yotpo, one every 30 s, five always 403": lambda: several("yotpo/main", 100, "forbidden", 5, 30.0, 1200.0),
     "100 to Sender, one a minute, three always 403": lambda: several("sender/main", 100, "forbidden", 3, 60.0, 300.0),
     "200 to Sender, one always 429 for 15 min": lambda: several("sender/main", 200, "capped", 1, 0.0, 6000.0, 900),
+    "40 to Sender, 429 for 15 min, nothing is hidden": unhidden,
     "ten accounts hang, ten places": lambda: hanging(10),
     "twenty accounts hang, ten places": lambda: hanging(20),
     "a bad hour, half of all requests fail": lambda: brownout(0.5),

@@ -16,8 +16,8 @@
   environment has one request under way, and a second only after an answer or one window; the window counts from when
   its batch was handed out.
 - `asked`: from one second after a 429 that names its `Retry-After`, that environment sends nothing to the account until
-  then, and no other where nothing makes two batches overlap and SQS hides what it is asked to. (One second: what had
-  its slot already.)
+  then, and no other where nothing makes two batches overlap and SQS hides what it is asked to, or the ledger keeps word
+  of it (unless the event is given up as itself the cause). One second: what had its slot already.
 - `storm`: while an account does not work, at most 100 requests to it in ten minutes, and 25 more for each environment.
 - `spin`: a group whose batches achieve nothing comes back at most 90 times in a minute. `delay`: a group that is ready
   waits for at most one batch (30 s) for every `concurrency` other groups of its lane, whatever state those are in.
@@ -191,8 +191,6 @@ class Checker:
         """A batch is over and its results are counted, as `DeliverObserver` counts them."""
         if report.not_hidden or report.abandoned:
             self._clumsy.update(report.failed)
-            for destination in report.deferred:
-                self.conduct.not_hidden(destination)
         counted: dict[Delivery, int] = {}
         for result in report.results:
             delivery = self._history.delivery(result.destination, result.event_id)
@@ -245,6 +243,8 @@ class Checker:
         if not self._shows(letter):
             wrong = "it does not say how often it was tried, or how it was answered"
         history.totals.dead[kind] = history.totals.dead.get(kind, 0) + 1
+        if letter.status == 429:
+            self.conduct.unheard(letter.destination)
         if wrong:
             history.fail("just", f"{letter.destination} {letter.event_id} dead-lettered ({letter.reason}): {wrong}")
 

@@ -17,6 +17,8 @@ class Table:
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Record] = {}
         self._before: dict[tuple[str, str], Record | None] = {}
+        self.quiet: dict[str, float] = {}
+        """Notes by destination, in Unix seconds."""
 
     def claim(self, record: Record, now: float, overrides: bool) -> Claim:
         key = (record.event_id, record.destination)

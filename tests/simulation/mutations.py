@@ -384,6 +384,16 @@ def _(swap: Swap) -> None:
     swap(Provider, "__init__", retries)
 
 
+@mutation("no word is left of what cannot be hidden", figure="40 to Sender, 429 for 15 min, nothing is hidden")
+def _(swap: Swap) -> None:
+    _port(swap, Courier, "ledger", note_quiet=lambda ledger, destination, until: None)
+
+
+@mutation("word of what could not be hidden is not heeded", figure="40 to Sender, 429 for 15 min, nothing is hidden")
+def _(swap: Swap) -> None:
+    _port(swap, Courier, "ledger", quiet_until=lambda ledger, destination: 0.0)
+
+
 @mutation("a refused secret is not fetched again")
 def _(swap: Swap) -> None:
     _port(swap, Courier, "secrets", refresh=lambda secrets, destination, seen: seen)

@@ -15,7 +15,7 @@ from tests.template.stack import PROVIDERS, ROOT, Stack, listed, target
 USED = {
     "logs": {"CreateLogStream", "PutLogEvents"},
     "sqs": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility", "SendMessage"},
-    "dynamodb": {"UpdateItem"},
+    "dynamodb": {"UpdateItem", "GetItem"},
     "secretsmanager": {"GetSecretValue"},
 }
 

@@ -885,6 +885,52 @@ def test_every_message_is_accounted_for(sender: Room, scene: Callable[[Room], No
         assert (each in report.failed) != (each in ended or each in lettered)
 
 
+@pytest.mark.parametrize(("named", "word"), [("900", True), ("60", False)])
+def test_what_cannot_be_hidden_is_left_word_of(named: str, word: bool) -> None:
+    """GIVEN a Retry-After, and an SQS that hides nothing THEN an environment that knows nothing of it heeds it, except
+    where the messages come back later than that anyway.
+    """
+    room = Room(provider="sender")
+    room.answers = {"e0": [make_reply(429, retry_after=named)]}
+    room.queue.refuses = {"e0", "e1"}
+    room.handle([message("e0"), message("e1")])
+    assert bool(room.ledger._table.quiet) is word
+    sent = len(room.sent)
+    other = Room(provider="sender", clock=room.clock, ledger=room.ledger, knows=False)
+    room.clock.pass_by(180)
+    report = other.handle([message("e1", receives=2), message("e0", receives=2)])
+    assert bool(other.sent) is not word
+    if word:
+        seconds = report.deferred["sender/main"]
+        assert 690 < seconds <= 721
+        room.clock.pass_by(seconds)
+        assert other.handle([message("e1", receives=3), message("e0", receives=3)]).failed == []
+    assert len(room.sent) == sent
+
+
+def test_nobody_asks_for_word_without_need(sender: Room) -> None:
+    """A new event, and a batch soon after another of the account: nothing can have been left there."""
+    sender.handle([message("e0")])
+    sender.clock.pass_by(180)
+    sender.handle([message("e1")])
+    sender.clock.pass_by(90)
+    sender.handle([message("e2", receives=2)])
+    assert sender.ledger.looks == 0
+    sender.clock.pass_by(180)
+    sender.handle([message("e3", receives=2)])
+    assert sender.ledger.looks == 1
+
+
+def test_word_that_cannot_be_left_or_read_stops_nothing(sender: Room) -> None:
+    """GIVEN a ledger that keeps no notes THEN the batch ends as it would have."""
+    sender.ledger.fails_on = {"note"}
+    sender.queue.refuses = {"e0"}
+    sender.answers = {"e0": [make_reply(429, retry_after="900")]}
+    report = sender.handle([message("e0", receives=2)])
+    assert report.failed == ["e0"]
+    assert report.not_hidden == 1
+
+
 def test_a_deferral_that_sqs_refuses_is_asked_for_again(sender: Room) -> None:
     """GIVEN messages that SQS will not hide at first WHEN it is asked again THEN they come back at the same moment."""
     sender.answers = {"e0": [make_reply(429, retry_after="300")]}

@@ -1,6 +1,7 @@
 """One attempt to deliver one event to one destination: claim, post, settle."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -126,6 +127,20 @@ class Courier:
     def longest(self) -> float:
         """Seconds an attempt needs at most once it may start."""
         return LONGEST_WAIT + self._transport.longest + RESERVE
+
+    def note_quiet(self, destination: str, seconds: float) -> None:
+        """Leaves word for another environment that the account is to be left alone for so long."""
+        # Its messages come back meanwhile either way; that they could not be hidden is told by the batch's report.
+        with suppress(UnavailableError):
+            self._ledger.note_quiet(destination, self._clock.now() + seconds)
+
+    def heed_quiet(self, destination: str, account: Account) -> None:
+        """Stays away from the account as another environment left word."""
+        # Without a ledger nothing is sent anyway.
+        with suppress(UnavailableError):
+            seconds = self._ledger.quiet_until(destination) - self._clock.now()
+            if seconds > 0:
+                account.pace.stay_away(seconds)
 
     def preview(self, delivery: Delivery) -> Request:
         """The exact request, unsent. Raises UndeliverableError, CredentialsError or UnavailableError."""

@@ -26,6 +26,11 @@ PAUSES = (0.2, 1.0, 2.0)
 UNKEPT = 30
 """Seconds after which a bad record, whose dead letter could not be written, is tried again."""
 
+BACK_AFTER = 100.0
+"""Seconds after which a message that SQS would not hide may be back, and a margin: its visibility timeout is longer by
+more than a batch takes.
+"""
+
 LETTER_SECONDS = 10.0
 """What it takes at most to write a dead letter, or to learn that it cannot be written: three tries of three seconds."""
 
@@ -211,7 +216,10 @@ class Lane:
     def _take_over(self, group: _Group, began: float) -> None:
         """SQS hands out an account's messages when the batch before has ended, in whatever environment that was."""
         now, messages = self._clock.now(), [item.message for item in group.items]
-        group.account.begin_batch(was_tried=any(message.receives > 1 for message in messages))
+        was_tried = any(message.receives > 1 for message in messages)
+        if was_tried and group.account.pace.rested_for > BACK_AFTER:
+            self._courier.heed_quiet(group.destination, group.account)
+        group.account.begin_batch(was_tried=was_tried)
         handed_out = max((message.received_at for message in messages if message.received_at is not None), default=now)
         group.account.pace.take_over(
             now_since=began,
@@ -341,7 +349,10 @@ class Lane:
             # At once would be before this batch is over: somebody else might have it beside us.
             seconds = min(max(math.ceil(wait), 1), LONGEST_DEFERRAL - 60)
             deferred[destination] = seconds
-            refused += self._hide(left, seconds, deadline)
+            not_hidden = self._hide(left, seconds, deadline)
+            if not_hidden and seconds > BACK_AFTER and self._clock.monotonic() < deadline - RESERVE / 2:
+                self._courier.note_quiet(destination, seconds)
+            refused += not_hidden
         return deferred, refused
 
     def _hide(self, messages: Sequence[LaneMessage], seconds: float, deadline: float) -> int:

@@ -2,6 +2,9 @@
 
 Key: `event_id` (partition) and `destination` (sort), so that one query tells an event's whole fate. Nothing personal is
 kept but the producer's own event id.
+
+An account may have a note beside them: until when it is to be left alone, where SQS would not hide its messages that
+long. Its key is the destination as `event_id`, and `account`, which is no destination.
 """
 
 from collections.abc import Mapping
@@ -84,6 +87,25 @@ class DynamoLedger:
             raise UnavailableError("DynamoDB", error) from None
         return Claim(granted=True, before=read_record(reply.get("Attributes", {})))
 
+    def note_quiet(self, destination: str, until: float) -> None:
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_note_key(destination),
+                UpdateExpression="SET quiet_until = :until, #ttl = :ttl",
+                ExpressionAttributeNames={"#ttl": "ttl"},
+                ExpressionAttributeValues=_values({":until": until, ":ttl": int(until) + KEEP_SECONDS}),
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise UnavailableError("DynamoDB", error) from None
+
+    def quiet_until(self, destination: str) -> float:
+        try:
+            reply = self._client.get_item(TableName=self._table, Key=_note_key(destination), ConsistentRead=True)
+        except (ClientError, BotoCoreError) as error:
+            raise UnavailableError("DynamoDB", error) from None
+        return float(_deserialize(reply["Item"]["quiet_until"])) if "Item" in reply else 0.0
+
     def settle(self, record: Record) -> None:
         kept = {
             name: value
@@ -150,6 +172,10 @@ def _plain(value: Any) -> Any:
 
 def _key(record: Record) -> dict[str, Any]:
     return {"event_id": {"S": record.event_id}, "destination": {"S": record.destination}}
+
+
+def _note_key(destination: str) -> dict[str, Any]:
+    return {"event_id": {"S": destination}, "destination": {"S": "account"}}
 
 
 def _values(values: Mapping[str, Any]) -> dict[str, Any]:

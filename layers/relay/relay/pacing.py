@@ -183,6 +183,12 @@ class Pace:
         with self._lock:
             self._rested_at = self._clock.monotonic()
 
+    @property
+    def rested_for(self) -> float:
+        """Seconds since the last batch of the account was over here; infinite before the first one."""
+        with self._lock:
+            return self._clock.monotonic() - self._rested_at
+
     def delay(self) -> float:
         """Seconds until one more request may start, after all whose turn is already given; a window while only a reply
         can tell.

@@ -177,7 +177,9 @@ class Claim:
 
 
 class Ledger(Protocol):
-    """One record per (event, destination). Both calls are one conditional write and raise UnavailableError."""
+    """One record per (event, destination), and a note per destination. Each call is one of DynamoDB's, and raises
+    UnavailableError.
+    """
 
     def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:
         """Takes the record for one attempt, unless it is delivered, leased or another content's, or the message
@@ -190,6 +192,14 @@ class Ledger(Protocol):
 
     def settle(self, record: Record) -> None:
         """Writes the attempt's end, unless somebody else has taken the record since."""
+        ...
+
+    def note_quiet(self, destination: str, until: float) -> None:
+        """Notes that an account is to be left alone until that Unix second."""
+        ...
+
+    def quiet_until(self, destination: str) -> float:
+        """The Unix second noted last; 0.0 where none was."""
         ...
 
 
