@@ -1,16 +1,31 @@
-"""A provider sandbox that really serves, on a clock that stands still until a test moves it."""
+"""What the contract tests talk to: AWS as two emulators know it, and a provider sandbox that really serves.
 
+The sandbox's clock stands still until a test moves it.
+"""
+
+import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import urllib3
+from botocore.config import Config
+from mypy_boto3_dynamodb import DynamoDBClient
+from mypy_boto3_secretsmanager import SecretsManagerClient
+from mypy_boto3_sqs import SQSClient
+from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-from local.places import free_port
+from local.emulator import start_emulator
+from local.environment import server_environment
+from local.places import TOOLS, free_port
+from local.processes import Process, start, stop
 from local.sandbox.app import application
 from local.sandbox.provider_side import Sandbox
 from local.sandbox.server import server
@@ -18,6 +33,9 @@ from local.sandbox.server import server
 YOTPO = "/core/v3/stores/sandbox-store/events?access_token=sandbox-yotpo-token"
 SENDER = "/v2/events"
 SENDER_HEADERS = {"Authorization": "Bearer sandbox-sender-token", "Accept": "application/json"}
+
+ONCE = Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=5)
+_numbers = itertools.count(1)
 
 
 @dataclass
@@ -98,3 +116,103 @@ def sandbox(served: Client) -> Client:
     for name in ("faults", "limits", "requests", "tokens"):
         served.forget(name)
     return served
+
+
+# ------------------------------------------------------------------------------------------------ AWS, twice
+
+
+@dataclass
+class Aws:
+    """Queues, a ledger and secrets of one test's own."""
+
+    endpoint: str
+    name: str = field(default_factory=lambda: f"t{next(_numbers)}")
+
+    def __post_init__(self) -> None:
+        self.sqs: SQSClient = boto3.client("sqs", endpoint_url=self.endpoint, config=ONCE)
+        self.dynamodb: DynamoDBClient = boto3.client("dynamodb", endpoint_url=self.endpoint, config=ONCE)
+        self.secrets: SecretsManagerClient = boto3.client("secretsmanager", endpoint_url=self.endpoint, config=ONCE)
+        self.lanes = {provider: self.fifo(provider) for provider in ("yotpo", "sender")}
+        self.dead_letters = self.fifo("dead")
+        self.rejected = self.sqs.create_queue(QueueName=f"{self.name}-rejected")["QueueUrl"]
+        self.table = f"{self.name}-ledger"
+        self.dynamodb.create_table(
+            TableName=self.table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[
+                {"AttributeName": "event_id", "AttributeType": "S"},
+                {"AttributeName": "destination", "AttributeType": "S"},
+            ],
+            KeySchema=[
+                {"AttributeName": "event_id", "KeyType": "HASH"},
+                {"AttributeName": "destination", "KeyType": "RANGE"},
+            ],
+        )
+
+    def fifo(self, name: str) -> str:
+        made = self.sqs.create_queue(QueueName=f"{self.name}-{name}.fifo", Attributes={"FifoQueue": "true"})
+        return made["QueueUrl"]
+
+    def receive(self, url: str, visibility: int = 30) -> list[MessageTypeDef]:
+        """Up to ten messages, hidden for that many seconds."""
+        return self.sqs.receive_message(
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=visibility,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["All"],
+            WaitTimeSeconds=0,
+        ).get("Messages", [])
+
+    def item(self, event_id: str, destination: str) -> dict[str, Any]:
+        key = {"event_id": {"S": event_id}, "destination": {"S": destination}}
+        return dict(self.dynamodb.get_item(TableName=self.table, Key=key).get("Item", {}))
+
+    def secret(self, name: str, text: str) -> None:
+        self.secrets.create_secret(Name=f"{self.name}/customer-events/{name}", SecretString=text)
+
+
+def start_moto(state: Path, port: int) -> Process:
+    """Moto's server, with everything it writes under `state`. Shares no code with the emulator that runs the stack."""
+    command = [str(TOOLS / "moto_server"), "--host", "127.0.0.1", "--port", str(port)]
+    return start("moto", command, env=server_environment(state), cwd=state, log=state / "moto.log")
+
+
+@contextmanager
+def serving(start_server: Callable[[Path, int], Process], state: Path, health: str) -> Iterator[str]:
+    """The server's URL once it answers; ended with all it started, whatever happens."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    server_process = start_server(state, port)
+    try:
+        with urllib3.PoolManager(retries=False, timeout=2) as pool:
+            deadline = time.monotonic() + 60
+            while True:
+                assert server_process.alive, (state / f"{server_process.name}.log").read_text()
+                assert time.monotonic() < deadline, f"{server_process.name} does not answer"
+                with suppress(urllib3.exceptions.HTTPError):
+                    if pool.request("GET", url + health).status == 200:
+                        break
+                time.sleep(0.1)
+        yield url
+    finally:
+        stop(server_process)
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The emulator that also runs the whole stack."""
+    with serving(start_emulator, tmp_path_factory.mktemp("ministack"), "/_ministack/health") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The second opinion."""
+    with serving(start_moto, tmp_path_factory.mktemp("moto"), "/moto-api/data.json") as url:
+        yield url
+
+
+@pytest.fixture(params=["ministack", "moto"])
+def aws(request: pytest.FixtureRequest) -> Aws:
+    """What a test needs of AWS, fresh, from each of two emulators. Where they differ, AWS's documentation decides."""
+    return Aws(request.getfixturevalue(request.param))
