@@ -69,7 +69,7 @@ def test_each_receive_is_counted_and_told(aws: Aws, lane: str) -> None:
     seen = [aws.receive(lane, visibility=0)[0]["Attributes"] for _ in range(3)]
     assert [each["ApproximateReceiveCount"] for each in seen] == ["1", "2", "3"]
     for name in ("SentTimestamp", "ApproximateFirstReceiveTimestamp", "MessageGroupId", "SequenceNumber"):
-        assert len({each[name] for each in seen}) == 1  # type: ignore[literal-required]
+        assert len({each[name] for each in seen}) == 1
     assert int(seen[0]["SentTimestamp"]) <= int(seen[0]["ApproximateFirstReceiveTimestamp"]) <= time.time() * 1000
 
 
