@@ -17,13 +17,13 @@ from mypy_boto3_sqs.type_defs import MessageTypeDef
 from local.places import ROOT, free_port
 from relay.doors import lane_message
 from relay.errors import CredentialsError, UnavailableError
-from relay.intake import REASON_BYTES
 from relay.ledger import DynamoLedger, read_record
 from relay.ports import Claim, DeadLetter, LaneMessage, Ledger, Record, RejectedRecord
-from relay.queue import EVIDENCE_BYTES, LARGEST_MESSAGE, SqsIntakeQueues, SqsLaneQueue
+from relay.queue import SqsIntakeQueues, SqsLaneQueue
 from relay.routing import route
 from relay.secrets import FAILED_SECONDS, MAX_AGE_SECONDS, SecretsManagerSecrets
 from tests.contract.conftest import ONCE, Aws, Client
+from tests.contract.documented import LARGEST
 from tests.factories import (
     DESTINATIONS,
     EMAIL,
@@ -119,20 +119,6 @@ def test_a_body_that_leaves_no_room_for_evidence(aws: Aws) -> None:
     body = "x" * (1024 * 1024 - 100)
     SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject(RejectedRecord(body, "why " * 500, "evt-1"))
     assert aws.receive(aws.rejected)[0]["Body"] == body
-
-
-def test_evidence_fits_beside_the_largest_body_that_has_any(aws: Aws) -> None:
-    """The longest reasons and ids there are, of four bytes a character: SQS counts names, types and values too."""
-    body, wide = "x" * (LARGEST_MESSAGE - EVIDENCE_BYTES), "\N{BALLOON}"
-    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject(
-        RejectedRecord(body, wide * (REASON_BYTES // 4), wide * 63, NOW)
-    )
-    SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters).give_up(
-        letter(body=body, reason=wide * 256, event_id=wide * 255, correlation_id=wide * 32, destination="x" * 128)
-    )
-    for url in (aws.rejected, aws.dead_letters):
-        (message,) = aws.receive(url)
-        assert wide in attributes(message)["reason"]
 
 
 def test_queues_that_are_away(aws: Aws) -> None:
@@ -243,6 +229,14 @@ def test_a_dead_letter_with_little_to_say(aws: Aws) -> None:
     queue.give_up(letter(status=None, event_id="", destination="yotpo/", attempts=0, accepted_at=None))
     found = attributes(aws.receive(aws.dead_letters)[0])
     assert (found["status"], found["event_id"], found["attempts"], found["accepted_at"]) == ("-", "-", "0", "-")
+
+
+def test_evidence_fits_beside_the_largest_body_that_has_any(aws: Aws) -> None:
+    """The longest reason and ids there are, of four bytes a character: SQS counts names, types and values too."""
+    wide = "\N{BALLOON}"
+    longest = letter(body="x" * (LARGEST - 8 * 1024), reason=wide * 256, event_id=wide * 255, correlation_id=wide * 32)
+    SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters).give_up(longest)
+    assert attributes(aws.receive(aws.dead_letters)[0])["reason"] == longest.reason
 
 
 def test_a_version_keeps_its_age_from_intake_to_its_redrive(aws: Aws) -> None:
