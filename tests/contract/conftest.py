@@ -125,6 +125,12 @@ def sandbox(served: Client) -> Client:
 # ------------------------------------------------------------------------------------------------ AWS, twice
 
 
+@cache
+def queue_maker(endpoint: str) -> SQSClient:
+    """A client for what a test finds there, beside its own, which it may stub."""
+    return boto3.Session().client("sqs", endpoint_url=endpoint, config=ONCE)
+
+
 @dataclass
 class Aws:
     """Queues, a ledger and secrets of one test's own, each made when first asked for."""
@@ -155,7 +161,7 @@ class Aws:
 
     @cached_property
     def rejected(self) -> str:
-        return self.sqs.create_queue(QueueName=f"{self.name}-rejected")["QueueUrl"]
+        return queue_maker(self.endpoint).create_queue(QueueName=f"{self.name}-rejected")["QueueUrl"]
 
     @cached_property
     def table(self) -> str:
@@ -176,7 +182,8 @@ class Aws:
 
     def fifo(self, name: str, **attributes: str) -> str:
         given: Any = {"FifoQueue": "true", **attributes}
-        return self.sqs.create_queue(QueueName=f"{self.name}-{name}.fifo", Attributes=given)["QueueUrl"]
+        made = queue_maker(self.endpoint).create_queue(QueueName=f"{self.name}-{name}.fifo", Attributes=given)
+        return made["QueueUrl"]
 
     def receive(self, url: str, visibility: int = 30, most: int = 10) -> list[MessageTypeDef]:
         """Up to `most` messages, hidden for that many seconds."""
