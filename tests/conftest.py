@@ -6,8 +6,6 @@ from collections.abc import Iterator
 import pytest
 from aws_lambda_powertools.metrics import Metrics
 
-from relay import wiring
-
 LOGGERS = ("intake", "deliver-yotpo", "deliver-sender")
 
 
@@ -30,8 +28,6 @@ def fresh_function(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _forget() -> None:
-    wiring.intake.cache_clear()
-    wiring.deliver.cache_clear()
     for name in ("urllib3", "botocore", "boto3"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     for name in LOGGERS:

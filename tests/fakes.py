@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from relay import ports
 from relay.errors import TransportError, UnavailableError
-from relay.ports import Claim, DeadLetter, LaneEntry, LaneMessage, Record, RejectedRecord, Reply, Request
+from relay.ports import (
+    MOST_BYTES,
+    MOST_ENTRIES,
+    Claim,
+    DeadLetter,
+    LaneEntry,
+    LaneMessage,
+    Record,
+    Refusal,
+    RejectedRecord,
+    Reply,
+    Request,
+)
 from tests.factories import CREDENTIALS, NOW
 from tests.simulation.ledger import Table
 
@@ -154,22 +166,37 @@ class FakeLaneQueue:
 
 
 class FakeIntakeQueues:
-    """Keeps lane entries and rejects. `fails_for` are event ids or bodies that SQS would not take just now."""
+    """Keeps lane entries and rejects, and the size of each call. `fails_for` are bodies that SQS will not take, with
+    `refusal` as its word; `away` is what a call raises.
+    """
 
     def __init__(self) -> None:
         self.entries: list[LaneEntry] = []
         self.rejects: list[RejectedRecord] = []
+        self.calls: list[tuple[str, int]] = []
+        """The provider, or `rejected`, and the number of entries."""
         self.fails_for: Callable[[str], bool] = lambda body: False
+        self.refusal = Refusal("InvalidMessageContents", again=False)
+        self.away: Exception | None = None
 
-    def send(self, entries: Sequence[LaneEntry]) -> None:
-        if any(self.fails_for(entry.body) for entry in entries):
-            raise UnavailableError("SQS")
-        self.entries.extend(entries)
+    def send(self, entries: Sequence[LaneEntry]) -> Mapping[int, Refusal]:
+        (provider,) = {entry.provider for entry in entries}
+        return self._take(provider, entries, self.entries)
 
-    def reject(self, record: RejectedRecord) -> None:
-        if self.fails_for(record.body):
-            raise UnavailableError("SQS")
-        self.rejects.append(record)
+    def reject(self, records: Sequence[RejectedRecord]) -> Mapping[int, Refusal]:
+        return self._take("rejected", records, self.rejects)
+
+    def _take[E: (LaneEntry, RejectedRecord)](
+        self, queue: str, entries: Sequence[E], taken: list[E]
+    ) -> Mapping[int, Refusal]:
+        self.calls.append((queue, len(entries)))
+        assert len(entries) <= MOST_ENTRIES
+        assert sum(entry.size for entry in entries) <= MOST_BYTES
+        if self.away:
+            raise self.away
+        refused = {place: self.refusal for place, entry in enumerate(entries) if self.fails_for(entry.body)}
+        taken.extend(entry for place, entry in enumerate(entries) if place not in refused)
+        return refused
 
 
 class OneByOneWorkers:

@@ -5,6 +5,8 @@ from typing import Any
 from relay import wiring
 from relay.doors import Context
 
+doors = wiring.deliver()
+
 
 def handler(event: Any, context: Context) -> dict[str, Any]:
-    return wiring.deliver().open(event, context)
+    return doors.open(event, context)

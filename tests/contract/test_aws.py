@@ -2,23 +2,27 @@
 
 import importlib.util
 import json
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import boto3
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
 from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 from local.places import ROOT, free_port
 from relay.doors import lane_message
-from relay.errors import CredentialsError, UnavailableError
+from relay.errors import CredentialsError, NotAcceptedError, UnavailableError
 from relay.ledger import DynamoLedger, read_record
-from relay.ports import Claim, DeadLetter, LaneMessage, Ledger, Record, RejectedRecord
+from relay.outbox import Outbox
+from relay.ports import MOST_BYTES, Claim, DeadLetter, LaneEntry, LaneMessage, Ledger, Record, Refusal, RejectedRecord
 from relay.queue import SqsIntakeQueues, SqsLaneQueue
 from relay.routing import route
 from relay.secrets import FAILED_SECONDS, MAX_AGE_SECONDS, SecretsManagerSecrets
@@ -36,7 +40,7 @@ from tests.factories import (
     sqs_batch,
     sqs_record,
 )
-from tests.fakes import FakeContext, FakeLedger
+from tests.fakes import FakeClock, FakeContext, FakeLedger
 
 DAY = 86_400
 
@@ -53,10 +57,16 @@ def nowhere(service: str) -> Any:
 # ------------------------------------------------------------------------------------------------ intake's queues
 
 
+def send(aws: Aws, entries: Sequence[LaneEntry]) -> None:
+    """Each entry to its lane."""
+    for entry in entries:
+        assert SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send([entry]) == {}
+
+
 def test_accepted_events_are_on_their_lanes(aws: Aws) -> None:
     """One message per destination: the event, its account as group, hash and correlation id beside it."""
     event = make_event()
-    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send(route(event, DESTINATIONS, NOW, "corr-1"))
+    send(aws, route(event, DESTINATIONS, NOW, "corr-1"))
     for provider, url in aws.lanes.items():
         (message,) = aws.receive(url)
         assert json.loads(message["Body"])["destinations"] == [f"{provider}/main"]
@@ -101,7 +111,8 @@ def test_an_empty_correlation_id(aws: Aws) -> None:
 @pytest.mark.parametrize("body", ["{", '{"a": "ü"}', " \n", "x" * 900_000], ids=["broken", "utf-8", "blank", "900 KB"])
 def test_rejects_are_kept(aws: Aws, body: str) -> None:
     """The body to the byte, and why."""
-    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject(RejectedRecord(body, "body: is not JSON", "evt-1", NOW))
+    rejected = RejectedRecord(body, "body: is not JSON", "evt-1", NOW)
+    assert SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject([rejected]) == {}
     (message,) = aws.receive(aws.rejected)
     assert message["Body"] == body
     assert attributes(message) == {
@@ -117,8 +128,82 @@ def test_rejects_are_kept(aws: Aws, body: str) -> None:
 def test_a_body_that_leaves_no_room_for_evidence(aws: Aws) -> None:
     """The body is what must not be lost."""
     body = "x" * (1024 * 1024 - 100)
-    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject(RejectedRecord(body, "why " * 500, "evt-1"))
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject([RejectedRecord(body, "why " * 500, "evt-1")])
     assert aws.receive(aws.rejected)[0]["Body"] == body
+
+
+def test_a_reject_that_is_cut_says_what_it_is_cut_from(aws: Aws) -> None:
+    """Its size and hash, beside as much of it as a message holds."""
+    cut = RejectedRecord("é" * 520_000, "w" * 4_096, "evt-1", NOW, whole_bytes=5_000_000, whole_sha256="0" * 64)
+    assert cut.size <= MOST_BYTES
+    assert SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject([cut]) == {}
+    (message,) = aws.receive(aws.rejected)
+    assert message["Body"] == cut.body
+    assert (attributes(message)["whole_bytes"], attributes(message)["whole_sha256"]) == ("5000000", "0" * 64)
+
+
+def test_a_batch_keeps_its_order_and_tells_its_failures(aws: Aws) -> None:
+    """GIVEN an entry that SQS does not take among others that it does THEN only that one is refused, by its place."""
+    entries = [route(make_event(id=str(number)), ["yotpo/main"], NOW)[0] for number in range(10)]
+    entries[3] = replace(entries[3], body="")
+    refused = SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send(entries)
+    assert list(refused) == [3]
+    assert not refused[3].again
+    assert refused[3].code
+    taken = [json.loads(message["Body"])["id"] for message in aws.receive(aws.lanes["yotpo"])]
+    assert taken == [str(number) for number in range(10) if number != 3]
+
+
+def sent(entry: str) -> dict[str, str]:
+    return {"Id": entry, "MessageId": f"m-{entry}", "MD5OfMessageBody": "0" * 32}
+
+
+@pytest.mark.parametrize(
+    ("reply", "refused"),
+    [
+        ({"Successful": [], "Failed": []}, dict.fromkeys((0, 1), Refusal("no answer", again=True))),
+        ({"Successful": [sent("1")], "Failed": []}, {0: Refusal("no answer", again=True)}),
+        *(
+            (
+                {
+                    "Successful": [sent("0")],
+                    "Failed": [{"Id": "1", "Code": code, "SenderFault": sender, "Message": EMAIL}],
+                },
+                {1: Refusal(code, again=again)},
+            )
+            for code, sender, again in [
+                ("InvalidMessageContents", True, False),
+                ("RequestThrottled", True, True),
+                ("ThrottlingException", False, True),
+                ("InternalError", False, True),
+                ("Something", False, True),
+            ]
+        ),
+    ],
+)
+def test_what_sqs_may_answer_to_a_batch(aws: Aws, reply: dict[str, Any], refused: dict[int, Refusal]) -> None:
+    """What it does not say it took is not taken; what is in the way for a moment is, whoever is blamed. (No emulator
+    throttles, or fails on its own.)
+    """
+    with Stubber(aws.sqs) as stubber:
+        stubber.add_response("send_message_batch", reply)
+        queues = SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected)
+        assert queues.send([route(make_event(), ["yotpo/main"], NOW)[0]] * 2) == refused
+
+
+def test_the_whole_batch_of_an_outbox_fits(aws: Aws) -> None:
+    """What one call is filled with, SQS takes: ten entries, and 1 MiB of all of them, attributes included."""
+    large = [
+        route(make_event(id=f"{number}", properties={"note": "é" * 120_000}), ["yotpo/main"], NOW, "c" * 128)[0]
+        for number in range(9)
+    ]
+    queues, clock = SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected), FakeClock()
+    outbox = Outbox("lane", queues.send, clock, math.inf)
+    for place, entry in enumerate(large):
+        outbox.add(place, entry)
+    outbox.flush()
+    assert outbox.failed == {}
+    assert len(aws.receive(aws.lanes["yotpo"])) == 9
 
 
 def test_queues_that_are_away(aws: Aws) -> None:
@@ -130,8 +215,9 @@ def test_queues_that_are_away(aws: Aws) -> None:
         with pytest.raises(UnavailableError, match="SQS unavailable") as caught:
             queues.send(route(make_event(), ["yotpo/main"], NOW))
         assert EMAIL not in str(caught.value)
+        assert caught.value.code in ("EndpointConnectionError", "AWS.SimpleQueueService.NonExistentQueue")
         with pytest.raises(UnavailableError):
-            queues.reject(RejectedRecord("{", "why", ""))
+            queues.reject([RejectedRecord("{", "why", "")])
 
 
 # ------------------------------------------------------------------------------------------------ a lane
@@ -808,6 +894,16 @@ def load(function: str) -> Callable[[Any, Any], dict[str, Any]]:
     return handler
 
 
+def when_called(function: str) -> Callable[[Any, Any], dict[str, Any]]:
+    """A handler that is loaded by its first call, with the environment as it is then."""
+    loaded = cache(load)
+
+    def handler(event: Any, context: Any) -> dict[str, Any]:
+        return loaded(function)(event, context)
+
+    return handler
+
+
 def set_all(monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str]) -> None:
     for name, value in values.items():
         monkeypatch.setenv(name, value)
@@ -828,7 +924,7 @@ def intake(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, Any], di
             "RELAY_REJECTED_QUEUE_URL": aws.rejected,
         },
     )
-    return load("intake")
+    return when_called("intake")
 
 
 @pytest.fixture(params=["yotpo", "sender"])
@@ -861,7 +957,7 @@ def deliver(
             "RELAY_DESTINATION_SETTINGS": "{}",
         },
     )
-    return load("deliver")
+    return when_called("deliver")
 
 
 def record(message: MessageTypeDef) -> dict[str, Any]:
@@ -881,12 +977,16 @@ def record(message: MessageTypeDef) -> dict[str, Any]:
     }
 
 
-def test_handlers_do_nothing_until_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loading a function needs no setting and no network."""
-    for name in ("RELAY_STAGE", "RELAY_PROVIDER"):
-        monkeypatch.delenv(name, raising=False)
-    assert callable(load("intake"))
-    assert callable(load("deliver"))
+@pytest.mark.parametrize("function", ["intake", "deliver"])
+def test_loading_a_function_asks_nobody(
+    function: str,
+    intake: Callable[[Any, Any], dict[str, Any]],
+    deliver: Callable[[Any, Any], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its clients are there before the first call, while Lambda gives it a whole processor, and none has called yet."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    assert callable(load(function))
 
 
 def test_intake_takes_a_batch(aws: Aws, intake: Callable[[Any, Any], dict[str, Any]]) -> None:
@@ -915,16 +1015,30 @@ def test_intake_takes_a_direct_call(aws: Aws, intake: Callable[[Any, Any], dict[
     """Accepted by id, rejected with every error."""
     answer = intake({"events": [event_data(), event_data(id="b", type="?")]}, FakeContext())
     assert answer["accepted"] == ["evt-1"]
-    assert [(entry["index"], entry["id"]) for entry in answer["rejected"]] == [(1, "b")]
+    assert [(entry["index"], entry["id"], entry["kept"]) for entry in answer["rejected"]] == [(1, "b", True)]
+    assert [json.loads(message["Body"]) for message in aws.receive(aws.rejected)] == [event_data(id="b", type="?")]
 
 
 def test_intake_reports_our_own_failure(
-    aws: Aws, intake: Callable[[Any, Any], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    aws: Aws,
+    intake: Callable[[Any, Any], dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A lane that is not there is our failure: the record comes back."""
+    """A lane that is not there is our failure: the record comes back, the caller hears it, and so does an alarm."""
     monkeypatch.setenv("RELAY_LANES", json.dumps({name: f"{url}-gone" for name, url in aws.lanes.items()}))
     answer = intake(sqs_batch(sqs_record(event_json(), "m-1")), FakeContext())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
+    with pytest.raises(
+        NotAcceptedError, match=r"SQS, yotpo lane unavailable \(AWS.SimpleQueueService.NonExistentQueue\)"
+    ):
+        intake(event_data(), FakeContext())
+    lines = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    logged = [
+        (line["level"], line["failed_at"], line["code"]) for line in lines if line.get("message") == "not accepted"
+    ]
+    assert logged == [("WARNING", "SQS, yotpo lane", "AWS.SimpleQueueService.NonExistentQueue")] * 2
+    assert [line["IntakeFailed"] for line in lines if "IntakeFailed" in line] == [[1], [1]]
 
 
 def test_the_whole_way(
@@ -958,7 +1072,7 @@ def test_deliver_reports_what_comes_back(
 ) -> None:
     """GIVEN a provider that cannot be reached THEN the message is reported, hidden for a while, and not given up."""
     monkeypatch.setenv("RELAY_BASE_URL", f"http://127.0.0.1:{free_port()}")
-    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send(route(make_event(), DESTINATIONS, time.time()))
+    send(aws, route(make_event(), DESTINATIONS, time.time()))
     received = aws.receive(aws.lanes[provider], visibility=0)
     answer = deliver(sqs_batch(*map(record, received)), FakeContext())
     assert answer == {"batchItemFailures": [{"itemIdentifier": received[0]["MessageId"]}]}
@@ -969,7 +1083,7 @@ def test_deliver_reports_what_comes_back(
 def test_deliver_writes_a_dead_letter(aws: Aws, provider: str, deliver: Callable[[Any, Any], dict[str, Any]]) -> None:
     """What this provider cannot take is in its dead-letter queue, and SQS may delete the message."""
     event = make_event(customer={"id": "4711"})
-    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send(route(event, DESTINATIONS, time.time()))
+    send(aws, route(event, DESTINATIONS, time.time()))
     received = aws.receive(aws.lanes[provider])
     assert deliver(sqs_batch(*map(record, received)), FakeContext()) == {"batchItemFailures": []}
     (letter_,) = aws.receive(aws.dead_letters)
@@ -1011,8 +1125,10 @@ def test_settings_of_a_destination_count(
 
 
 def test_a_function_without_settings_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not start, and names every setting it misses."""
-    for name in ("RELAY_STAGE", "RELAY_DESTINATIONS", "RELAY_LANES"):
+    """It does not start, and names every setting it misses: Lambda logs that as the end of its init."""
+    for name in ("RELAY_STAGE", "RELAY_DESTINATIONS", "RELAY_LANES", "RELAY_PROVIDER"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match="stage"):
-        load("intake")({}, FakeContext())
+        load("intake")
+    with pytest.raises(ValueError, match="provider"):
+        load("deliver")

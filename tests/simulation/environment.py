@@ -15,13 +15,13 @@ from greenlet import GreenletExit
 
 from relay.account import Account as OwnAccount
 from relay.delivery import Courier, Delivery
-from relay.envelope import open_record
+from relay.envelope import open_record, unwrap, validate
 from relay.errors import CredentialsError, FieldError, InvalidEventError, NoAnswerError, NotSentError, UnavailableError
 from relay.event import Event
-from relay.intake import Intake, Rejected
+from relay.intake import Failed, Incoming, Intake, Rejected
 from relay.lane import BatchReport, Lane
 from relay.pacing import Pace
-from relay.ports import Claim, DeadLetter, LaneEntry, LaneMessage, Record, RejectedRecord, Reply, Request
+from relay.ports import Claim, DeadLetter, LaneEntry, LaneMessage, Record, Refusal, RejectedRecord, Reply, Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
 from tests.simulation.kernel import TIMEOUT, Mutex, Process
@@ -67,6 +67,9 @@ class Environment:
         if seconds > 0:
             self.kernel.sleep(seconds)
 
+    def _deadline(self) -> float:
+        return self.monotonic() + self.deadline - self.kernel.now
+
     def step(self, where: str) -> None:
         """A place to die at."""
         if not self.process.alive:
@@ -101,29 +104,39 @@ class IntakeEnvironment(Environment):
 
     def __init__(self, services: Services, name: str) -> None:
         super().__init__(services, name)
-        self._intake = Intake(self, self, [each.destination for each in self.plan.accounts], open_record)
-        self._record: Message
+        destinations = [each.destination for each in self.plan.accounts]
+        self._intake = Intake(self, self, destinations, unwrap, validate, self.rng.random)
+        self._sent_at: dict[str, float] = {}
 
     def handle(self, batch: Sequence[Message]) -> object:
-        failed = []
-        for message in batch:
-            self._record, name = message, message.message_id
-            sent_at = int((EPOCH + message.sent_at) * 1000) / 1000
-            try:
-                verdict = self._intake.accept_or_keep(message.body, message.body, name, name, sent_at)
-            except UnavailableError:
-                failed.append(message.message_id)
-                continue
+        self._sent_at = {each.message_id: each.sent_at for each in batch}
+        verdicts = self._intake.accept([_incoming(each) for each in batch], self._deadline())
+        for verdict in verdicts:
             if isinstance(verdict, Rejected):
                 self.services.checker.private("a rejection's reason", verdict.reason)
+        failed = [each.message_id for each, verdict in zip(batch, verdicts, strict=True) if isinstance(verdict, Failed)]
         return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
 
-    def send(self, entries: Sequence[LaneEntry]) -> None:
-        for entry in entries:
-            self.call("intake send", "SQS", 0.01, self.plan.queue_fails, lambda entry=entry: self._put(entry))  # type: ignore[misc]
+    def send(self, entries: Sequence[LaneEntry]) -> Mapping[int, Refusal]:
+        return self._call("intake send", entries, self._put)
 
-    def reject(self, record: RejectedRecord) -> None:
-        self.call("intake reject", "SQS", 0.01, self.plan.queue_fails, lambda: self.services.rejected(record))
+    def reject(self, records: Sequence[RejectedRecord]) -> Mapping[int, Refusal]:
+        return self._call("intake reject", records, self.services.rejected)
+
+    def _call[E](self, where: str, entries: Sequence[E], put: Callable[[E], object]) -> Mapping[int, Refusal]:
+        """One batch call: SQS may take some of the entries and not others, and it may fail as a whole."""
+
+        def effect() -> dict[int, Refusal]:
+            refused = {}
+            for place, entry in enumerate(entries):
+                faulty = self.kernel.now < self.plan.faults_end
+                if faulty and self.plan.queue_fails and self.rng.random() < self.plan.queue_fails:
+                    refused[place] = Refusal("RequestThrottled", again=self.rng.random() < 0.7)
+                else:
+                    put(entry)
+            return refused
+
+        return self.call(where, "SQS", 0.01, self.plan.queue_fails, effect)
 
     def _put(self, entry: LaneEntry) -> None:
         attributes = {
@@ -132,8 +145,18 @@ class IntakeEnvironment(Environment):
             "correlation_id": entry.correlation_id,
         }
         self.services.put_on_lane(
-            entry.provider, entry.account, entry.body, entry.deduplication_id, attributes, self._record.sent_at
+            entry.provider,
+            entry.account,
+            entry.body,
+            entry.deduplication_id,
+            attributes,
+            self._sent_at[entry.correlation_id],
         )
+
+
+def _incoming(message: Message) -> Incoming:
+    sent_at = int((EPOCH + message.sent_at) * 1000) / 1000
+    return Incoming(message.body, message.message_id, message.message_id, sent_at)
 
 
 class DeliverEnvironment(Environment):
@@ -197,9 +220,6 @@ class DeliverEnvironment(Environment):
         account = self.account(destination)
         result = self.courier.attempt(delivery, account, account.pace.turn(), self._deadline())
         self._report(BatchReport([], [result], {}))
-
-    def _deadline(self) -> float:
-        return self.monotonic() + self.deadline - self.kernel.now
 
     def _report(self, report: BatchReport) -> None:
         self.services.checker.reported(self, report)

@@ -271,8 +271,12 @@ def _(swap: Swap) -> None:
 
 @mutation("a copy is as old as its last copy")
 def _(swap: Swap) -> None:
-    keep = vars(Intake)["accept_or_keep"]
-    swap(Intake, "accept_or_keep", lambda self, *args: keep(self, *args[:4]))
+    entries = vars(Intake)["_entries"]
+    swap(
+        Intake,
+        "_entries",
+        lambda self, taken, now: [replace(each, accepted_at=now) for each in entries(self, taken, now)],
+    )
 
 
 @mutation("copies are told by their content")
@@ -449,5 +453,4 @@ def _(swap: Swap) -> None:
 
 @mutation("intake does not keep what it rejects")
 def _(swap: Swap) -> None:
-    accept = vars(Intake)["accept"]
-    swap(Intake, "accept_or_keep", lambda self, record, body, *args: accept(self, record, *args))
+    swap(Intake, "_keep", lambda *args: None)

@@ -190,7 +190,7 @@ def _body(plan: Plan, event: EventPlan) -> dict[str, Any]:
 
 
 def _wrap(event: EventPlan, body: str) -> str:
-    number = f"{event.event_id}-{event.version}"
+    number = f"{event.event_id}-{event.version}-{event.at}"
     enveloped = {
         "version": "0",
         "id": number,

@@ -2,7 +2,7 @@
 
 from relay.account import LONGEST_BACKOFF
 from relay.lane import WORN
-from relay.queue import LARGEST_MESSAGE
+from relay.ports import MOST_BYTES
 from tests.simulation.function import BATCH, TIMEOUT_SECONDS
 from tests.simulation.sqs import RETENTION, VISIBILITY
 from tests.simulation.world import MAX_RECEIVES
@@ -49,7 +49,7 @@ def test_every_queue_keeps_for_as_long_as_sqs_can(stack: Stack) -> None:
 
 def test_every_queue_takes_what_the_code_takes_for_granted(stack: Stack) -> None:
     """A message and its evidence fit beside each other wherever they are kept; nothing hangs on a default."""
-    assert {queue["MaximumMessageSize"] for queue in stack.queues.values()} == {LARGEST_MESSAGE}
+    assert {queue["MaximumMessageSize"] for queue in stack.queues.values()} == {MOST_BYTES}
 
 
 def test_the_simulation_has_the_templates_numbers(stack: Stack) -> None:

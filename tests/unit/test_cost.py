@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import strategies as st
 
-from relay.envelope import open_record
+from relay.envelope import open_record, unwrap, validate
 from relay.errors import InvalidEventError, UndeliverableError
-from relay.intake import Intake, Rejected
+from relay.intake import Failed, Incoming, Intake, Rejected
 from relay.providers import PROVIDERS
 from tests.factories import CREDENTIALS, DESTINATIONS, EMAIL, event_data, event_json, eventbridge, sns
 from tests.fakes import FakeClock, FakeIntakeQueues
@@ -153,7 +153,9 @@ def opened(body: str) -> None:
 
 
 def accepted_or_kept(body: str) -> None:
-    verdict = Intake(FakeIntakeQueues(), FakeClock(), DESTINATIONS, open_record).accept_or_keep(body, body)
+    intake = Intake(FakeIntakeQueues(), FakeClock(), DESTINATIONS, unwrap, validate)
+    (verdict,) = intake.accept([Incoming(body)])
+    assert not isinstance(verdict, Failed)
     assert not isinstance(verdict, Rejected) or (verdict.reason and len(str(verdict.errors)) < 25_000)
 
 

@@ -8,11 +8,21 @@ import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from relay.clock import SystemClock
-from relay.doors import DeliverDoors, DirectDoor, IntakeDoors, is_sqs_batch, lane_message
-from relay.envelope import open_record
-from relay.errors import CredentialsError, NotSentError, UnavailableError
+from relay.doors import (
+    MOST_ERROR_BYTES,
+    MOST_EVENTS,
+    DeliverDoors,
+    DirectDoor,
+    IntakeDoors,
+    is_sns_call,
+    is_sqs_batch,
+    lane_message,
+)
+from relay.envelope import unwrap, validate
+from relay.errors import CredentialsError, NotAcceptedError, NotSentError
 from relay.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver
+from relay.parsing import as_text
 from relay.ports import LaneEntry
 from tests.factories import (
     CREDENTIALS,
@@ -42,7 +52,7 @@ def queues() -> FakeIntakeQueues:
 
 @pytest.fixture
 def intake(queues: FakeIntakeQueues) -> IntakeDoors:
-    return IntakeDoors(Intake(queues, FakeClock(), DESTINATIONS, open_record), IntakeObserver(), FakeClock())
+    return IntakeDoors(Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate), IntakeObserver(), FakeClock())
 
 
 def deliver_doors(room: Room) -> DeliverDoors:
@@ -51,6 +61,12 @@ def deliver_doors(room: Room) -> DeliverDoors:
         room.provider, ("yotpo/main", "sender/main"), room.courier, room.account, observer, SystemClock()
     )
     return DeliverDoors(room.lane, direct, observer, SystemClock())
+
+
+def rejected(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    assert set(answer) == {"accepted", "rejected"}
+    found: list[dict[str, Any]] = answer["rejected"]
+    return found
 
 
 def failures(answer: dict[str, Any]) -> list[str]:
@@ -70,7 +86,7 @@ def test_a_batch_is_accepted(intake: IntakeDoors, queues: FakeIntakeQueues) -> N
         json.dumps(sns(eventbridge(event_data(id="d")))),
     ]
     assert failures(intake.open(sqs_batch(*map(sqs_record, bodies)), CONTEXT)) == []
-    assert [json.loads(entry.body)["id"] for entry in queues.entries] == [c for c in "abcd" for _ in DESTINATIONS]
+    assert [json.loads(entry.body)["id"] for entry in queues.entries] == list("abcd" * len(DESTINATIONS))
 
 
 def test_the_message_id_is_the_correlation_id(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
@@ -121,7 +137,7 @@ def test_a_bad_record_never_touches_its_neighbours(intake: IntakeDoors, queues: 
     batch = sqs_batch(sqs_record(event_json(id="a")), sqs_record(bad), sqs_record(event_json(id="b")))
     assert failures(intake.open(batch, CONTEXT)) == []
     assert len(queues.entries) == 4
-    assert [kept.body for kept in queues.rejects] == [bad]
+    assert [kept.body for kept in queues.rejects] == [as_text(bad)]
     assert queues.rejects[0].reason
 
 
@@ -178,26 +194,6 @@ def test_an_eventbridge_event_tried_again_is_no_new_message(intake: IntakeDoors,
     assert len(set(names(queues.entries))) == 4
 
 
-@pytest.mark.parametrize(
-    ("given", "accepted_at"),
-    [
-        # In whole seconds: the last moment of that one, or it would come before what other doors took in since.
-        ("2026-11-22T09:00:00Z", NOW - 3600 + 0.999),
-        ("2026-11-22T11:00:00+02:00", NOW - 3600 + 0.999),
-        ("2026-11-22T10:00:00Z", NOW),
-        ("2026-11-22T10:00:01Z", NOW),
-        ("2999-01-01T00:00:00Z", NOW),
-        (5, NOW),
-    ],
-)
-def test_an_eventbridge_event_came_when_it_was_put_on_its_bus(
-    intake: IntakeDoors, queues: FakeIntakeQueues, given: Any, accepted_at: float
-) -> None:
-    """A producer may name that moment: never one to come, and none that cannot be read."""
-    assert intake.open(eventbridge(event_data(), time=given), CONTEXT)["accepted"] == ["evt-1"]
-    assert {entry.accepted_at for entry in queues.entries} == {accepted_at}
-
-
 @pytest.mark.parametrize("given", ["soon", "", None, [], {}, ...])
 def test_an_eventbridge_event_without_a_moment_is_kept(
     intake: IntakeDoors, queues: FakeIntakeQueues, given: Any
@@ -215,14 +211,78 @@ def test_a_bad_eventbridge_event_is_kept(intake: IntakeDoors, queues: FakeIntake
     answer = intake.open(envelope, CONTEXT)
     assert answer["accepted"] == []
     assert answer["rejected"][0]["errors"]
+    assert answer["rejected"][0]["kept"]
     assert [json.loads(kept.body) for kept in queues.rejects] == [envelope]
 
 
 def test_eventbridge_when_a_lane_is_away(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
     """Lambda tries an asynchronous call again when it fails."""
     queues.fails_for = lambda body: True
-    with pytest.raises(UnavailableError):
+    with pytest.raises(NotAcceptedError):
         intake.open(eventbridge(event_data()), CONTEXT)
+
+
+# ------------------------------------------------------------------------------------------------ intake: SNS
+
+
+def sns_call(*messages: object) -> dict[str, Any]:
+    """What SNS calls a function with: keys of its own, and `Url` where a queue gets `URL`."""
+    records = []
+    for number, message in enumerate(messages):
+        given = sns(message, MessageId=f"n-{number}")
+        given["SigningCertUrl"], given["UnsubscribeUrl"] = given.pop("SigningCertURL"), given.pop("UnsubscribeURL")
+        arn = f"{given['TopicArn']}:6a7e8feb"
+        records.append(
+            {
+                "EventSource": "aws:sns",
+                "EventVersion": "1.0",
+                "EventSubscriptionArn": arn,
+                "Sns": {**given, "Subject": None, "MessageAttributes": {}},
+            }
+        )
+    return {"Records": records}
+
+
+@pytest.mark.parametrize("message", [event_data(), eventbridge(event_data())], ids=["event", "eventbridge"])
+def test_a_topic_that_calls_the_function(intake: IntakeDoors, queues: FakeIntakeQueues, message: object) -> None:
+    """A subscription of the protocol `lambda`: the message is the event, in an envelope of EventBridge or not."""
+    assert intake.open(sns_call(message), CONTEXT) == {"accepted": ["evt-1"], "rejected": []}
+    assert {entry.correlation_id for entry in queues.entries} == {"n-0"}
+
+
+def test_a_notification_in_a_queue_and_at_the_function_is_one_record(
+    intake: IntakeDoors, queues: FakeIntakeQueues
+) -> None:
+    """GIVEN a topic that both are subscribed to THEN its message is on each lane once."""
+    intake.open(sns_call(event_data()), CONTEXT)
+    intake.open(sqs_batch(sqs_record(json.dumps(sns(event_data(), MessageId="n-0")))), CONTEXT)
+    assert len(set(names(queues.entries))) == len(DESTINATIONS)
+
+
+@pytest.mark.parametrize("message", ["hello", event_data(type="?"), sns(event_data())])
+def test_a_bad_notification_is_kept(intake: IntakeDoors, queues: FakeIntakeQueues, message: object) -> None:
+    """Nobody waits for the answer. Put into IntakeQueue, what is kept is a notification as any."""
+    call = sns_call(message, event_data(id="good"))
+    assert intake.open(call, CONTEXT)["accepted"] == ["good"]
+    assert [json.loads(kept.body) for kept in queues.rejects] == [call["Records"][0]["Sns"]]
+    (error,) = {error["field"] for each in rejected(intake.open(call, CONTEXT)) for error in each["errors"]}
+    assert intake.open(sqs_batch(sqs_record(queues.rejects[0].body)), CONTEXT) == {"batchItemFailures": []}
+    assert error in queues.rejects[-1].reason
+
+
+@pytest.mark.parametrize("record", [{}, {"Sns": None}, {"Sns": 5}, {"Sns": {}}, {"Sns": {"MessageId": 5}}])
+def test_a_notification_that_is_none(intake: IntakeDoors, queues: FakeIntakeQueues, record: dict[str, Any]) -> None:
+    """A reject like any other, not a crash that Lambda tries again."""
+    answer = intake.open({"Records": [{"EventSource": "aws:sns", **record}]}, CONTEXT)
+    assert answer["accepted"] == []
+    assert len(queues.rejects) == 1
+
+
+def test_a_notification_that_cannot_be_taken_comes_again(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """SNS calls asynchronously: Lambda tries again."""
+    queues.fails_for = lambda body: True
+    with pytest.raises(NotAcceptedError):
+        intake.open(sns_call(event_data()), CONTEXT)
 
 
 # ------------------------------------------------------------------------------------------------ intake: direct
@@ -246,7 +306,76 @@ def test_many_events_directly(intake: IntakeDoors, queues: FakeIntakeQueues) -> 
     ]
     assert answer["rejected"][1]["errors"] == [{"field": "body", "message": "must be a JSON object, is a number"}]
     assert len(queues.entries) == 4
-    assert queues.rejects == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [event_data(type="?"), {"events": [event_data(type="?")]}, {"events": 5}, "text", None, {}],
+    ids=["one", "many", "no list", "text", "null", "empty"],
+)
+def test_what_nobody_may_hear_of_is_kept(intake: IntakeDoors, queues: FakeIntakeQueues, call: Any) -> None:
+    """An asynchronous call (an SDK's, a rule's whose InputPath makes an event) looks like any other; nobody hears its
+    answer.
+    """
+    (entry,) = rejected(intake.open(call, CONTEXT))
+    assert entry["kept"] is True
+    (kept,) = queues.rejects
+    whole = call["events"][0] if isinstance(call, dict) and isinstance(call.get("events"), list) else call
+    assert kept.body == call if isinstance(call, str) else json.loads(kept.body) == whole
+    assert kept.reason
+
+
+def test_what_is_kept_in_part_is_not_called_kept(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """6 MB can only come from a caller who hears the answer."""
+    (entry,) = rejected(intake.open(event_data(colour="x" * 2_000_000), CONTEXT))
+    assert entry["kept"] is False
+    assert queues.rejects[0].whole_bytes is not None
+    assert queues.rejects[0].whole_bytes > 2_000_000
+
+
+def test_what_cannot_be_kept_is_no_answer(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """An asynchronous call would lose it. Made again, the call repeats nothing: its accepted events are the same
+    messages, or known to the ledger.
+    """
+    queues.fails_for = lambda body: '"?"' in body
+    with pytest.raises(NotAcceptedError) as caught:
+        intake.open({"events": [event_data(), event_data(type="?")]}, CONTEXT)
+    assert "SQS, RejectedQueue unavailable (InvalidMessageContents)" in str(caught.value)
+    assert "1 of 2 events not accepted, the first has index 1" in str(caught.value)
+
+
+def test_more_events_than_a_call_may_hold(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """One error, which names the field, the number and what to do; nothing is accepted halfway."""
+    (entry,) = rejected(intake.open({"events": [event_data()] * (MOST_EVENTS + 1)}, CONTEXT))
+    (error,) = entry["errors"]
+    assert error["field"] == "events"
+    assert f"{MOST_EVENTS + 1} events, at most {MOST_EVENTS}" in error["message"]
+    assert (entry["index"], entry["kept"]) == (0, True)
+    assert queues.entries == []
+
+
+def test_as_many_events_as_a_call_may_hold(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """In a hundred calls per lane."""
+    call = {"events": [event_data(id=f"e-{number}") for number in range(MOST_EVENTS)]}
+    assert intake.open(call, CONTEXT)["accepted"] == [f"e-{number}" for number in range(MOST_EVENTS)]
+    assert len(queues.calls) == 2 * MOST_EVENTS // 10
+
+
+def test_a_call_that_is_not_done_in_time_fails(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """As a whole, and says how far it came."""
+    with pytest.raises(NotAcceptedError, match=r"intake unavailable \(no time left\); 2 of 2 events"):
+        intake.open({"events": [event_data()] * 2}, FakeContext(remaining=11_000))
+    assert intake.open(sqs_batch(sqs_record(event_json(), "m-1")), FakeContext(remaining=11_000)) == {
+        "batchItemFailures": [{"itemIdentifier": "m-1"}]
+    }
+
+
+def test_a_failed_call_says_nothing_personal(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """Its caller, and Lambda's log, read the exception."""
+    queues.away = KeyError(EMAIL)
+    with pytest.raises(NotAcceptedError) as caught:
+        intake.open(event_data(id=EMAIL), CONTEXT)
+    assert EMAIL not in f"{caught.value} {caught.value!r} {caught.value.__cause__} {caught.value.__context__}"
 
 
 def test_each_event_of_a_call_is_a_record_of_its_own(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
@@ -266,6 +395,15 @@ def test_an_answer_stays_short(intake: IntakeDoors) -> None:
     long = "x" * 100_000
     call = {"events": [event_data(id=long, properties={f"{long}{index}": [] for index in range(30)})]}
     assert len(json.dumps(intake.open(call, CONTEXT))) < 5_000
+
+
+def test_an_answer_to_many_stays_short(intake: IntakeDoors) -> None:
+    """Lambda calls an answer above 6 MB a failure of the function. What is not named is counted, for each."""
+    bad = event_data(**{f"{'x' * 250}{index}": 1 for index in range(25)})
+    answer = intake.open({"events": [bad] * MOST_EVENTS}, CONTEXT)
+    assert MOST_ERROR_BYTES < len(json.dumps(answer)) < 2 * MOST_ERROR_BYTES
+    assert rejected(answer)[-1]["errors"] == [{"field": "body", "message": "errors not named here: 21"}]
+    assert all(entry["errors"] and entry["kept"] for entry in rejected(answer))
 
 
 def test_envelopes_directly(intake: IntakeDoors) -> None:
@@ -322,7 +460,7 @@ def test_wrong_shapes(intake: IntakeDoors, queues: FakeIntakeQueues, call: objec
 def test_direct_when_a_lane_is_away(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
     """The caller holds the event and hears that it was not taken."""
     queues.fails_for = lambda body: True
-    with pytest.raises(UnavailableError):
+    with pytest.raises(NotAcceptedError, match="SQS, yotpo lane unavailable"):
         intake.open(event_data(), CONTEXT)
 
 
@@ -341,6 +479,22 @@ def test_direct_when_a_lane_is_away(intake: IntakeDoors, queues: FakeIntakeQueue
 def test_what_is_an_sqs_batch(event: object, is_one: bool) -> None:
     """Records, all of them from SQS."""
     assert is_sqs_batch(event) is is_one
+
+
+@pytest.mark.parametrize(
+    ("event", "is_one"),
+    [
+        (sns_call("x"), True),
+        ({"Records": [*sns_call("x")["Records"], sqs_record("x")]}, False),
+        (sqs_batch(sqs_record("x")), False),
+        ({"Records": []}, False),
+        (sns("x"), False),
+        (None, False),
+    ],
+)
+def test_what_is_a_call_of_sns(event: object, is_one: bool) -> None:
+    """Records, all of them from SNS. (A notification by itself is a direct call with an envelope.)"""
+    assert is_sns_call(event) is is_one
 
 
 # ------------------------------------------------------------------------------------------------ deliver: SQS

@@ -1,6 +1,7 @@
 """Arbitrary input at every door: no crash, no loss, errors name fields."""
 
 import json
+from collections import Counter
 from operator import itemgetter
 from typing import Any
 
@@ -10,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.clock import SystemClock
-from relay.doors import DeliverDoors, DirectDoor, IntakeDoors, lane_message
-from relay.envelope import open_record
+from relay.doors import DeliverDoors, DirectDoor, IntakeDoors, is_sns_call, lane_message
+from relay.envelope import open_record, unwrap, validate
 from relay.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
+from relay.parsing import as_text
 from tests.factories import DESTINATIONS, event_data, eventbridge, lane_record, sns, sqs_batch, sqs_record
 from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues
 from tests.unit.rooms import Room
@@ -53,6 +55,9 @@ inputs = (
     | events.map(sns)
     | events.map(lambda event: sns(eventbridge(event)))
     | st.lists(events | values, max_size=3).map(lambda many: {"events": many})
+    | st.lists(events.map(sns) | values, min_size=1, max_size=3).map(
+        lambda many: {"Records": [{"EventSource": "aws:sns", "Sns": each} for each in many]}
+    )
     | st.dictionaries(st.sampled_from(list(eventbridge({}))), values).map(
         lambda changes: {**eventbridge({}), **changes}
     )
@@ -63,7 +68,9 @@ bodies = st.text(max_size=200) | inputs.map(json.dumps) | st.binary(max_size=100
 
 def intake_room() -> tuple[IntakeDoors, FakeIntakeQueues]:
     queues = FakeIntakeQueues()
-    return IntakeDoors(Intake(queues, FakeClock(), DESTINATIONS, open_record), IntakeObserver(), FakeClock()), queues
+    return IntakeDoors(
+        Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate), IntakeObserver(), FakeClock()
+    ), queues
 
 
 def deliver_doors(room: Room) -> DeliverDoors:
@@ -93,7 +100,7 @@ def test_any_batch_at_intake(given_bodies: list[str]) -> None:
     assert doors.open(sqs_batch(*map(sqs_record, given_bodies)), CONTEXT) == {"batchItemFailures": []}
     accepted = {entry.correlation_id for entry in queues.entries}
     assert len(accepted) + len(queues.rejects) == len(given_bodies)
-    assert all(kept.body in given_bodies and ": " in kept.reason for kept in queues.rejects)
+    assert all(kept.body in map(as_text, given_bodies) and ": " in kept.reason for kept in queues.rejects)
     for entry in queues.entries:
         entry.body.encode()
         open_record(entry.body)
@@ -109,27 +116,34 @@ def test_any_batch_at_intake_while_queues_fail(given_bodies: list[str], failing:
     records = [sqs_record(body) for body in given_bodies]
     answer = doors.open(sqs_batch(*records), CONTEXT)
     reported = [entry["itemIdentifier"] for entry in answer["batchItemFailures"]]
-    accepted = {entry.correlation_id for entry in queues.entries}
     assert len(set(reported)) == len(reported)
     assert set(reported) <= {record["messageId"] for record in records}
-    assert not accepted & set(reported)
+    accepted = Counter(entry.correlation_id for entry in queues.entries if entry.correlation_id not in reported)
+    assert set(accepted.values()) <= {len(DESTINATIONS)}
     assert len(accepted) + len(queues.rejects) + len(reported) == len(records)
 
 
 @COMMON
 @given(inputs)
 def test_anything_at_intakes_other_doors(given_input: Any) -> None:
-    """A direct call or an EventBridge event is accepted, or comes back with errors that name fields."""
+    """A direct call, EventBridge's or SNS's is accepted, or comes back with errors that name fields; and is kept."""
     doors, queues = intake_room()
     answer = doors.open(given_input, CONTEXT)
     json.dumps(answer).encode()
     if "batchItemFailures" in answer:
         return
-    many = given_input.get("events") if isinstance(given_input, dict) else None
-    expected = len(many) if isinstance(many, list) and len(given_input) == 1 else 1
-    assert len(answer["accepted"]) + len(answer["rejected"]) == expected
-    assert all(named(entry["errors"]) for entry in answer["rejected"])
+    assert len(answer["accepted"]) + len(answer["rejected"]) == records_in(given_input)
+    assert all(named(entry["errors"]) and entry["kept"] for entry in answer["rejected"])
+    assert len(queues.rejects) == len(answer["rejected"])
+    for kept in queues.rejects:
+        kept.body.encode()
     assert bool(queues.entries) == bool(answer["accepted"])
+
+
+def records_in(call: Any) -> int:
+    if isinstance(call, dict) and isinstance(call.get("events"), list) and len(call) == 1:
+        return len(call["events"])
+    return len(call["Records"]) if is_sns_call(call) else 1
 
 
 @COMMON

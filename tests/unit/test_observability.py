@@ -2,12 +2,13 @@
 
 import json
 import logging
+import re
 from typing import Any
 
 import pytest
 
-from relay.errors import FieldError
-from relay.intake import Accepted, Rejected
+from relay.errors import FieldError, UnavailableError
+from relay.intake import Accepted, Failed, Rejected
 from relay.lane import BatchReport
 from relay.observability import METRICS, DeliverObserver, IntakeObserver, silence_libraries
 from relay.outcome import Outcome, Result
@@ -73,20 +74,80 @@ def test_an_accepted_event(capsys: pytest.CaptureFixture[str]) -> None:
     assert (line["level"], line["service"]) == ("INFO", "intake")
     assert (line["event_id"], line["correlation_id"]) == ("evt-1", "corr-1")
     assert line["destinations"] == ["yotpo/main", "sender/main"]
-    assert output.metrics == {"Accepted": [1]}
+    assert output.metrics == {"Accepted": [1], "IntakeAge": [0]}
     assert output.dimensions == {"service"}
 
 
 def test_a_rejected_record(capsys: pytest.CaptureFixture[str]) -> None:
     """A warning with every reason, another count."""
     observer = IntakeObserver()
-    observer.saw(Rejected(None, (FieldError("type", "is required"), FieldError("value", "must be a number"))), "corr-1")
+    errors = (FieldError("type", "is required"), FieldError("value", "must be a number"))
+    observer.saw(Rejected(None, errors, kept=True), "corr-1")
     observer.flush()
     output = Output(capsys)
     (line,) = output.logs
     assert line["level"] == "WARNING"
     assert line["reason"] == "type: is required; value: must be a number"
-    assert output.metrics == {"RejectedEvents": [1]}
+    assert line["kept"] is True
+    assert output.metrics == {"RejectedEvents": [1], "IntakeAge": [0]}
+
+
+@pytest.mark.parametrize("event_id", ["evt-1", None])
+def test_a_record_that_failed_for_a_fault_of_ours(capsys: pytest.CaptureFixture[str], event_id: str | None) -> None:
+    """A warning that says where and why, and the count that an alarm looks at: nothing else would tell anybody."""
+    observer = IntakeObserver()
+    observer.saw(Failed(event_id, UnavailableError("SQS, yotpo lane", code="AccessDenied"), 1.25), "corr-1")
+    observer.flush()
+    output = Output(capsys)
+    (line,) = output.logs
+    expected = {
+        "level": "WARNING",
+        "message": "not accepted",
+        "event_id": event_id or "",
+        "correlation_id": "corr-1",
+        "failed_at": "SQS, yotpo lane",
+        "code": "AccessDenied",
+        "age": 1.25,
+    }
+    assert {name: line[name] for name in expected} == expected
+    assert output.metrics == {"IntakeFailed": [1], "IntakeAge": [1.25]}
+    assert [line["service"] for line in output.emf] == ["intake"]
+    assert output.dimensions == {"service"}
+
+
+def test_the_age_of_an_invocations_oldest_record(capsys: pytest.CaptureFixture[str]) -> None:
+    """Accepted, rejected or failed; each invocation for itself."""
+    observer = IntakeObserver()
+    for verdict in (
+        Accepted("a", (), 3.0),
+        Failed("b", UnavailableError("SQS"), 700.5),
+        Rejected("c", (), kept=True, age=12.0),
+    ):
+        observer.saw(verdict, "corr-1")
+    observer.flush()
+    observer.saw(Accepted("d", (), 2.0), "corr-1")
+    observer.flush()
+    output = Output(capsys)
+    assert output.metrics["IntakeAge"] == [700.5, 2.0]
+    units = [metric for metric in output.emf[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"] if "Age" in metric["Name"]]
+    assert units == [{"Name": "IntakeAge", "Unit": "Seconds"}]
+
+
+def test_more_records_than_a_metric_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    """CloudWatch takes a hundred values of a metric at a time; a call may hold a thousand events."""
+    observer = IntakeObserver()
+    for number in range(1_000):
+        observer.saw(Accepted(f"evt-{number}", ()), "corr-1")
+    observer.flush()
+    assert sum(Output(capsys).metrics["Accepted"]) == 1_000
+
+
+@pytest.mark.parametrize("logger", [IntakeObserver, lambda: DeliverObserver("yotpo")], ids=["intake", "deliver"])
+def test_times_are_as_lambda_reads_them(capsys: pytest.CaptureFixture[str], logger: Any) -> None:
+    """RFC 3339: of any other, Lambda takes the line for INFO."""
+    logger().logger.warning("x")
+    (line,) = Output(capsys).logs
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["timestamp"])
 
 
 def test_a_batch_is_one_flush(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,12 +168,13 @@ def test_an_event_id_brings_nothing_personal(capsys: pytest.CaptureFixture[str],
     intake, deliver = IntakeObserver(), DeliverObserver("yotpo")
     intake.saw(Accepted(event_id, ()), "corr-1")
     intake.saw(Rejected(event_id, ()), "corr-1")
+    intake.saw(Failed(event_id, UnavailableError("SQS")), "corr-1")
     deliver.results([Result(Outcome.DELIVERED, "", event_id=event_id)])
     output = Output(capsys)
     assert EMAIL not in output.text
     assert PHONE not in output.text
     output.text.encode()
-    assert len(output.logs) == 3
+    assert len(output.logs) == 4
 
 
 # ------------------------------------------------------------------------------------------------ deliver

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.envelope import open_record
+from relay.envelope import open_record, unwrap, validate
 from relay.event import MAX_EVENT_BYTES, Event
-from relay.intake import Accepted, Intake
+from relay.intake import Accepted, Incoming, Intake
 from tests.factories import DESTINATIONS, EMAIL, PHONE, event_data, eventbridge, lane_message, sns
 from tests.fakes import FakeClock, FakeIntakeQueues
 from tests.unit.rooms import Room
@@ -54,7 +54,7 @@ def test_what_intake_accepts_the_lane_takes(given_changes: dict[str, Any], beyon
     envelope = eventbridge(data)
     for record in (data, json.dumps(data), f" {json.dumps(data, indent=2)}", envelope, json.dumps(sns(envelope))):
         queues = FakeIntakeQueues()
-        verdict = Intake(queues, FakeClock(), DESTINATIONS, open_record).accept(record)
+        (verdict,) = Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate).accept([Incoming(record)])
         assert isinstance(verdict, Accepted) == (beyond <= 0)
         for entry in queues.entries:
             event = open_record(entry.body)
@@ -67,7 +67,7 @@ def test_what_intake_accepts_the_lane_takes(given_changes: dict[str, Any], beyon
 def test_the_largest_event_is_tried(provider: str) -> None:
     """GIVEN an event without a moment, as large as may be WHEN it comes to its lane THEN its size is no reason."""
     queues, data = FakeIntakeQueues(), filled_to(MAX_EVENT_BYTES, event_data(occurred_at=..., properties={"name": "x"}))
-    Intake(queues, FakeClock(), [f"{provider}/main"], open_record).accept(data)
+    Intake(queues, FakeClock(), [f"{provider}/main"]).accept([Incoming(data)])
     room = Room(provider)
     (result,) = room.handle([lane_message(body=queues.entries[0].body)]).results
     assert "at most 262144" not in result.reason

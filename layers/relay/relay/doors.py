@@ -3,10 +3,8 @@
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Protocol
 
-from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,9 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from relay.account import Account
 from relay.delivery import Courier, Delivery
 from relay.envelope import is_eventbridge, open_record
-from relay.errors import CredentialsError, FieldError, InvalidEventError, UndeliverableError
+from relay.errors import (
+    CredentialsError,
+    FieldError,
+    InvalidEventError,
+    NotAcceptedError,
+    UndeliverableError,
+    unnamed_errors,
+)
 from relay.event import field_errors
-from relay.intake import Accepted, Intake, Rejected
+from relay.intake import Accepted, Failed, Incoming, Intake, Rejected, Verdict
 from relay.lane import Lane
 from relay.masking import hide, mask_identifiers, printable, shorten
 from relay.observability import DeliverObserver, IntakeObserver
@@ -34,103 +39,123 @@ class Context(Protocol):
     def get_remaining_time_in_millis(self) -> int: ...
 
 
+MOST_EVENTS = 1_000
+"""Of one direct call. So many are accepted in about a third of the function's time."""
+
+MOST_ERROR_BYTES = 1024 * 1024
+"""Of the errors in one answer. Lambda hands over no answer above 6 MB, and calls the function failed."""
+
+
 def is_sqs_batch(event: object) -> bool:
+    return _records(event, "eventSource", "aws:sqs")
+
+
+def is_sns_call(event: object) -> bool:
+    """Whether SNS calls the function itself: a subscription of the protocol `lambda`."""
+    return _records(event, "EventSource", "aws:sns")
+
+
+def _records(event: object, key: str, source: str) -> bool:
     records = event.get("Records") if isinstance(event, Mapping) else None
     return (
         bool(records)
         and isinstance(records, list)
-        and all(isinstance(r, Mapping) and r.get("eventSource") == "aws:sqs" for r in records)
+        and all(isinstance(record, Mapping) and record.get(key) == source for record in records)
     )
 
 
 class IntakeDoors:
-    """Every way into intake. Raises UnavailableError where nobody but the caller can try again."""
+    """Every way into intake. Raises NotAcceptedError where nobody but the caller can try again."""
 
     def __init__(self, intake: Intake, observer: IntakeObserver, clock: Clock) -> None:
         self._intake = intake
         self._observer = observer
         self._clock = clock
-        self._processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
     def open(self, event: Any, context: Context) -> Json:
         """Returns the partial batch response for SQS, `{"accepted", "rejected"}` for everyone else."""
+        deadline = self._clock.monotonic() + context.get_remaining_time_in_millis() / 1000
         try:
             if is_sqs_batch(event):
-                return self._sqs(event, context)
-            if is_eventbridge(event):
-                return self._eventbridge(event)
-            return self._direct(event, context)
+                records = [SQSRecord(record) for record in event["Records"]]
+                verdicts = self._accept(list(map(_from_sqs, records)), deadline)
+                failed = [
+                    record.message_id
+                    for record, verdict in zip(records, verdicts, strict=True)
+                    if isinstance(verdict, Failed)
+                ]
+                return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+            # Whether anybody hears the answer, or Lambda tries again, the function cannot know.
+            return _answer(self._accept(_from_call(event, context.aws_request_id), deadline, together=True))
         finally:
             self._observer.flush()
 
-    def _sqs(self, event: Json, context: Any) -> Json:
-        def take(record: SQSRecord) -> None:
-            name = record.message_id
-            self._saw(self._intake.accept_or_keep(record.body, record.body, name, name, _sent_at(record)), name)
-
-        return dict(process_partial_response(event, take, self._processor, context))
-
-    def _eventbridge(self, event: Json) -> Json:
-        name = str(event.get("id") or "")
-        correlation_id = mask_identifiers(shorten(name, 128))
-        body, received_at = json.dumps(event), _put_at(event, self._clock.now())
-        return self._answer(
-            [self._saw(self._intake.accept_or_keep(event, body, correlation_id, name, received_at), correlation_id)]
-        )
-
-    def _direct(self, event: Any, context: Context) -> Json:
-        many = event["events"] if isinstance(event, Mapping) and isinstance(event.get("events"), list) else [event]
-        if isinstance(event, Mapping) and "events" in event and (many[0:1] == [event] or len(event) > 1):
-            wrong = FieldError("events", "must be a list, with nothing beside it")
-            return self._answer([self._saw(Rejected(None, (wrong,)), context.aws_request_id)])
-        request = context.aws_request_id
-        return self._answer(
-            [
-                self._saw(self._intake.accept(each, request, f"{request} {index}"), request)
-                for index, each in enumerate(many)
-            ]
-        )
-
-    def _saw(self, verdict: Accepted | Rejected, correlation_id: str) -> Accepted | Rejected:
-        self._observer.saw(verdict, correlation_id)
-        return verdict
-
-    @staticmethod
-    def _answer(verdicts: list[Accepted | Rejected]) -> Json:
-        return {
-            "accepted": [verdict.event_id for verdict in verdicts if isinstance(verdict, Accepted)],
-            "rejected": [
-                {
-                    "index": index,
-                    "id": verdict.event_id and printable(verdict.event_id),
-                    "errors": _errors(verdict.errors),
-                }
-                for index, verdict in enumerate(verdicts)
-                if isinstance(verdict, Rejected)
-            ],
-        }
+    def _accept(self, records: Sequence[Incoming], deadline: float, *, together: bool = False) -> list[Verdict]:
+        verdicts = self._intake.accept(records, deadline, together=together)
+        for record, verdict in zip(records, verdicts, strict=True):
+            self._observer.saw(verdict, record.correlation_id)
+        return verdicts
 
 
-def _sent_at(record: SQSRecord) -> float | None:
-    """When the record was put on its queue, in Unix seconds: the same for each copy that SQS hands out."""
-    if (kept := _moment(_attribute(record, "accepted_at"))) is not None:
-        # It was rejected and is put in again: no later version for that.
-        return kept
+def _from_sqs(record: SQSRecord) -> Incoming:
+    # Rejected before and put in again, it is no later version than it was.
+    first = _moment(_attribute(record, "accepted_at"))
     milliseconds = str(record.raw_event.get("attributes", {}).get("SentTimestamp", ""))
-    return int(milliseconds) / 1000 if milliseconds.isdecimal() else None
+    sent_at = int(milliseconds) / 1000 if milliseconds.isdecimal() else None
+    return Incoming(record.body, _correlation_id(record.message_id), record.message_id, sent_at, first)
+
+
+def _from_call(event: Any, request_id: str) -> list[Incoming]:
+    """The records of a call that is none of SQS's: of EventBridge, of SNS, or of anybody."""
+    if is_eventbridge(event):
+        return [Incoming(event, _correlation_id(event.get("id")) or request_id, request_id)]
+    if is_sns_call(event):
+        notifications = [record.get("Sns") for record in event["Records"]]
+        ids = [each.get("MessageId") if isinstance(each, Mapping) else None for each in notifications]
+        return [
+            Incoming(each, _correlation_id(name) or request_id, f"{request_id} {index}")
+            for index, (each, name) in enumerate(zip(notifications, ids, strict=True))
+        ]
+    if not isinstance(event, Mapping) or "events" not in event:
+        return [Incoming(event, request_id, f"{request_id} 0")]
+    many = event["events"]
+    if not isinstance(many, list) or len(event) > 1:
+        return [_wrong_call(event, request_id, "must be a list, with nothing beside it")]
+    if len(many) > MOST_EVENTS:
+        message = f"holds {len(many)} events, at most {MOST_EVENTS}: send them in several calls, or to the queue"
+        return [_wrong_call(event, request_id, message)]
+    return [Incoming(each, request_id, f"{request_id} {index}") for index, each in enumerate(many)]
+
+
+def _wrong_call(event: object, request_id: str, message: str) -> Incoming:
+    return Incoming(event, request_id, request_id, errors=(FieldError("events", message),))
+
+
+def _correlation_id(name: object) -> str:
+    return mask_identifiers(shorten(name, 128)) if isinstance(name, str) else ""
+
+
+def _answer(verdicts: Sequence[Verdict]) -> Json:
+    failed = [(place, verdict.error) for place, verdict in enumerate(verdicts) if isinstance(verdict, Failed)]
+    if failed:
+        place, error = failed[0]
+        raise NotAcceptedError(error, place, len(failed), len(verdicts))
+    left = MOST_ERROR_BYTES
+    rejected = []
+    for index, verdict in enumerate(verdicts):
+        if isinstance(verdict, Rejected):
+            errors = _errors(verdict.errors)
+            left -= len(json.dumps(errors))
+            if left < 0:
+                errors = _errors([FieldError("body", unnamed_errors(len(verdict.errors)))])
+            event_id = verdict.event_id and printable(verdict.event_id)
+            rejected.append({"index": index, "id": event_id, "errors": errors, "kept": verdict.kept})
+    accepted = [verdict.event_id for verdict in verdicts if isinstance(verdict, Accepted)]
+    return {"accepted": accepted, "rejected": rejected}
 
 
 def _moment(text: str) -> float | None:
     return float(text) if re.fullmatch(r"[0-9]{1,10}\.[0-9]{3}", text) else None
-
-
-def _put_at(event: Json, now: float) -> float:
-    """When the event was put on its bus: the same however often Lambda tries it again."""
-    try:
-        # Its last moment, where it is a whole second: other doors count in milliseconds.
-        return min(datetime.fromisoformat(event["time"]).timestamp() + 0.999, now)
-    except (KeyError, TypeError, ValueError, OverflowError, OSError):
-        return now
 
 
 class DirectDelivery(BaseModel):

@@ -1,6 +1,7 @@
 """Takes the event out of what carries it: an SNS or EventBridge envelope, or EventBridge inside SNS."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools.utilities.parser import parse
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from relay.errors import FieldError, InvalidEventError
 from relay.event import Event, field_errors, parse_event
+from relay.intake import Carried
 from relay.parsing import parse_json
 
 
@@ -26,20 +28,38 @@ def open_record(record: object) -> Event:
 
     Raises InvalidEventError with every error and its field.
     """
-    return parse_event(unwrap(parse_json(record) if isinstance(record, str) else record), _validate)
+    return validate(unwrap(parse_json(record) if isinstance(record, str) else record).content)
 
 
-def unwrap(record: object) -> object:
+def unwrap(record: object) -> Carried:
     """The parsed JSON inside the envelopes. Raises InvalidEventError for a broken or a nested envelope."""
+    carried = Carried(record)
     if is_sns(record):
-        record = parse_json(str(_envelope(record, _Sns).Message))
+        notification = _envelope(record, _Sns)
+        record = parse_json(str(notification.Message))
         if is_sns(record):
             raise InvalidEventError([FieldError("Message", "holds another SNS envelope")])
+        carried = Carried(record, f"sns {notification.MessageId}", _seconds(notification.Timestamp))
     if is_eventbridge(record):
-        record = _envelope(record, _EventBridge).detail
-        if is_sns(record) or is_eventbridge(record):
+        envelope = _envelope(record, _EventBridge)
+        # In whole seconds: its last moment, or it would come before what other doors have taken in since.
+        within = 0.0 if envelope.time.microsecond else 0.999
+        carried = Carried(envelope.detail, f"eventbridge {envelope.id}", _seconds(envelope.time), within)
+        if is_sns(carried.content) or is_eventbridge(carried.content):
             raise InvalidEventError([FieldError("detail", "holds another envelope")])
-    return record
+    return carried
+
+
+def validate(data: object) -> Event:
+    """The event in parsed JSON. Raises InvalidEventError with every error and its field."""
+    return parse_event(data, _validate)
+
+
+def _seconds(moment: datetime) -> float | None:
+    try:
+        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def is_sns(record: object) -> bool:
@@ -56,6 +76,7 @@ def _validate(data: Any) -> Event:
 
 def _envelope[M: BaseModel](record: Any, model: type[M]) -> M:
     try:
-        return parse(event=record, model=model)
+        # Of its own: Powertools writes into what it reads.
+        return parse(event=dict(record), model=model)
     except ValidationError as error:
         raise InvalidEventError(field_errors(error)) from None

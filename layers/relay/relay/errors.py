@@ -5,6 +5,7 @@ RelayError
 ├── UndeliverableError       a valid event this one provider cannot take: dead letter for that destination
 ├── CredentialsError         the destination's secret is missing, malformed or refused: hold the account
 ├── UnavailableError         one of our own dependencies failed: leave the message to SQS
+│   └── NotAcceptedError     intake could not carry out a whole call: its caller tries again
 └── TransportError           the HTTP exchange failed
     ├── NotSentError         the provider cannot have acted on it
     └── NoAnswerError        the request went out whole, the answer never came
@@ -69,11 +70,25 @@ class CredentialsError(RelayError):
 
 
 class UnavailableError(RelayError):
-    """A dependency of ours (queue, ledger, secrets) did not do its work. `service` names it."""
+    """A dependency of ours (queue, ledger, secrets) did not do its work. `service` names it, `code` what was wrong: the
+    service's own word for it, or the kind of the cause.
+    """
 
-    def __init__(self, service: str, cause: BaseException | None = None) -> None:
+    def __init__(self, service: str, cause: BaseException | None = None, code: str = "") -> None:
         self.service = service
-        super().__init__(f"{service} unavailable" + (f" ({type(cause).__name__})" if cause else ""))
+        self.code = code or (type(cause).__name__ if cause else "")
+        super().__init__(f"{service} unavailable" + (f" ({self.code})" if self.code else ""))
+
+
+class NotAcceptedError(UnavailableError):
+    """A call of intake that was not carried out as a whole. Made again, it repeats nothing that was."""
+
+    def __init__(self, first: UnavailableError, place: int, failed: int, of: int) -> None:
+        super().__init__(first.service, code=first.code)
+        self._told = f"{failed} of {of} events not accepted, the first has index {place}: send the call again"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; {self._told}"
 
 
 class TransportError(RelayError):

@@ -1,27 +1,68 @@
 """Accepts events: validate, route, put on the lanes. Knows no AWS; the doors hand it parsed or raw records."""
 
+import hashlib
+import math
+import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from relay.errors import FieldError, InvalidEventError
+from relay.errors import FieldError, InvalidEventError, UnavailableError
 from relay.event import Event, parse_event
 from relay.masking import mask_identifiers, shorten
-from relay.ports import Clock, IntakeQueues, RejectedRecord
+from relay.outbox import LONGEST_CALL, NO_TIME, Outbox
+from relay.parsing import as_text, parse_json
+from relay.ports import EVIDENCE_BYTES, MOST_BYTES, Clock, IntakeQueues, LaneEntry, RejectedRecord
 from relay.routing import route
 
 REASON_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class Incoming:
+    """One record as it came through a door. Times are Unix seconds."""
+
+    content: object = field(repr=False)
+    """Raw text, or parsed JSON."""
+    correlation_id: str = ""
+    record_id: str = ""
+    """The same for every copy of the record and for no other. Empty: it is one of its own."""
+    sent_at: float | None = None
+    """When it was put before us; None: now, or when its envelope says."""
+    first_sent_at: float | None = None
+    """When it was for the first time, where it was rejected and is put in again."""
+    errors: tuple[FieldError, ...] = ()
+    """What its door has found wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What was in a record's envelopes, and what the innermost of them says: an id that every copy has which an
+    at-least-once service made of the record, and when it was put in, in Unix seconds.
+    """
+
+    content: object = field(repr=False)
+    record_id: str = ""
+    put_at: float | None = None
+    granularity: float = 0.0
+    """Seconds within which that moment may lie later than it says."""
+
+
+@dataclass(frozen=True, slots=True)
 class Accepted:
+    """`age`, in each verdict: seconds since the record was put before us."""
+
     event_id: str
     destinations: tuple[str, ...]
+    age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
     event_id: str | None
     errors: tuple[FieldError, ...]
+    kept: bool = False
+    """Whether the whole of it is in RejectedQueue."""
+    age: float = 0.0
 
     @property
     def reason(self) -> str:
@@ -29,50 +70,148 @@ class Rejected:
         return shorten("; ".join(str(error) for error in self.errors), REASON_BYTES)
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Neither, for a fault of ours: it has to come again. What of it is on a lane is the same message then."""
+
+    event_id: str | None
+    error: UnavailableError
+    age: float = 0.0
+
+
+type Verdict = Accepted | Rejected | Failed
+
+
 class Intake:
-    """One record in, one `Accepted` or `Rejected` out. Raises UnavailableError when a queue of ours fails."""
+    """Records in, one verdict each out. Raises nothing.
+
+    `unwrap` takes parsed JSON out of its envelopes, `validate` makes an event of it; both raise InvalidEventError.
+    """
 
     def __init__(
         self,
         queues: IntakeQueues,
         clock: Clock,
         destinations: Sequence[str],
-        open_record: Callable[[object], Event] = parse_event,
+        unwrap: Callable[[object], Carried] = Carried,
+        validate: Callable[[object], Event] = parse_event,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._queues = queues
         self._clock = clock
         self._destinations = destinations
-        self._open = open_record
+        self._unwrap = unwrap
+        self._validate = validate
+        self._chance = chance
 
     def accept(
-        self, record: object, correlation_id: str = "", record_id: str = "", received_at: float | None = None
-    ) -> Accepted | Rejected:
-        """Takes one record (raw text, or parsed JSON) onto the lanes of its destinations.
+        self, records: Sequence[Incoming], deadline: float = math.inf, *, together: bool = False
+    ) -> list[Verdict]:
+        """Takes records onto the lanes of their destinations, and what is rejected into RejectedQueue.
 
-        `record_id` is the same for every copy of one record and for no other, `received_at` (Unix seconds) when its
-        first copy came to us. Without them the record is one of its own, received now.
+        `deadline` (on the monotonic clock): what cannot be done before it fails. `together`: if one fails, all come
+        again, so rejects are kept only where none did.
         """
-        accepted_at = self._clock.now() if received_at is None else received_at
-        try:
-            event = self._open(record)
-            entries = route(event, self._destinations, accepted_at, correlation_id, record_id)
-        except InvalidEventError as error:
-            return Rejected(error.event_id, error.errors)
-        self._queues.send(entries)
-        return Accepted(event.id, tuple(f"{entry.provider}/{entry.account}" for entry in entries))
+        lanes: dict[str, Outbox[LaneEntry]] = {}
+        taken = [self._take(place, record, lanes, deadline) for place, record in enumerate(records)]
+        for lane in lanes.values():
+            lane.flush()
+            for place, error in lane.failed.items():
+                taken[place].failure = taken[place].failure or error
+        if not (together and any(each.failure for each in taken)):
+            self._keep(taken, deadline)
+        now = self._clock.now()
+        return [each.verdict(now) for each in taken]
 
-    def accept_or_keep(
-        self,
-        record: object,
-        body: str,
-        correlation_id: str = "",
-        record_id: str = "",
-        received_at: float | None = None,
-    ) -> Accepted | Rejected:
-        """`accept`, and what is rejected is kept in RejectedQueue with its original body."""
-        verdict = self.accept(record, correlation_id, record_id, received_at)
-        if isinstance(verdict, Rejected):
-            event_id = mask_identifiers(shorten(verdict.event_id or "", 255))
-            accepted_at = self._clock.now() if received_at is None else received_at
-            self._queues.reject(RejectedRecord(body, verdict.reason, event_id, accepted_at))
-        return verdict
+    def _take(self, place: int, record: Incoming, lanes: dict[str, Outbox[LaneEntry]], deadline: float) -> "_Taken":
+        now = self._clock.now()
+        taken = _Taken(record, came_at=record.sent_at or now, accepted_at=record.first_sent_at or record.sent_at or now)
+        if self._clock.monotonic() + LONGEST_CALL > deadline:
+            taken.failure = UnavailableError("intake", code=NO_TIME)
+        elif record.errors:
+            taken.errors = record.errors
+        else:
+            try:
+                for entry in self._entries(taken, now):
+                    self._outbox(lanes, entry.provider, deadline).add(place, entry)
+            except InvalidEventError as error:
+                taken.event_id, taken.errors = error.event_id, error.errors
+            except Exception as error:  # One record must not take its batch along, whatever we did not think of.
+                taken.failure = UnavailableError("intake", error)
+        return taken
+
+    def _entries(self, taken: "_Taken", now: float) -> list[LaneEntry]:
+        record = taken.record
+        content = parse_json(record.content) if isinstance(record.content, str) else record.content
+        carried = self._unwrap(content)
+        if carried.put_at is not None and 0 < carried.put_at <= now:
+            # All copies have this moment in common: not the one of the copy, and never one to come.
+            taken.accepted_at = carried.put_at + carried.granularity
+            taken.came_at = record.sent_at or carried.put_at
+        event = self._validate(carried.content)
+        taken.event_id = event.id
+        entries = route(
+            event,
+            self._destinations,
+            taken.accepted_at,
+            record.correlation_id,
+            carried.record_id or record.record_id,
+        )
+        taken.destinations = tuple(f"{entry.provider}/{entry.account}" for entry in entries)
+        return entries
+
+    def _outbox(self, lanes: dict[str, Outbox[LaneEntry]], provider: str, deadline: float) -> Outbox[LaneEntry]:
+        if provider not in lanes:
+            lanes[provider] = Outbox(f"SQS, {provider} lane", self._queues.send, self._clock, deadline, self._chance)
+        return lanes[provider]
+
+    def _keep(self, taken: Sequence["_Taken"], deadline: float) -> None:
+        outbox = Outbox("SQS, RejectedQueue", self._queues.reject, self._clock, deadline, self._chance)
+        for place, each in enumerate(taken):
+            if each.errors:
+                try:
+                    outbox.add(place, each.reject())
+                except Exception as error:
+                    each.failure = UnavailableError("intake", error)
+        outbox.flush()
+        for place, failure in outbox.failed.items():
+            taken[place].failure = failure
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What is known of a record on its way to a verdict."""
+
+    record: Incoming
+    came_at: float
+    accepted_at: float
+    event_id: str | None = None
+    destinations: tuple[str, ...] = ()
+    errors: tuple[FieldError, ...] = ()
+    kept: bool = False
+    failure: UnavailableError | None = None
+
+    def verdict(self, now: float) -> Verdict:
+        age = max(0.0, now - self.came_at)
+        if self.failure:
+            return Failed(self.event_id, self.failure, age)
+        if self.errors:
+            return Rejected(self.event_id, self.errors, self.kept, age)
+        return Accepted(self.event_id or "", self.destinations, age)
+
+    def reject(self) -> RejectedRecord:
+        """The record as RejectedQueue takes it: whole, or as much of it as a message holds."""
+        body, reason = as_text(self.record.content), Rejected(self.event_id, self.errors).reason
+        event_id = mask_identifiers(shorten(self.event_id or "", 255))
+        whole = body.encode()
+        self.kept = len(whole) <= MOST_BYTES
+        if self.kept:
+            return RejectedRecord(body, reason, event_id, self.accepted_at)
+        return RejectedRecord(
+            whole[: MOST_BYTES - EVIDENCE_BYTES].decode("utf-8", "ignore"),
+            shorten(f"body: is cut, of {len(whole)} bytes; {reason}", REASON_BYTES),
+            event_id,
+            self.accepted_at,
+            whole_bytes=len(whole),
+            whole_sha256=hashlib.sha256(whole).hexdigest(),
+        )

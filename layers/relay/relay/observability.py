@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from relay.intake import Accepted, Rejected
+from relay.intake import Accepted, Failed, Verdict
 from relay.lane import BatchReport
 from relay.masking import mask_identifiers
 from relay.outcome import Outcome, Result
@@ -23,30 +23,44 @@ def silence_libraries() -> None:
 
 class IntakeObserver:
     def __init__(self) -> None:
-        self.logger = Logger(service="intake", location=None, utc=True)
+        self.logger = Logger(service="intake", location=None, utc=True, use_rfc3339=True)
         self._metrics = Metrics(service="intake")
+        self._oldest: float | None = None
 
-    def saw(self, verdict: Accepted | Rejected, correlation_id: str) -> None:
+    def saw(self, verdict: Verdict, correlation_id: str) -> None:
         """Logs and counts one record."""
-        event_id = mask_identifiers(verdict.event_id or "")
-        known = {"event_id": event_id, "correlation_id": correlation_id}
-        if isinstance(verdict, Accepted):
-            self._metrics.add_metric("Accepted", MetricUnit.Count, 1)
-            self.logger.info("accepted", extra={**known, "destinations": verdict.destinations})
-        else:
-            self._metrics.add_metric("RejectedEvents", MetricUnit.Count, 1)
-            self.logger.warning("rejected", extra={**known, "reason": verdict.reason})
+        self._oldest = max(self._oldest or 0.0, verdict.age)
+        known = {
+            "event_id": mask_identifiers(verdict.event_id or ""),
+            "correlation_id": correlation_id,
+            "age": round(verdict.age, 3),
+        }
+        match verdict:
+            case Accepted():
+                self._metrics.add_metric("Accepted", MetricUnit.Count, 1)
+                self.logger.info("accepted", extra={**known, "destinations": verdict.destinations})
+            case Failed():
+                self._metrics.add_metric("IntakeFailed", MetricUnit.Count, 1)
+                trouble = {"failed_at": verdict.error.service, "code": verdict.error.code}
+                self.logger.warning("not accepted", extra={**known, **trouble})
+            case _:
+                self._metrics.add_metric("RejectedEvents", MetricUnit.Count, 1)
+                told = {"reason": verdict.reason, "kept": verdict.kept}
+                self.logger.warning("rejected", extra={**known, **told})
 
     def flush(self) -> None:
-        if self._metrics.metric_set:
+        """Writes the metrics of an invocation."""
+        if self._oldest is not None:
+            self._metrics.add_metric("IntakeAge", MetricUnit.Seconds, self._oldest)
             self._metrics.flush_metrics()
+            self._oldest = None
 
 
 class DeliverObserver:
     """Call from the main thread only: Powertools' Metrics is not thread-safe."""
 
     def __init__(self, provider: str) -> None:
-        self.logger = Logger(service=f"deliver-{provider}", location=None, utc=True)
+        self.logger = Logger(service=f"deliver-{provider}", location=None, utc=True, use_rfc3339=True)
         self._metrics = Metrics()
         self._metrics.set_default_dimensions(provider=provider)
 

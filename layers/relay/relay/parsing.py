@@ -16,6 +16,9 @@ LONGEST_NAME = 255
 
 _TOKEN = re.compile(r'\\.|["\[\]{}]', re.DOTALL)
 
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""What SQS takes in no body, and JSON can say all the same."""
+
 
 class _Ambiguous(dict[str, Any]):
     """A JSON object in which keys stand twice. Which value was meant, nobody can know."""
@@ -50,6 +53,14 @@ def parse_json(text: str) -> object:
     if ambiguous:
         raise InvalidEventError(name_some(_ambiguities(value), lambda keys: FieldError(path(keys), "stands twice")))
     return value
+
+
+def as_text(record: object) -> str:
+    """A record as SQS takes it, whatever it holds: text as it came, parsed JSON as compact JSON."""
+    if isinstance(record, str) and record and not _NO_TEXT.search(record):
+        return record
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    return _NO_TEXT.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def path(keys: Iterable[str | int]) -> str:

@@ -226,6 +226,18 @@ class LaneEntry:
     accepted_at: float
     """Unix seconds: when the record came to us."""
     correlation_id: str = ""
+    identities: frozenset[str] = field(default=frozenset(), repr=False)
+    """Its customer's. Who shares one of them, in one account, stays in order."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in a queue, at most."""
+        return len(self.body.encode()) + ATTRIBUTE_BYTES
+
+    @property
+    def order(self) -> frozenset[str]:
+        """What must not be overtaken by an entry that has any of this in common."""
+        return frozenset(f"{self.account} {identity}" for identity in self.identities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +249,40 @@ class RejectedRecord:
     event_id: str
     accepted_at: float | None = None
     """When it came to us first, in Unix seconds: put in again, it is no later version."""
+    whole_bytes: int | None = None
+    """How large the original is, where `body` is the beginning of one that no queue takes."""
+    whole_sha256: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes in a queue, at most."""
+        return min(len(self.body.encode()) + EVIDENCE_BYTES, MOST_BYTES)
+
+    @property
+    def order(self) -> frozenset[str]:
+        """Rejects have none."""
+        return frozenset()
+
+
+MOST_ENTRIES, MOST_BYTES = 10, 1024 * 1024
+"""What a queue takes in one call: messages, and bytes of all together. One message may have as many."""
+
+ATTRIBUTE_BYTES, EVIDENCE_BYTES = 1024, 8 * 1024
+"""More than what goes with a lane's message, and with a reject or a dead letter, beside its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a queue did not take an entry. `again`: in a moment it may."""
+
+    code: str
+    again: bool
 
 
 class IntakeQueues(Protocol):
-    """Where intake writes. Both raise UnavailableError."""
+    """Where intake writes: MOST_ENTRIES and MOST_BYTES at a time, `send` to one lane. In the order given; what was not
+    taken is returned by its place. Raises UnavailableError where nothing can be known to have been.
+    """
 
-    def send(self, entries: Sequence[LaneEntry]) -> None: ...
-    def reject(self, record: RejectedRecord) -> None: ...
+    def send(self, entries: Sequence[LaneEntry]) -> Mapping[int, Refusal]: ...
+    def reject(self, records: Sequence[RejectedRecord]) -> Mapping[int, Refusal]: ...

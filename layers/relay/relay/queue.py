@@ -6,18 +6,26 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.errors import UnavailableError
-from relay.ports import DeadLetter, LaneEntry, LaneMessage, RejectedRecord
+from relay.ports import (
+    EVIDENCE_BYTES,
+    MOST_BYTES,
+    MOST_ENTRIES,
+    DeadLetter,
+    LaneEntry,
+    LaneMessage,
+    Refusal,
+    RejectedRecord,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
-    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
 
 NONE = "-"
 """An attribute cannot be empty; this stands for what is not known."""
 
-BATCH = 10
-LARGEST_MESSAGE = 1024 * 1024
-EVIDENCE_BYTES = 8 * 1024
+_PASSING = ("Throttl", "InternalError", "InternalFailure", "ServiceUnavailable")
+"""In the codes of what SQS may take in a moment, whoever it says is to blame."""
 
 type Attributes = dict[str, MessageAttributeValueTypeDef]
 
@@ -30,26 +38,34 @@ class SqsIntakeQueues:
         self._lanes = lanes
         self._rejected_url = rejected_url
 
-    def send(self, entries: Sequence[LaneEntry]) -> None:
-        for entry in entries:
-            _send(
-                self._client,
-                QueueUrl=self._lanes[entry.provider],
-                MessageBody=entry.body,
-                MessageGroupId=entry.account,
-                MessageDeduplicationId=entry.deduplication_id,
-                MessageAttributes=_kept(entry.content_hash, entry.accepted_at, entry.correlation_id),
-            )
-
-    def reject(self, record: RejectedRecord) -> None:
-        _send(
+    def send(self, entries: Sequence[LaneEntry]) -> Mapping[int, Refusal]:
+        return _send_batch(
             self._client,
-            QueueUrl=self._rejected_url,
-            MessageBody=record.body,
-            MessageAttributes=_fitting(
-                record.body,
-                _evidence(record.reason, NONE, record.event_id, None, 0) | {"accepted_at": _when(record.accepted_at)},
-            ),
+            self._lanes[entries[0].provider],
+            [
+                {
+                    "Id": str(place),
+                    "MessageBody": entry.body,
+                    "MessageGroupId": entry.account,
+                    "MessageDeduplicationId": entry.deduplication_id,
+                    "MessageAttributes": _kept(entry.content_hash, entry.accepted_at, entry.correlation_id),
+                }
+                for place, entry in enumerate(entries)
+            ],
+        )
+
+    def reject(self, records: Sequence[RejectedRecord]) -> Mapping[int, Refusal]:
+        return _send_batch(
+            self._client,
+            self._rejected_url,
+            [
+                {
+                    "Id": str(place),
+                    "MessageBody": record.body,
+                    "MessageAttributes": _fitting(record.body, _rejected(record)),
+                }
+                for place, record in enumerate(records)
+            ],
         )
 
 
@@ -63,8 +79,8 @@ class SqsLaneQueue:
 
     def defer(self, messages: Sequence[LaneMessage], seconds: float) -> Set[str]:
         failed: set[str] = set()
-        for start in range(0, len(messages), BATCH):
-            chunk = messages[start : start + BATCH]
+        for start in range(0, len(messages), MOST_ENTRIES):
+            chunk = messages[start : start + MOST_ENTRIES]
             try:
                 reply = self._client.change_message_visibility_batch(
                     QueueUrl=self._url,
@@ -98,7 +114,39 @@ def _send(client: "SQSClient", **message: Any) -> None:
     try:
         client.send_message(**message)
     except (BotoCoreError, ClientError) as error:
-        raise UnavailableError("SQS", error) from None
+        raise _unavailable(error) from None
+
+
+def _send_batch(
+    client: "SQSClient", url: str, entries: "list[SendMessageBatchRequestEntryTypeDef]"
+) -> dict[int, Refusal]:
+    """Returns the entries that SQS does not say it took."""
+    try:
+        reply = client.send_message_batch(QueueUrl=url, Entries=entries)
+    except (BotoCoreError, ClientError) as error:
+        raise _unavailable(error) from None
+    taken = {int(entry["Id"]) for entry in reply.get("Successful", [])}
+    refused = {
+        int(entry["Id"]): Refusal(
+            entry["Code"], again=not entry["SenderFault"] or any(word in entry["Code"] for word in _PASSING)
+        )
+        for entry in reply.get("Failed", [])
+    }
+    unsaid = Refusal("no answer", again=True)
+    return {place: refused.get(place, unsaid) for place in range(len(entries)) if place not in taken}
+
+
+def _unavailable(error: BotoCoreError | ClientError) -> UnavailableError:
+    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+    return UnavailableError("SQS", error, code)
+
+
+def _rejected(record: RejectedRecord) -> Attributes:
+    evidence = _evidence(record.reason, NONE, record.event_id, None, 0) | {"accepted_at": _when(record.accepted_at)}
+    if record.whole_bytes is not None:
+        evidence["whole_bytes"] = {"DataType": "Number", "StringValue": str(record.whole_bytes)}
+        evidence["whole_sha256"] = _text(record.whole_sha256)
+    return evidence
 
 
 def _evidence(reason: str, destination: str, event_id: str, status: int | None, attempts: int) -> Attributes:
@@ -125,7 +173,7 @@ def _when(moment: float | None) -> "MessageAttributeValueTypeDef":
 
 def _fitting(body: str, evidence: Attributes) -> Attributes:
     # The body is what must not be lost; what does not fit beside it stands in the log.
-    return evidence if len(body.encode()) + EVIDENCE_BYTES <= LARGEST_MESSAGE else {}
+    return evidence if len(body.encode()) + EVIDENCE_BYTES <= MOST_BYTES else {}
 
 
 def _text(value: str) -> "MessageAttributeValueTypeDef":

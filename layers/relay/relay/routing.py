@@ -44,7 +44,7 @@ def route(
         message = f"is not configured here: {', '.join(configured)}"
         errors = name_some(unknown, lambda index: FieldError(f"destinations.{index}", message))
         raise InvalidEventError(errors, event.id)
-    content_hash = event.content_hash
+    content_hash, identities = event.content_hash, event.customer.identities
     occurred_at = event.occurred_at or datetime.fromtimestamp(accepted_at, UTC).replace(microsecond=0)
     record_id = record_id or str(uuid.uuid4())
     return [
@@ -56,6 +56,7 @@ def route(
             deduplication_id=deduplication_id(name, record_id, event.id, content_hash),
             accepted_at=accepted_at,
             correlation_id=correlation_id,
+            identities=identities,
         )
         for name in wanted
     ]

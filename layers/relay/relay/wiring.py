@@ -1,4 +1,4 @@
-"""Builds each function once, from its settings, when it is first called."""
+"""Builds each function from its settings, when its handler is loaded: Lambda gives that a whole processor."""
 
 from functools import cache
 
@@ -9,7 +9,7 @@ from relay.account import Account
 from relay.clock import SystemClock, ThreadWorkers
 from relay.delivery import Courier
 from relay.doors import DeliverDoors, DirectDoor, IntakeDoors
-from relay.envelope import open_record
+from relay.envelope import open_record, unwrap, validate
 from relay.http import HttpTransport
 from relay.intake import Intake
 from relay.lane import Lane
@@ -39,16 +39,14 @@ class _NoDeadLetters(SqsLaneQueue):
         """Keeps nothing."""
 
 
-@cache
 def intake() -> IntakeDoors:
     silence_libraries()
     settings = IntakeSettings.from_environment()
     queues = SqsIntakeQueues(boto3.client("sqs", config=_AWS), settings.lanes, settings.rejected_queue_url)
     clock = SystemClock()
-    return IntakeDoors(Intake(queues, clock, settings.destinations, open_record), IntakeObserver(), clock)
+    return IntakeDoors(Intake(queues, clock, settings.destinations, unwrap, validate), IntakeObserver(), clock)
 
 
-@cache
 def deliver() -> DeliverDoors:
     silence_libraries()
     settings = DeliverSettings.from_environment()
