@@ -169,6 +169,14 @@ class Relay:
         assert answered, answer
         return answer
 
+    def notify(self, payload: Any) -> None:
+        """Calls intake as services do: nobody hears its answer."""
+        self.clients.functions.invoke(
+            FunctionName=self.outputs["IntakeFunctionName"],
+            InvocationType="Event",
+            Payload=json.dumps(payload).encode(),
+        )
+
     # ----------------------------------------------------------------------------------------------------- ends
 
     def ledger(self, event_id: str) -> dict[str, Json]:

@@ -125,13 +125,28 @@ def test_nothing_but_the_neighbours_is_sent(relay: Relay, kept: list[Letter]) ->
 
 @pytest.mark.parametrize("name", RETURNED)
 def test_a_direct_call_hears_what_is_wrong(relay: Relay, name: str) -> None:
-    """Each field named, and nothing kept: the caller has it."""
+    """Each field named; and it is kept, for nobody may be listening."""
     case = CASES[name]
+    before = len(relay.rejected())
     answer = relay.call("Intake", json.loads(case.body))
     assert answer["accepted"] == []
     [rejected] = answer["rejected"]
     assert {error["field"] for error in rejected["errors"]} >= set(case.fields)
-    assert rejected["index"] == 0
+    assert (rejected["index"], rejected["kept"]) == (0, True)
+    [letter] = until(lambda: relay.rejected()[before:], "the record")
+    assert json.loads(letter.body) == json.loads(case.body)
+
+
+def test_an_asynchronous_call_loses_nothing(relay: Relay) -> None:
+    """GIVEN a call whose answer goes to nobody WHEN one of its events is bad THEN that one is in RejectedQueue."""
+    good, wrong = event("async_good", destinations=["yotpo/main"]), event("async_bad", colour="blue")
+    relay.notify({"events": [good, wrong]})
+    [letter] = until(
+        lambda: [one for one in relay.rejected() if one.attributes.get("event_id") == "async_bad-1"], "the record"
+    )
+    assert json.loads(letter.body) == wrong
+    assert "colour: " in letter.attributes["reason"]
+    relay.until_settled([good])
 
 
 def test_a_direct_call_with_many_is_answered_one_by_one(relay: Relay) -> None:

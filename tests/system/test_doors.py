@@ -27,10 +27,9 @@ def order(door: str) -> Json:
     )
 
 
-def asynchronously(relay: Relay, payload: Json) -> None:
-    relay.clients.functions.invoke(
-        FunctionName=relay.outputs["IntakeFunctionName"], InvocationType="Event", Payload=json.dumps(payload).encode()
-    )
+def notified(order: Json) -> Json:
+    """What SNS calls a function with."""
+    return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns(order)}]}
 
 
 DOORS: dict[str, Callable[[Relay, Json], Any]] = {
@@ -42,7 +41,9 @@ DOORS: dict[str, Callable[[Relay, Json], Any]] = {
     "door_direct_one": lambda relay, order: relay.call("Intake", order),
     "door_direct_many": lambda relay, order: relay.call("Intake", {"events": [order]}),
     "door_rule_on_the_function": lambda relay, order: relay.call("Intake", eventbridge(order)),
-    "door_rule_on_the_function_async": lambda relay, order: asynchronously(relay, eventbridge(order)),
+    "door_rule_on_the_function_async": lambda relay, order: relay.notify(eventbridge(order)),
+    "door_topic_on_the_function": lambda relay, order: relay.notify(notified(order)),
+    "door_topic_eventbridge_on_the_function": lambda relay, order: relay.notify(notified(eventbridge(order))),
 }
 ANSWERING = ("door_direct_one", "door_direct_many", "door_rule_on_the_function")
 

@@ -40,7 +40,7 @@ class Context(Protocol):
 
 
 MOST_EVENTS = 1_000
-"""Of one direct call. So many are accepted in about a third of the function's time."""
+"""Of one direct call. To two destinations that is 200 calls of SQS and 0.6 s of a whole processor: some 5 s of 30."""
 
 MOST_ERROR_BYTES = 1024 * 1024
 """Of the errors in one answer. Lambda hands over no answer above 6 MB, and calls the function failed."""
