@@ -344,6 +344,17 @@ def test_what_cannot_be_kept_is_no_answer(intake: IntakeDoors, queues: FakeIntak
     assert "1 of 2 events not accepted, the first has index 1" in str(caught.value)
 
 
+def test_a_call_made_again_keeps_its_rejects_once(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
+    """GIVEN a call of which an event cannot be taken WHEN Lambda makes it again THEN its rejects are kept, and once."""
+    call = {"events": [event_data(), event_data(type="?")]}
+    queues.fails_for = lambda body: "order_shipped" in body
+    with pytest.raises(NotAcceptedError):
+        intake.open(call, CONTEXT)
+    queues.fails_for = lambda body: False
+    assert intake.open(call, CONTEXT)["accepted"] == ["evt-1"]
+    assert len(queues.rejects) == 1
+
+
 def test_more_events_than_a_call_may_hold(intake: IntakeDoors, queues: FakeIntakeQueues) -> None:
     """One error, which names the field, the number and what to do; nothing is accepted halfway."""
     (entry,) = rejected(intake.open({"events": [event_data()] * (MOST_EVENTS + 1)}, CONTEXT))

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from relay import wiring
 from relay.envelope import unwrap, validate
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError, UnavailableError
 from relay.event import Event
 from relay.intake import REASON_BYTES, Accepted, Failed, Incoming, Intake, Rejected, Verdict
-from relay.outbox import LONGEST_CALL, NO_TIME
+from relay.outbox import LONGEST_CALL, NO_TIME, TRIES
 from relay.ports import EVIDENCE_BYTES, MOST_BYTES, Refusal
 from tests.factories import DESTINATIONS, EMAIL, NOW, event_data, event_json, eventbridge, sns
 from tests.fakes import FakeClock, FakeIntakeQueues
@@ -414,6 +415,24 @@ def test_a_throttled_lane_is_asked_again(queues: FakeIntakeQueues) -> None:
     ids = [json.loads(entry.body)["id"] for entry in queues.entries]
     assert ids[8:] == ["e-3", "e-7", "e-10", "e-11"]
     assert [size for _, size in queues.calls][:2] == [10, 2]
+
+
+def test_a_lane_that_stays_throttled_is_left(queues: FakeIntakeQueues) -> None:
+    """After five tries in some three seconds: SQS brings the record back."""
+    clock = FakeClock()
+    queues.refusal, queues.fails_for = Refusal("RequestThrottled", again=True), lambda body: True
+    (verdict,) = Intake(queues, clock, ["yotpo/main"]).accept(many(1))
+    assert isinstance(verdict, Failed)
+    assert verdict.error.code == "RequestThrottled"
+    assert len(queues.calls) == TRIES
+    assert 1 < sum(clock.slept) < 4
+
+
+def test_a_call_of_sqs_ends_in_its_time() -> None:
+    """All that botocore tries, and its pauses of up to one and two seconds."""
+    config: Any = wiring._AWS
+    assert config.retries["total_max_attempts"] == 3
+    assert 3 * (config.connect_timeout + config.read_timeout) + 3 <= LONGEST_CALL
 
 
 def test_what_cannot_be_done_in_time_fails(queues: FakeIntakeQueues) -> None:
