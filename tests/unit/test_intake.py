@@ -119,8 +119,9 @@ def test_the_innermost_envelope_names_the_record(intake: Intake, queues: FakeInt
         (eventbridge({}, time="2026-11-22T09:00:00Z"), NOW - 3600 + 0.999),
         (eventbridge({}, time="2026-11-22T11:00:00+02:00"), NOW - 3600 + 0.999),
         (eventbridge({}, time="2026-11-22T09:00:00"), NOW - 3600 + 0.999),
-        # The present second is no other for a copy that comes later.
-        (eventbridge({}, time="2026-11-22T10:00:00Z"), NOW + 0.999),
+        # Within that second, SQS knows better: two updates of one second keep their order.
+        (eventbridge({}, time="2026-11-22T09:59:55Z"), NOW - 5),
+        (eventbridge({}, time="2026-11-22T09:59:54Z"), NOW - 6 + 0.999),
         # Not believed: to come, or before there was anything.
         (eventbridge({}, time="2026-11-22T10:00:01Z"), NOW - 5),
         (sns("{}", Timestamp="2999-01-01T00:00:00.000Z"), NOW - 5),
@@ -137,6 +138,13 @@ def test_a_record_came_when_its_envelope_says(
     assert {entry.accepted_at for entry in queues.entries} == {accepted_at}
     take(intake, json.dumps({**envelope, **({"Message": "{}"} if "Message" in envelope else {})}), "", "", NOW - 5)
     assert [kept.accepted_at for kept in queues.rejects] == [accepted_at]
+
+
+def test_at_the_function_nothing_is_from_later_than_now(intake: Intake, queues: FakeIntakeQueues) -> None:
+    """Nor is its age below nothing."""
+    for time in ("2026-11-22T10:00:00Z", "2026-11-22T10:00:01Z", "2999-01-01T00:00:00Z"):
+        assert take(intake, eventbridge(event_data(), time=time)).age == 0
+    assert {entry.accepted_at for entry in queues.entries} == {NOW}
 
 
 def test_a_reject_put_in_again_is_as_old_as_at_first(intake: Intake, queues: FakeIntakeQueues) -> None:

@@ -144,10 +144,10 @@ class Intake:
         record = taken.record
         content = parse_json(record.content) if isinstance(record.content, str) else record.content
         carried = self._unwrap(content)
-        if carried.put_at is not None and 0 < carried.put_at <= now:
-            # All copies have this moment in common: not the one of the copy, and never one to come.
-            taken.accepted_at = carried.put_at + carried.granularity
-            taken.came_at = record.sent_at or carried.put_at
+        if carried.put_at is not None and carried.put_at > 0:
+            # What all copies have in common, not the moment of this one; and never one to come.
+            taken.accepted_at = min(carried.put_at + carried.granularity, taken.accepted_at)
+            taken.came_at = record.sent_at or min(carried.put_at, now)
         event = self._validate(carried.content)
         taken.event_id = event.id
         entries = route(
