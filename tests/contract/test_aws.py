@@ -191,6 +191,29 @@ def test_what_sqs_may_answer_to_a_batch(aws: Aws, reply: dict[str, Any], refused
         assert queues.send([route(make_event(), ["yotpo/main"], NOW)[0]] * 2) == refused
 
 
+@pytest.mark.parametrize("code", ["InvalidParameterValue", "AWS.SimpleQueueService.BatchRequestTooLong"])
+def test_a_batch_refused_for_one_of_its_entries(aws: Aws, code: str) -> None:
+    """GIVEN a fault of one entry that SQS calls one of the whole batch THEN the others are sent, each by itself."""
+    with Stubber(aws.sqs) as stubber:
+        stubber.add_client_error("send_message_batch", code)
+        stubber.add_response("send_message_batch", {"Successful": [sent("0")], "Failed": []})
+        stubber.add_client_error("send_message_batch", code)
+        stubber.add_response("send_message_batch", {"Successful": [sent("2")], "Failed": []})
+        queues = SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected)
+        entries = [route(make_event(), ["yotpo/main"], NOW)[0]] * 3
+        assert queues.send(entries) == {1: Refusal(code, again=False)}
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "RequestThrottled", "InvalidClientTokenId", "KmsDisabled"])
+def test_a_queue_that_takes_nothing_is_not_asked_for_each(aws: Aws, code: str) -> None:
+    """Once is enough to know."""
+    with Stubber(aws.sqs) as stubber:
+        stubber.add_client_error("send_message_batch", code)
+        with pytest.raises(UnavailableError) as caught:
+            SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send([route(make_event(), ["yotpo/main"], NOW)[0]] * 3)
+        assert caught.value.code == code
+
+
 def test_the_whole_batch_of_an_outbox_fits(aws: Aws) -> None:
     """What one call is filled with, SQS takes: ten entries, and 1 MiB of all of them, attributes included."""
     large = [

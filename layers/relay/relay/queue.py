@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from relay.errors import UnavailableError
 from relay.ports import (
@@ -26,6 +26,9 @@ NONE = "-"
 
 _PASSING = ("Throttl", "InternalError", "InternalFailure", "ServiceUnavailable")
 """In the codes of what SQS may take in a moment, whoever it says is to blame."""
+
+_FOR_AN_ENTRY = ("InvalidParameter", "InvalidMessageContents", "InvalidAttribute", "MissingParameter", "TooLong")
+"""In the codes of a whole batch that SQS refuses for one of its entries."""
 
 type Attributes = dict[str, MessageAttributeValueTypeDef]
 
@@ -124,16 +127,23 @@ def _send_batch(
     try:
         reply = client.send_message_batch(QueueUrl=url, Entries=entries)
     except (BotoCoreError, ClientError) as error:
-        raise _unavailable(error) from None
-    taken = {int(entry["Id"]) for entry in reply.get("Successful", [])}
+        refusal = _unavailable(error)
+        if not isinstance(error, ParamValidationError) and not any(word in refusal.code for word in _FOR_AN_ENTRY):
+            raise refusal from None
+        if len(entries) == 1:
+            return {0: Refusal(refusal.code, again=False)}
+        # Of some faults AWS's pages do not say whether they are one entry's or the batch's: the others must not suffer.
+        alone = (_send_batch(client, url, [entry]) for entry in entries)
+        return {place: refused[0] for place, refused in enumerate(alone) if refused}
+    taken = {entry["Id"] for entry in reply.get("Successful", [])}
     refused = {
-        int(entry["Id"]): Refusal(
+        entry["Id"]: Refusal(
             entry["Code"], again=not entry["SenderFault"] or any(word in entry["Code"] for word in _PASSING)
         )
         for entry in reply.get("Failed", [])
     }
     unsaid = Refusal("no answer", again=True)
-    return {place: refused.get(place, unsaid) for place in range(len(entries)) if place not in taken}
+    return {place: refused.get(entry["Id"], unsaid) for place, entry in enumerate(entries) if entry["Id"] not in taken}
 
 
 def _unavailable(error: BotoCoreError | ClientError) -> UnavailableError:
