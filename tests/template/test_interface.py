@@ -13,6 +13,7 @@ from tests.template.stack import ROOT, Stack
 PARAMETERS = {
     "Stage", "Destinations", "YotpoBaseUrl", "SenderBaseUrl", "MaxDeliveryAgeHours", "MaximumConcurrency",
     "Architecture", "LogLevel", "AlarmEmail", "DestinationSettings", "HoldSeconds", "LateAfterSeconds",
+    "SecretsKeyArn", "IntakeMaximumConcurrency", "IntakeReservedConcurrency",
 }  # fmt: skip
 OUTPUTS = {
     "EventBusName", "IntakeQueueUrl", "IntakeFunctionName", "RejectedQueueUrl", "LedgerTableName",
@@ -73,6 +74,19 @@ def test_every_default_is_allowed(stack: Stack) -> None:
         ("MaxDeliveryAgeHours", [1, 72, 120], [0, 121]),
         ("HoldSeconds", [1, 300], [0, 901]),
         ("MaximumConcurrency", [2, 1000], [1, 1001]),
+        ("IntakeMaximumConcurrency", [2, 1000], [1, 1001]),
+        ("IntakeReservedConcurrency", [0, 1000], [-1, 1001]),
+        (
+            "SecretsKeyArn",
+            ["", f"arn:aws:kms:eu-west-1:{'1' * 12}:key/0b9f-1", f"arn:aws-cn:kms:cn-north-1:{'1' * 12}:key/mrk-0b9f"],
+            [
+                "alias/mine",
+                f"arn:aws:kms:eu-west-1:{'1' * 12}:alias/mine",
+                "0b9f-1",
+                "*",
+                f"arn:aws:kms:*:{'1' * 12}:key/*",
+            ],
+        ),
         ("LogLevel", ["DEBUG", "INFO"], ["ERROR", "info"]),
         ("Architecture", ["arm64", "x86_64"], ["amd64"]),
     ],
@@ -191,10 +205,10 @@ def test_the_template_is_flat(stack: Stack) -> None:
 
 
 def test_nothing_ties_the_stack_to_a_region_or_an_account() -> None:
-    """Region, account and partition are always those of the deployment."""
+    """Region, account and partition are always those of the deployment; the one account named is the emulator's."""
     text = (ROOT / "template.yaml").read_text()
     assert not re.findall(r"\b(?:us|eu|ap|sa|ca|me|af|il|mx)(?:-gov)?-[a-z]+-\d\b", text)
-    assert not re.findall(r"\b\d{12}\b", text)
+    assert set(re.findall(r"\b\d{12}\b", text)) == {"0" * 12}
     assert "arn:aws" not in text
 
 
