@@ -25,7 +25,7 @@ def rings(alarm: Mapping[str, Any], threshold: float, periods: Sequence[Sequence
     looked_at = periods[-(wanted + FARTHER_BACK) :]
     # Real data points go before missing ones, also those from farther back; what is still missing does not breach.
     points = [statistic(alarm, values) for values in looked_at if values][-wanted:]
-    return sum(point >= threshold for point in points) >= alarm.get("DatapointsToAlarm", wanted)
+    return sum(point >= threshold for point in points) >= int(alarm.get("DatapointsToAlarm", wanted))
 
 
 def statistic(alarm: Mapping[str, Any], values: Sequence[float]) -> float:
@@ -33,5 +33,4 @@ def statistic(alarm: Mapping[str, Any], values: Sequence[float]) -> float:
     if percentile := alarm.get("ExtendedStatistic"):
         assert "Statistic" not in alarm
         return sorted(values)[math.ceil(float(percentile.removeprefix("p")) / 100 * len(values)) - 1]
-    known = {"Sum": sum, "Maximum": max}
-    return float(known[alarm["Statistic"]](values))
+    return {"Sum": math.fsum(values), "Maximum": max(values)}[alarm["Statistic"]]

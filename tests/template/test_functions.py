@@ -32,9 +32,14 @@ def test_every_sqs_source_reports_partial_failures(stack: Stack) -> None:
 
 def test_queues_scale_as_far_as_their_parameter_says(stack: Stack) -> None:
     """MaximumConcurrency bounds the lanes, IntakeMaximumConcurrency intake's queue."""
+    local = stack.parameters["IntakeMaximumConcurrency"]["Default"]
     for function, source in stack.sources():
-        bound = "IntakeMaximumConcurrency" if function == "IntakeFunction" else "MaximumConcurrency"
-        assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": bound}}, function
+        bound = (
+            {"Fn::If": ["IsLocal", local, {"Ref": "IntakeMaximumConcurrency"}]}
+            if function == "IntakeFunction"
+            else {"Ref": "MaximumConcurrency"}
+        )
+        assert source["ScalingConfig"] == {"MaximumConcurrency": bound}, function
 
 
 def test_concurrency_is_reserved_on_demand_only(stack: Stack) -> None:

@@ -190,11 +190,11 @@ def test_the_console_shows_every_parameter_once(stack: Stack) -> None:
 
 def test_sections_stand_in_their_order(stack: Stack) -> None:
     """The file reads from the outside in, under its banners."""
-    sections = ["Metadata", "Parameters", "Conditions", "Globals", "Resources", "Outputs"]
+    sections = ["Metadata", "Parameters", "Rules", "Conditions", "Globals", "Resources", "Outputs"]
     assert list(stack.body) == ["AWSTemplateFormatVersion", "Transform", "Description", *sections]
     banners = re.findall(r"^ *# =+ ([A-Z ]+) =+$", (ROOT / "template.yaml").read_text(), re.MULTILINE)
     inner = ["BUS AND QUEUES", "FUNCTIONS", "LEDGER", "ALARMS", "DASHBOARD"]
-    assert banners == ["METADATA", "PARAMETERS", "CONDITIONS", "GLOBALS", *inner, "OUTPUTS"]
+    assert banners == ["METADATA", "PARAMETERS", "RULES", "CONDITIONS", "GLOBALS", *inner, "OUTPUTS"]
 
 
 def test_the_template_is_flat(stack: Stack) -> None:

@@ -163,8 +163,16 @@ def test_every_queue_refuses_plain_http(stack: Stack) -> None:
         assert denied["Action"] == "sqs:*"
     assert sorted(policed) == sorted(stack.queues)
     assert stack.body["Conditions"]["RequiresTls"] == {"Fn::Not": [{"Condition": "IsLocal"}]}
-    # By the emulator's account, which nobody has in AWS: a stage that is called local is as strict there as any other.
-    assert stack.body["Conditions"]["IsLocal"] == {"Fn::Equals": [{"Ref": "AWS::AccountId"}, "000000000000"]}
+    assert stack.body["Conditions"]["IsLocal"] == {"Fn::Equals": [{"Ref": "Stage"}, "local"]}
+
+
+def test_only_one_machine_is_local(stack: Stack) -> None:
+    """AWS refuses a stage of that name, whose queues would take plain http: nobody has the emulator's account there."""
+    (rule,) = stack.body["Rules"].values()
+    (assertion,) = rule["Assertions"]
+    assert rule["RuleCondition"] == stack.body["Conditions"]["IsLocal"]
+    assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "AWS::AccountId"}, "000000000000"]}
+    assert "another name" in assertion["AssertDescription"]
 
 
 def test_only_the_bus_s_rule_may_write(stack: Stack) -> None:
