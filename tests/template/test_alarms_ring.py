@@ -14,7 +14,7 @@ from relay.outcome import Outcome, Result
 from tests.factories import DESTINATIONS, event_json, sqs_batch, sqs_record
 from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues
 from tests.template.cloudwatch import rings
-from tests.template.stack import PROVIDERS, Stack, target
+from tests.template.stack import PROVIDERS, Stack
 
 type Periods = list[list[float]]
 
@@ -30,6 +30,7 @@ INTAKE: dict[str, tuple[Periods, Periods]] = {
     "intake-errors": ([[0, 0, 1, 0]], [[0, 0]]),
     "intake-throttles": ([[1], [0], [0, 7]], [[0], [0], [700]]),
     "intake-not-kept": ([[1]], [[0]]),
+    "bus-not-kept": ([[1]], [[0]]),
     "rejected": ([[0, 1, 1]], [[0, 0]]),
     "rejected-age": ([[5 * DAY]], [[5 * DAY - 1]]),
 }
@@ -48,14 +49,16 @@ RULES = INTAKE | {f"{provider}-{name}": rule for provider in PROVIDERS for name,
 
 AWS = {
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
-    ("AWS/SQS", "ApproximateAgeOfOldestMessage"): "QueueName",
-    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): "QueueName",
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage"): ["QueueName"],
+    ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): ["QueueName"],
     # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
-    ("AWS/Lambda", "Errors"): "FunctionName",
-    ("AWS/Lambda", "Throttles"): "FunctionName",
-    ("AWS/Lambda", "DestinationDeliveryFailures"): "FunctionName",
+    ("AWS/Lambda", "Errors"): ["FunctionName"],
+    ("AWS/Lambda", "Throttles"): ["FunctionName"],
+    ("AWS/Lambda", "DestinationDeliveryFailures"): ["FunctionName"],
+    # Both, for a bus that is not the default one: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
+    ("AWS/Events", "InvocationsFailedToBeSentToDlq"): ["EventBusName", "RuleName"],
 }
-"""The metrics of AWS that alarms use, each with the one dimension it is asked for by."""
+"""The metrics of AWS that alarms use, each with the dimensions it is asked for by."""
 
 
 def named(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -131,15 +134,19 @@ def test_the_rule_is_cloudwatch_s(most: int, points: str, on: bool) -> None:
 
 
 def test_alarms_on_aws_s_metrics_ask_for_what_aws_writes(stack: Stack) -> None:
-    """A metric that exists, by a dimension that it has, of a queue or a function of this stack."""
-    kinds = {"QueueName": stack.queues, "FunctionName": stack.functions}
+    """A metric that exists, by the dimensions that it has, of a queue, a function or the rule of this stack."""
+    (rule,) = stack.of("AWS::Events::Rule").values()
+    values = {
+        "QueueName": [{"Fn::GetAtt": [queue, "QueueName"]} for queue in stack.queues],
+        "FunctionName": [{"Ref": function} for function in stack.functions],
+        "EventBusName": [rule["EventBusName"]],
+        "RuleName": [rule["Name"]],
+    }
     for name, alarm in named(stack):
         if isinstance(alarm["Namespace"], str):
-            (dimension,) = alarm["Dimensions"]
-            assert AWS[alarm["Namespace"], alarm["MetricName"]] == dimension["Name"], name
-            assert target(dimension["Value"]) in kinds[dimension["Name"]], name
-            if dimension["Name"] == "QueueName":
-                assert dimension["Value"]["Fn::GetAtt"][1] == "QueueName", name
+            dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+            assert AWS[alarm["Namespace"], alarm["MetricName"]] == list(dimensions), name
+            assert all(value in values[dimension] for dimension, value in dimensions.items()), name
 
 
 def test_alarms_on_intake_s_metrics_ask_for_what_it_writes(
