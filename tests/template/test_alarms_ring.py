@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from relay.doors import IntakeDoors
-from relay.envelope import open_record
-from relay.intake import Intake
-from relay.observability import DeliverObserver, IntakeObserver
+from local.places import free_port
+from relay import wiring
+from relay.observability import DeliverObserver
 from relay.outcome import Outcome, Result
 from tests.factories import DESTINATIONS, event_json, sqs_batch, sqs_record
-from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues
+from tests.fakes import FakeContext
 from tests.template.cloudwatch import rings
 from tests.template.stack import PROVIDERS, Stack
 
@@ -152,12 +151,18 @@ def test_alarms_on_aws_s_metrics_ask_for_what_aws_writes(stack: Stack) -> None:
 def test_alarms_on_intake_s_metrics_ask_for_what_it_writes(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """WHEN a lane refuses a record THEN what intake writes holds each metric that its alarms ask for."""
-    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", namespace(stack, "IntakeFunction"))
-    queues, clock = FakeIntakeQueues(), FakeClock()
-    queues.fails_for = lambda body: True
-    doors = IntakeDoors(Intake(queues, clock, DESTINATIONS, open_record), IntakeObserver(), clock)
-    assert doors.open(sqs_batch(sqs_record(event_json())), FakeContext())["batchItemFailures"]
+    """WHEN SQS cannot be reached THEN what intake writes holds each metric that its alarms ask for."""
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    for name, value in {
+        "AWS_ENDPOINT_URL": nowhere,
+        "POWERTOOLS_METRICS_NAMESPACE": namespace(stack, "IntakeFunction"),
+        "RELAY_STAGE": "dev",
+        "RELAY_DESTINATIONS": ",".join(DESTINATIONS),
+        "RELAY_LANES": json.dumps({provider: f"{nowhere}/{provider}.fifo" for provider in PROVIDERS}),
+        "RELAY_REJECTED_QUEUE_URL": f"{nowhere}/rejected",
+    }.items():
+        monkeypatch.setenv(name, value)
+    assert wiring.intake().open(sqs_batch(sqs_record(event_json())), FakeContext())["batchItemFailures"]
     written = metrics(capsys.readouterr().out)
     assert asked(stack, "service", "intake") == {name for name in written if name[1] in ("IntakeFailed", "IntakeAge")}
 
