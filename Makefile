@@ -73,6 +73,10 @@ deploy: $(READY) ## Build and deploy to AWS: STAGE=dev
 	$(PYTHON) -m local.layer
 	$(VENV)/bin/sam deploy --config-env $(STAGE)
 
+.PHONY: adopt
+adopt: $(READY) ## Before make deploy: take in what a deleted stack of STAGE left
+	@$(PYTHON) -m local.adopt $(STAGE)
+
 .PHONY: format
 format: $(READY) ## Format the code and mend what ruff can
 	$(VENV)/bin/ruff check --fix .

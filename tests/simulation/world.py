@@ -18,7 +18,9 @@ from tests.simulation.sqs import FifoQueue, Message, StandardQueue
 from tests.simulation.timeline import Timeline
 
 MAX_RECEIVES = 1000
-"""The template's maxReceiveCount of every queue."""
+"""The template's maxReceiveCount of every lane."""
+INTAKE_RECEIVES = 200
+"""The template's maxReceiveCount of IntakeQueue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class World:
         self.functions = {name: self._function(name) for name in providers}
         for name, lane in lanes.items():
             self._map(name, lane)
-        self.intake = StandardQueue(self.kernel, "intake", MAX_RECEIVES)
+        self.intake = StandardQueue(self.kernel, "intake", INTAKE_RECEIVES)
         self.intake.on_delete = self.checker.taken_in
         self.intake.on_backstop = self.checker.ended_by_count
         StandardMapping(self.kernel, plan, self.intake, self._function("intake"))

@@ -53,27 +53,34 @@ def test_silence_is_no_alarm(stack: Stack) -> None:
     assert {alarm["ComparisonOperator"] for alarm in stack.alarms.values()} == {"GreaterThanOrEqualToThreshold"}
 
 
-def test_every_function_s_errors_raise_an_alarm(stack: Stack) -> None:
-    """One crash or time-out is enough."""
+def test_every_function_s_errors_and_throttles_raise_an_alarm(stack: Stack) -> None:
+    """One crash or time-out is enough, and room that lacks for long."""
     for function in stack.functions:
-        (alarm,) = [one for one in stack.watching("FunctionName", function) if one["MetricName"] == "Errors"]
-        assert (alarm["Statistic"], alarm["Threshold"]) == ("Sum", 1), function
+        alarms = {one["MetricName"]: one for one in stack.watching("FunctionName", function)}
+        for metric in ("Errors", "Throttles"):
+            assert (alarms[metric]["Statistic"], alarms[metric]["Threshold"]) == ("Sum", 1), function
 
 
-def test_alarms_on_our_own_metrics_see_what_the_functions_write(stack: Stack) -> None:
-    """Namespace and dimensions are those that the function's environment makes Powertools write."""
-    for provider in PROVIDERS:
-        environment = stack.environment(f"{provider.capitalize()}Function")
-        dimensions = {"provider": provider}
-        mine = {
-            alarm["MetricName"]
-            for alarm in stack.alarms.values()
-            if alarm["Namespace"] == environment["POWERTOOLS_METRICS_NAMESPACE"]
-            and {one["Name"]: one["Value"] for one in alarm["Dimensions"]} == dimensions
-        }
-        assert mine == {"AccountHeld", "DeliveryAge"}, provider
-    ours = [alarm for alarm in stack.alarms.values() if alarm["Namespace"] not in ("AWS/SQS", "AWS/Lambda")]
-    assert len(ours) == 2 * len(PROVIDERS)
+def test_what_is_kept_for_asynchronous_callers_is_watched(stack: Stack) -> None:
+    """Where a function has somewhere to put its failures, the failure to put them there raises an alarm.
+
+    AsyncEventsDropped would not do: it counts what reached that place, too.
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+    """
+    kept = {name for name, function in stack.functions.items() if "EventInvokeConfig" in function}
+    metric = "DestinationDeliveryFailures"
+    watched = {
+        name for name in stack.functions for one in stack.watching("FunctionName", name) if one["MetricName"] == metric
+    }
+    assert watched == kept != set()
+
+
+def test_intake_s_own_age_is_watched_as_its_queue_s(stack: Stack) -> None:
+    """SQS's age passes over what was received three times: the alarm on ours takes over at the same moment."""
+    ages = [alarm for alarm in stack.alarms.values() if alarm["MetricName"] == "IntakeAge"]
+    ages += [one for one in stack.watching("QueueName", "IntakeQueue") if one["MetricName"].startswith("Approx")]
+    assert len(ages) == 2
+    assert {(alarm["Statistic"], alarm["Period"], alarm["Threshold"]) for alarm in ages} == {("Maximum", 300, 900)}
 
 
 def test_an_account_stays_on_alarm_between_two_tries(stack: Stack) -> None:
@@ -104,6 +111,14 @@ def test_the_dashboard_shows_every_outcome_of_every_lane(stack: Stack) -> None:
         title = f"{provider.capitalize()}: outcomes"
         (widget,) = [one for one in widgets if one["properties"]["title"] == title]
         assert [metric[1] for metric in widget["properties"]["metrics"]] == list(METRICS.values()), provider
+
+
+def test_the_dashboard_shows_every_metric_that_has_an_alarm(stack: Stack) -> None:
+    """Whoever gets an alarm finds its metric there, but for the age of what waits in a queue."""
+    (dashboard,) = stack.of("AWS::CloudWatch::Dashboard").values()
+    shown = set(re.findall(r'"([A-Z]\w+)"', dashboard["DashboardBody"]["Fn::Sub"]))
+    watched = {alarm["MetricName"] for alarm in stack.alarms.values()}
+    assert watched - shown == {"ApproximateAgeOfOldestMessage"}
 
 
 def test_the_dashboard_names_what_the_stack_has(stack: Stack) -> None:

@@ -17,6 +17,7 @@ USED = {
     "sqs": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility", "SendMessage"},
     "dynamodb": {"UpdateItem", "GetItem"},
     "secretsmanager": {"GetSecretValue"},
+    "kms": {"Decrypt"},
 }
 
 
@@ -29,13 +30,37 @@ def test_every_sqs_source_reports_partial_failures(stack: Stack) -> None:
         assert source["BatchSize"] == 10, function
 
 
-def test_lanes_scale_as_far_as_the_parameter_says(stack: Stack) -> None:
-    """MaximumConcurrency bounds the lanes, and the lanes only."""
+def test_queues_scale_as_far_as_their_parameter_says(stack: Stack) -> None:
+    """MaximumConcurrency bounds the lanes, IntakeMaximumConcurrency intake's queue."""
+    local = stack.parameters["IntakeMaximumConcurrency"]["Default"]
     for function, source in stack.sources():
-        scaling = source.get("ScalingConfig")
-        assert scaling == (
-            None if function == "IntakeFunction" else {"MaximumConcurrency": {"Ref": "MaximumConcurrency"}}
+        bound = (
+            {"Fn::If": ["IsLocal", local, {"Ref": "IntakeMaximumConcurrency"}]}
+            if function == "IntakeFunction"
+            else {"Ref": "MaximumConcurrency"}
         )
+        assert source["ScalingConfig"] == {"MaximumConcurrency": bound}, function
+
+
+def test_concurrency_is_reserved_on_demand_only(stack: Stack) -> None:
+    """Reserved concurrency is taken from all else in the account, so it is the user's to give."""
+    given = {name: one.get("ReservedConcurrentExecutions") for name, one in stack.functions.items()}
+    wanted = {"Fn::If": ["ReservesForIntake", {"Ref": "IntakeReservedConcurrency"}, {"Ref": "AWS::NoValue"}]}
+    assert given == {"IntakeFunction": wanted, "YotpoFunction": None, "SenderFunction": None}
+    unequal = {"Fn::Not": [{"Fn::Equals": [{"Ref": "IntakeReservedConcurrency"}, "0"]}]}
+    assert stack.body["Conditions"]["ReservesForIntake"] == unequal
+    assert stack.parameters["IntakeReservedConcurrency"]["Default"] == 0
+
+
+def test_a_redrive_is_no_loop(stack: Stack) -> None:
+    """Lambda counts an event's passes and stops it after some 16: not where passes are redrives."""
+    for name, function in stack.functions.items():
+        assert function.get("RecursiveLoop") == (None if name == "IntakeFunction" else "Allow"), name
+
+
+def test_the_layer_is_its_stage_s_own(stack: Stack) -> None:
+    """Two stages in one account do not number each other's versions."""
+    assert stack.resources["RelayLayer"]["Properties"]["LayerName"] == {"Fn::Sub": "${Stage}-customer-events-relay"}
 
 
 def test_asynchronous_failures_are_kept(stack: Stack) -> None:
@@ -133,7 +158,14 @@ def test_roles_name_exact_resources(stack: Stack) -> None:
         own = secrets % role.removesuffix("Role").lower()
         for statement in stack.statements(role):
             for resource in listed(statement["Resource"]):
-                if "Fn::Sub" in resource:
+                if resource == {"Ref": "SecretsKeyArn"}:
+                    assert statement["Condition"] == {
+                        "StringEquals": {
+                            "kms:ViaService": {"Fn::Sub": "secretsmanager.${AWS::Region}.${AWS::URLSuffix}"}
+                        },
+                        "ArnLike": {"kms:EncryptionContext:SecretARN": {"Fn::Sub": own}},
+                    }, role
+                elif "Fn::Sub" in resource:
                     assert listed(statement["Action"]) == ["secretsmanager:GetSecretValue"], role
                     assert resource["Fn::Sub"] == own, role
                 else:
@@ -141,16 +173,23 @@ def test_roles_name_exact_resources(stack: Stack) -> None:
                     assert target(resource) in stack.resources, f"{role}: {resource}"
 
 
-def test_emulator_rights_stay_on_the_emulator(stack: Stack) -> None:
-    """Actions that AWS does not have are granted on one machine only."""
+def test_rights_of_some_stacks_stay_with_those(stack: Stack) -> None:
+    """Actions that AWS does not have are granted on one machine only, a key's where a key is named."""
     for role in stack.of("AWS::IAM::Role").values():
         for policy in role["Policies"]:
             for statement in policy["PolicyDocument"]["Statement"]:
-                batch = [action for action in listed(statement.get("Action", [])) if action.endswith("Batch")]
-                assert not batch
-                if "Fn::If" in statement:
-                    assert statement["Fn::If"][0] == "IsLocal"
-                    assert statement["Fn::If"][2] == {"Ref": "AWS::NoValue"}
+                condition, one, other = statement.get("Fn::If", ["", statement, {"Ref": "AWS::NoValue"}])
+                assert other == {"Ref": "AWS::NoValue"}
+                actions = listed(one["Action"])
+                if all(action.endswith("Batch") for action in actions):
+                    assert condition == "IsLocal", one["Sid"]
+                elif actions == ["kms:Decrypt"]:
+                    assert condition == "HasSecretsKey", one["Sid"]
+                else:
+                    assert condition == "", one["Sid"]
+                    assert not [each for each in actions if each.endswith("Batch") or each.startswith("kms:")]
+    unequal = {"Fn::Not": [{"Fn::Equals": [{"Ref": "SecretsKeyArn"}, ""]}]}
+    assert stack.body["Conditions"]["HasSecretsKey"] == unequal
 
 
 def test_the_ledger_answers_by_event_and_is_kept(stack: Stack) -> None:
@@ -164,6 +203,9 @@ def test_the_ledger_answers_by_event_and_is_kept(stack: Stack) -> None:
     assert properties["SSESpecification"] == {"SSEEnabled": True}
     assert properties["BillingMode"] == "PAY_PER_REQUEST"
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+    assert properties["DeletionProtectionEnabled"] == {"Fn::If": ["IsLocal", False, True]}
+    # A name that CloudFormation makes up is another one in the next stack, which would not find the ledger.
+    assert properties["TableName"] == {"Fn::Sub": "${Stage}-customer-events"}
 
 
 def test_the_ledger_expires_by_what_the_code_writes(stack: Stack) -> None:

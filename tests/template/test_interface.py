@@ -13,6 +13,7 @@ from tests.template.stack import ROOT, Stack
 PARAMETERS = {
     "Stage", "Destinations", "YotpoBaseUrl", "SenderBaseUrl", "MaxDeliveryAgeHours", "MaximumConcurrency",
     "Architecture", "LogLevel", "AlarmEmail", "DestinationSettings", "HoldSeconds", "LateAfterSeconds",
+    "SecretsKeyArn", "IntakeMaximumConcurrency", "IntakeReservedConcurrency",
 }  # fmt: skip
 OUTPUTS = {
     "EventBusName", "IntakeQueueUrl", "IntakeFunctionName", "RejectedQueueUrl", "LedgerTableName",
@@ -73,6 +74,19 @@ def test_every_default_is_allowed(stack: Stack) -> None:
         ("MaxDeliveryAgeHours", [1, 72, 120], [0, 121]),
         ("HoldSeconds", [1, 300], [0, 901]),
         ("MaximumConcurrency", [2, 1000], [1, 1001]),
+        ("IntakeMaximumConcurrency", [2, 1000], [1, 1001]),
+        ("IntakeReservedConcurrency", [0, 1000], [-1, 1001]),
+        (
+            "SecretsKeyArn",
+            ["", f"arn:aws:kms:eu-west-1:{'1' * 12}:key/0b9f-1", f"arn:aws-cn:kms:cn-north-1:{'1' * 12}:key/mrk-0b9f"],
+            [
+                "alias/mine",
+                f"arn:aws:kms:eu-west-1:{'1' * 12}:alias/mine",
+                "0b9f-1",
+                "*",
+                f"arn:aws:kms:*:{'1' * 12}:key/*",
+            ],
+        ),
         ("LogLevel", ["DEBUG", "INFO"], ["ERROR", "info"]),
         ("Architecture", ["arm64", "x86_64"], ["amd64"]),
     ],
@@ -176,11 +190,11 @@ def test_the_console_shows_every_parameter_once(stack: Stack) -> None:
 
 def test_sections_stand_in_their_order(stack: Stack) -> None:
     """The file reads from the outside in, under its banners."""
-    sections = ["Metadata", "Parameters", "Conditions", "Globals", "Resources", "Outputs"]
+    sections = ["Metadata", "Parameters", "Rules", "Conditions", "Globals", "Resources", "Outputs"]
     assert list(stack.body) == ["AWSTemplateFormatVersion", "Transform", "Description", *sections]
     banners = re.findall(r"^ *# =+ ([A-Z ]+) =+$", (ROOT / "template.yaml").read_text(), re.MULTILINE)
     inner = ["BUS AND QUEUES", "FUNCTIONS", "LEDGER", "ALARMS", "DASHBOARD"]
-    assert banners == ["METADATA", "PARAMETERS", "CONDITIONS", "GLOBALS", *inner, "OUTPUTS"]
+    assert banners == ["METADATA", "PARAMETERS", "RULES", "CONDITIONS", "GLOBALS", *inner, "OUTPUTS"]
 
 
 def test_the_template_is_flat(stack: Stack) -> None:
@@ -191,10 +205,10 @@ def test_the_template_is_flat(stack: Stack) -> None:
 
 
 def test_nothing_ties_the_stack_to_a_region_or_an_account() -> None:
-    """Region, account and partition are always those of the deployment."""
+    """Region, account and partition are always those of the deployment; the one account named is the emulator's."""
     text = (ROOT / "template.yaml").read_text()
     assert not re.findall(r"\b(?:us|eu|ap|sa|ca|me|af|il|mx)(?:-gov)?-[a-z]+-\d\b", text)
-    assert not re.findall(r"\b\d{12}\b", text)
+    assert set(re.findall(r"\b\d{12}\b", text)) == {"0" * 12}
     assert "arn:aws" not in text
 
 

@@ -5,12 +5,18 @@ from relay.lane import WORN
 from relay.ports import MOST_BYTES
 from tests.simulation.function import BATCH, TIMEOUT_SECONDS
 from tests.simulation.sqs import RETENTION, VISIBILITY
-from tests.simulation.world import MAX_RECEIVES
+from tests.simulation.world import INTAKE_RECEIVES, MAX_RECEIVES
 from tests.template.stack import Stack, listed, statements, target
 
-FOURTEEN_DAYS = 1_209_600
+DAY = 86_400
+FOURTEEN_DAYS = 14 * DAY
 LOOK_AHEAD = 120_000
 VISIBLE, AGE = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
+
+
+def receives(stack: Stack) -> dict[str, int]:
+    """Each queue's receives until SQS gives a message up."""
+    return {queue: stack.queues[queue]["RedrivePolicy"]["maxReceiveCount"] for queue in stack.dead_letter_queues}
 
 
 def test_visibility_outlasts_the_function(stack: Stack) -> None:
@@ -35,10 +41,41 @@ def test_a_dead_letter_queue_is_of_its_queue_s_kind(stack: Stack) -> None:
 
 def test_the_receive_count_is_a_far_backstop(stack: Stack) -> None:
     """Events are given up by age, so throttling and outages must not use up their receives."""
-    redrives = [stack.queues[queue]["RedrivePolicy"] for queue in stack.dead_letter_queues]
-    assert {redrive["maxReceiveCount"] for redrive in redrives} == {1000}
+    counts = receives(stack)
+    del counts["IntakeQueue"]
+    assert set(counts.values()) == {1000}
     least = sum(min(receive, LONGEST_BACKOFF) for receive in range(WORN + 1, 1000))
     assert stack.parameters["MaxDeliveryAgeHours"]["MaxValue"] * 3600 < least
+
+
+def test_intake_s_backstop_comes_within_hours(stack: Stack) -> None:
+    """Intake waits for nobody: what keeps failing is kept apart the same day, but not before a night is over."""
+    hours = receives(stack)["IntakeQueue"] * stack.queues["IntakeQueue"]["VisibilityTimeout"] / 3600
+    assert 8 <= hours <= 12
+
+
+def test_nobody_else_s_dead_letters_come_in(stack: Stack) -> None:
+    """A dead-letter queue is that of its one queue, every other queue nobody's."""
+    for name, queue in stack.queues.items():
+        sources = [source for source, dead_letters in stack.dead_letter_queues.items() if dead_letters == name]
+        allowed = queue["RedriveAllowPolicy"]
+        if sources:
+            arn = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:"
+            names = [arn + stack.queues[source]["QueueName"]["Fn::Sub"] for source in sources]
+            assert allowed == {
+                "redrivePermission": "byQueue",
+                "sourceQueueArns": [{"Fn::Sub": name} for name in names],
+            }, name
+        else:
+            assert allowed == {"redrivePermission": "denyAll"}, name
+
+
+def test_every_queue_outlives_the_stack(stack: Stack) -> None:
+    """Under a name of its own, so that the next stack can adopt it; a queue that never came to be leaves nothing."""
+    for name in stack.queues:
+        queue = stack.resources[name]
+        assert (queue["DeletionPolicy"], queue["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain"), name
+        assert queue["Properties"]["QueueName"]["Fn::Sub"].startswith("${Stage}-customer-events-"), name
 
 
 def test_every_queue_keeps_for_as_long_as_sqs_can(stack: Stack) -> None:
@@ -55,10 +92,11 @@ def test_every_queue_takes_what_the_code_takes_for_granted(stack: Stack) -> None
 def test_the_simulation_has_the_templates_numbers(stack: Stack) -> None:
     """What runs in virtual time is what is deployed."""
     (timeout,) = {(stack.globals | stack.functions[function])["Timeout"] for function, _ in stack.sources()}
-    redrives = [stack.queues[queue]["RedrivePolicy"] for queue in stack.dead_letter_queues]
+    counts = receives(stack)
     assert timeout == TIMEOUT_SECONDS
     assert {source["BatchSize"] for _, source in stack.sources()} == {BATCH}
-    assert {redrive["maxReceiveCount"] for redrive in redrives} == {MAX_RECEIVES}
+    assert counts.pop("IntakeQueue") == INTAKE_RECEIVES
+    assert set(counts.values()) == {MAX_RECEIVES}
     assert {stack.queues[queue]["VisibilityTimeout"] for queue in stack.dead_letter_queues} == {VISIBILITY}
     assert {queue["MessageRetentionPeriod"] for queue in stack.queues.values()} == {RETENTION}
 
@@ -85,11 +123,16 @@ def test_every_queue_has_an_alarm(stack: Stack) -> None:
 
 
 def test_dead_letters_are_noticed_at_once_and_before_they_go(stack: Stack) -> None:
-    """The first dead letter raises an alarm, and so does one that SQS is about to delete."""
+    """The first dead letter raises an alarm, and so does one that SQS is about to delete.
+
+    In a FIFO queue a dead letter's time begins anew; in a standard one its expiry stays that of its first queue while
+    its age counts from the move.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
+    """
     for queue in stack.dead_letter_queues.values():
         alarms = {alarm["MetricName"]: alarm for alarm in stack.watching("QueueName", queue)}
         assert alarms[VISIBLE]["Threshold"] == 1, queue
-        assert alarms[AGE]["Threshold"] < FOURTEEN_DAYS, queue
+        assert alarms[AGE]["Threshold"] == (10 if stack.queues[queue].get("FifoQueue") else 5) * DAY, queue
 
 
 def test_a_lane_is_noticed_before_sqs_loses_sight_of_it(stack: Stack) -> None:
@@ -121,6 +164,15 @@ def test_every_queue_refuses_plain_http(stack: Stack) -> None:
     assert sorted(policed) == sorted(stack.queues)
     assert stack.body["Conditions"]["RequiresTls"] == {"Fn::Not": [{"Condition": "IsLocal"}]}
     assert stack.body["Conditions"]["IsLocal"] == {"Fn::Equals": [{"Ref": "Stage"}, "local"]}
+
+
+def test_only_one_machine_is_local(stack: Stack) -> None:
+    """AWS refuses a stage of that name, whose queues would take plain http: nobody has the emulator's account there."""
+    (rule,) = stack.body["Rules"].values()
+    (assertion,) = rule["Assertions"]
+    assert rule["RuleCondition"] == stack.body["Conditions"]["IsLocal"]
+    assert assertion["Assert"] == {"Fn::Equals": [{"Ref": "AWS::AccountId"}, "000000000000"]}
+    assert "another name" in assertion["AssertDescription"]
 
 
 def test_only_the_bus_s_rule_may_write(stack: Stack) -> None:

@@ -1,0 +1,67 @@
+"""A stack that is deleted and made again goes on where it stopped: nothing lost, nothing sent twice."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from rich.console import Console
+
+from local.adopt import adopt, stack_name
+from local.deployment import STAGE, architecture, build_folder, deploy
+from local.processes import CommandError
+from local.stack import start_stack, stop_stack
+from local.steps import Steps
+from tests.system.running import BOTH, Providers, Relay, event, until
+
+
+@pytest.fixture
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, dict[str, str]]]:
+    """A relay of its own with its parameters: the session's must not be deleted."""
+    state = tmp_path_factory.mktemp("adoption") / "state"
+    try:
+        stack = start_stack(state, Steps(Console()))
+        relay = Relay(stack.clients, stack.outputs, Providers(stack.sandbox_url), state / "emulator.log")
+        url = stack.sandbox_url
+        yield relay, {"Stage": STAGE, "Architecture": architecture(), "YotpoBaseUrl": url, "SenderBaseUrl": url}
+        relay.close()
+    finally:
+        stop_stack(state)
+
+
+def test_a_new_stack_takes_over(own: tuple[Relay, dict[str, str]]) -> None:
+    """GIVEN events delivered, given up, refused and waiting WHEN the stack is deleted, adopted and deployed again
+    THEN what was delivered is not sent again, what waited is delivered, and what was kept is still kept."""
+    relay, parameters = own
+    aws = relay.clients
+    with pytest.raises(CommandError, match="exists"):
+        adopt(STAGE, aws.cloudformation, aws.sqs, aws.dynamodb)
+
+    relay.providers.misbehave("given_up", status=422)
+    relay.providers.misbehave("waiting", status=429, headers={"Retry-After": "20"}, bare=True, count=2)
+    relay.send(event("delivered"), event("given_up"), event("refused", colour="blue"))
+    relay.until_settled([event("delivered")])
+    relay.until_settled([event("given_up")], "given_up")
+    relay.send(event("waiting"))
+    until(lambda: len(relay.logged(message="deferred")) == len(BOTH), "the waiting event deferred in each lane")
+
+    name = stack_name(STAGE)
+    aws.cloudformation.delete_stack(StackName=name)
+    aws.cloudformation.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    assert aws.functions.list_functions()["Functions"] == []
+
+    assert set(adopt(STAGE, aws.cloudformation, aws.sqs, aws.dynamodb)) == {
+        *("IntakeQueue", "RejectedQueue", "YotpoQueue", "YotpoDeadLetterQueue", "SenderQueue", "SenderDeadLetterQueue"),
+        "Ledger",
+    }
+    with build_folder():
+        assert deploy(relay.log.parent, aws, parameters) == relay.outputs
+
+    relay.send(event("delivered"))
+    relay.until_settled([event("waiting")], seconds=180)
+    relay.until_drained()
+    assert len(relay.providers.accepted("delivered")) == len(BOTH)
+    assert len(relay.logged(outcome="duplicate", event_id="delivered-1")) == len(BOTH)
+    assert len(relay.providers.accepted("waiting")) == len(BOTH)
+    assert [json.loads(letter.body)["id"] for letter in relay.rejected()] == ["refused-1"]
+    for provider in ("yotpo", "sender"):
+        assert [letter.attributes["event_id"] for letter in relay.dead_letters(provider)] == ["given_up-1"]
