@@ -7,71 +7,19 @@ from pathlib import Path
 
 import boto3
 import pytest
-import urllib3
 from botocore.exceptions import ClientError
 
-from local.clients import Clients
-from local.deployment import STAGE, architecture, build, build_folder, deploy
-from local.environment import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY, server_environment
-from local.places import TOOLS, free_port
-from local.processes import start, stop
+from local.environment import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from local.stack import Stack
 from tests.factories import eventbridge
-from tests.system.running import BOTH, Providers, Relay, event, secret, until
+from tests.system.running import BOTH, Relay, event, until
+from tests.system.second import second_relay
 
 
 @pytest.fixture(scope="module")
 def enforcing(stack: tuple[Stack, Path], deployed: Relay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
-    """A second relay as a user deploys it. Its deliveries go to the session's sandbox, its log beside the session's."""
-    sandbox_url, state = stack[0].sandbox_url, tmp_path_factory.mktemp("roles")
-    port = free_port()
-    env = server_environment(state) | {
-        "AUTH": "true",
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "MINISTACK_HOST": "127.0.0.1",
-        "MINISTACK_REGION": REGION,
-        "S3_DATA_DIR": str(state / "tmp" / "s3"),
-        "STATE_DIR": str(state / "tmp" / "state"),
-        "LAMBDA_EXECUTOR": "local",
-        "DOCKER_HOST": f"unix://{state}/no-docker",
-        "SFTP_ENABLED": "0",
-        "IOT_MTLS_ENABLED": "0",
-    }
-    log = stack[1] / "emulator-enforcing.log"
-    emulator = start("emulator", [str(TOOLS / "ministack")], env=env, cwd=state, log=log)
-    try:
-        clients = Clients(f"http://127.0.0.1:{port}")
-        until(lambda: healthy(clients.endpoint_url), "the emulator healthy")
-        parameters = {
-            "Stage": STAGE,
-            "Architecture": architecture(),
-            "YotpoBaseUrl": sandbox_url,
-            "SenderBaseUrl": sandbox_url,
-        }
-        with build_folder():
-            build(state, clients.endpoint_url, parameters)
-            outputs = deploy(state, clients, parameters)
-        relay = Relay(clients, outputs, Providers(sandbox_url), log)
-        for provider in ("yotpo", "sender"):
-            relay.clients.secrets.create_secret(
-                Name=f"{STAGE}/customer-events/{provider}/main", SecretString=secret(provider, "main")
-            )
+    with second_relay(stack, tmp_path_factory.mktemp("roles")) as relay:
         yield relay
-        relay.close()
-    finally:
-        stop(emulator)
-
-
-def healthy(url: str) -> bool:
-    pool = urllib3.PoolManager(retries=False, timeout=2)
-    try:
-        reply = pool.request("GET", f"{url}/_ministack/health")
-        return reply.status == 200 and bool(reply.json().get("services"))
-    except urllib3.exceptions.HTTPError:
-        return False
-    finally:
-        pool.clear()
 
 
 def test_the_emulator_enforces(enforcing: Relay) -> None:

@@ -24,10 +24,7 @@ class Stack:
 
     @classmethod
     def load(cls, path: Path = ROOT / "template.yaml") -> Self:
-        """Raises AssertionError for a file that cfn-lint cannot read."""
-        template, problems = cfnlint.decode.decode(str(path))
-        assert not problems, problems
-        return cls(json.loads(json.dumps(template)))
+        return cls(read(path))
 
     def of(self, kind: str) -> dict[str, Properties]:
         """Properties by logical name of every resource of that type."""
@@ -76,6 +73,14 @@ class Stack:
             for one in alarm["Dimensions"]
             if one["Name"] == dimension and isinstance(one["Value"], dict) and target(one["Value"]) == name
         ]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A template as plain data. Raises AssertionError for a file that cfn-lint cannot read."""
+    template, problems = cfnlint.decode.decode(str(path))
+    assert not problems, problems
+    data: dict[str, Any] = json.loads(json.dumps(template))
+    return data
 
 
 def statements(document: Properties) -> list[Properties]:

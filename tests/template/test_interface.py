@@ -14,12 +14,17 @@ PARAMETERS = {
     "Stage", "Destinations", "YotpoBaseUrl", "SenderBaseUrl", "MaxDeliveryAgeHours", "MaximumConcurrency",
     "Architecture", "LogLevel", "AlarmEmail", "DestinationSettings", "HoldSeconds", "LateAfterSeconds",
     "SecretsKeyArn", "IntakeMaximumConcurrency", "IntakeReservedConcurrency",
+    "ProducerAccounts", "ProducerOrganization",
 }  # fmt: skip
 OUTPUTS = {
     "EventBusName", "IntakeQueueUrl", "IntakeFunctionName", "RejectedQueueUrl", "LedgerTableName",
     "YotpoQueueUrl", "YotpoDeadLetterQueueUrl", "YotpoFunctionName",
     "SenderQueueUrl", "SenderDeadLetterQueueUrl", "SenderFunctionName",
+    "EventBusArn", "IntakeQueueArn", "IntakeFunctionArn", "RejectedQueueArn",
 }  # fmt: skip
+
+A, B = "1" * 12, "2" * 12
+"""Accounts of others."""
 
 
 def test_parameters_are_fixed(stack: Stack) -> None:
@@ -40,7 +45,8 @@ def test_every_parameter_is_described_and_bounded(stack: Stack) -> None:
         assert parameter["Description"], name
         bounds = {"AllowedPattern", "AllowedValues"} & set(parameter)
         assert bounds or {"MinValue", "MaxValue"} <= set(parameter), name
-        assert parameter["Type"] == ("String" if bounds else "Number"), name
+        kinds = ("String", "CommaDelimitedList") if bounds else ("Number",)
+        assert parameter["Type"] in kinds, name
         assert ("AllowedPattern" in parameter) == ("ConstraintDescription" in parameter), name
 
 
@@ -70,6 +76,12 @@ def test_every_default_is_allowed(stack: Stack) -> None:
                 "https://a/b@c",
             ],
         ),
+        (
+            "ProducerAccounts",
+            ["", A, f"{A},{B}", f"{A}, {B}"],
+            ["1", f"{A}1", f"{A};{B}", f"arn:{A}:root", "*"],
+        ),
+        ("ProducerOrganization", ["", "o-exampleorgid"], ["*", "o-", "exampleorgid", "o-Example0rgid", "o-a/b"]),
         ("AlarmEmail", ["", "team@example.com"], ["team", "a@b", "a b@example.com"]),
         ("MaxDeliveryAgeHours", [1, 72, 120], [0, 121]),
         ("HoldSeconds", [1, 300], [0, 901]),
@@ -236,4 +248,5 @@ def allows(parameter: dict[str, Any], value: Any) -> bool:
         return bool(parameter["MinValue"] <= value <= parameter["MaxValue"])
     if "AllowedValues" in parameter:
         return value in parameter["AllowedValues"]
-    return re.fullmatch(parameter["AllowedPattern"], value) is not None
+    items = map(str.strip, value.split(",")) if parameter["Type"] == "CommaDelimitedList" else [value]
+    return all(re.fullmatch(parameter["AllowedPattern"], item) for item in items)

@@ -175,16 +175,6 @@ def test_only_one_machine_is_local(stack: Stack) -> None:
     assert "another name" in assertion["AssertDescription"]
 
 
-def test_only_the_bus_s_rule_may_write(stack: Stack) -> None:
-    """Queue policies let in nobody but the stack's own rule."""
-    for name, policy in stack.of("AWS::SQS::QueuePolicy").items():
-        for one in statements(policy["PolicyDocument"]):
-            if one["Effect"] == "Allow":
-                assert one["Action"] == "sqs:SendMessage", name
-                assert one["Principal"] == {"Service": "events.amazonaws.com"}, name
-                assert one["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["EventRule", "Arn"]}}}, name
-
-
 def test_the_rule_takes_every_event_and_loses_none(stack: Stack) -> None:
     """Every event on the bus goes to intake's queue; what cannot be handed over goes to the rejected queue."""
     (rule,) = stack.of("AWS::Events::Rule").values()
