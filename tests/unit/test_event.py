@@ -350,6 +350,14 @@ def test_one_address_written_in_other_ways_is_one_customer(written: str) -> None
     assert customer.email == written
 
 
+def test_an_address_in_capitals_is_the_same_customer() -> None:
+    """Some letters have no single capital."""
+    small, capitals = (
+        make_event(customer={"email": email}).customer for email in ("weiß@x.example", "WEISS@X.EXAMPLE")
+    )
+    assert small.identities == capitals.identities
+
+
 @pytest.mark.parametrize("other", ["jorg@bücher.example", "jörg@bucher.example", "jörg@xn--bcher-kvb.example"])
 def test_another_address_is_another_customer(other: str) -> None:
     """Without the accent it is somebody else's."""

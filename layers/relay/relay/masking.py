@@ -74,7 +74,7 @@ _ESCAPE = re.compile(
     r"|(?<!\\)\\++(?:u(?P<high>d[89ab][0-9a-f]{2})\\++u(?P<low>d[c-f][0-9a-f]{2})"
     r"|u(?:(?P<u>[0-9a-f]{4})|\{(?P<braced>[0-9a-f]{1,6})\})|x(?P<x>[0-9a-f]{2})|(?P<white>[bfnrt])|(?P<itself>[\"'/]))"
     r"|&(?:amp;|\#38;|\#x26;)*(?:\#x(?P<hex>[0-9a-f]+)|\#(?P<decimal>[0-9]+)|(?P<name>[a-z][a-z0-9]{1,31}));?"
-    r"|(?<![a-z0-9])(?P<label>xn--[a-z0-9-]{1,59})(?![a-z0-9-])"
+    r"|(?P<label>xn--[a-z0-9-]{1,59})"
 )
 _PERCENT = re.compile(r"%(?:25)*")
 _NAMED = {name.lower(): value for name, value in html5.items()}
