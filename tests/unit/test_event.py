@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from relay.errors import MOST_ERRORS, InvalidEventError
-from relay.event import MAX_EVENT_BYTES, Event, iso, parse_event
+from relay.event import MAX_EVENT_BYTES, MOST_DESTINATIONS, Event, iso, parse_event
 from relay.parsing import parse_json
 from tests.factories import EMAIL, PHONE, event_data, event_json, make_event
 
@@ -608,10 +608,20 @@ def test_destinations_that_do(name: str) -> None:
     assert parse_event(event_data(destinations=[name])).destinations == [name]
 
 
-@pytest.mark.parametrize("name", ["yotpo", "yotpo/", "/main", "Yotpo/main", "yotpo/a/b", "yotpo/a b", "", 5, None])
+@pytest.mark.parametrize(
+    "name", ["yotpo", "yotpo/", "/main", "Yotpo/main", "yotpo/a/b", "yotpo/a b", "yotpo/*", "", 5, None]
+)
 def test_destinations_that_do_not(name: object) -> None:
     """Each wrong destination is named by its place in the list."""
     assert error_of(event_data(destinations=["yotpo/main", name]))[0] == "destinations.1"
+
+
+def test_destinations_are_so_many_at_most() -> None:
+    """Each of them is a message of the whole event: a megabyte of names would be gigabytes of messages."""
+    names = [f"yotpo/{number}" for number in range(MOST_DESTINATIONS + 1)]
+    assert parse_event(event_data(destinations=names[1:])).destinations == names[1:]
+    assert error_of(event_data(destinations=names)) == ("destinations", "names 201, at most 200")
+    assert error_of(event_data(destinations=[5] * 100_000)) == ("destinations", "names 100000, at most 200")
 
 
 def test_destinations_are_a_list_of_at_least_one() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from relay.envelope import open_record
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError, UnavailableError
+from relay.event import MOST_DESTINATIONS
 from relay.intake import REASON_BYTES, Accepted, Intake, Rejected
 from tests.factories import DESTINATIONS, EMAIL, NOW, event_data, event_json
 from tests.fakes import FakeClock, FakeIntakeQueues
@@ -80,11 +81,11 @@ def test_unknown_destination(intake: Intake, queues: FakeIntakeQueues) -> None:
 
 def test_unknown_destinations_are_counted(intake: Intake) -> None:
     """The first are named, and how many more there are."""
-    verdict = intake.accept(event_data(destinations=["sender/other"] * 1_000))
+    verdict = intake.accept(event_data(destinations=["sender/other"] * MOST_DESTINATIONS))
     assert isinstance(verdict, Rejected)
     *named, last = verdict.errors
     assert [error.field for error in named] == [f"destinations.{index}" for index in range(MOST_ERRORS)]
-    assert str(last) == f"body: errors not named here: {1_000 - MOST_ERRORS}"
+    assert str(last) == f"body: errors not named here: {MOST_DESTINATIONS - MOST_ERRORS}"
 
 
 def test_a_reject_is_kept_with_its_original_body(intake: Intake, queues: FakeIntakeQueues) -> None:

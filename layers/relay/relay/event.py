@@ -33,6 +33,9 @@ MAX_EVENT_BYTES = 256 * 1024
 IDENTIFIERS = ("email", "phone_number", "id", "provider_ids")
 """The fields that say who a customer is; at least one is needed."""
 
+MOST_DESTINATIONS = 200
+"""Destinations of one event: each is a message with all of the event in it."""
+
 LONGEST_ID = 255
 """Characters of an event's id, bytes of what stands for it in a rejection."""
 
@@ -219,12 +222,14 @@ def _flat_map[Value](one: Callable[[object], Value]) -> Callable[[object], dict[
     return check
 
 
-def _list_of[Value](one: Callable[[object], Value]) -> Callable[[object], list[Value]]:
+def _list_of[Value](one: Callable[[object], Value], most: int) -> Callable[[object], list[Value]]:
     def check(value: object) -> list[Value]:
         if not isinstance(value, list):
             raise _invalid("must be a list")
         if not value:
             raise _invalid("must name at least one, or be left out")
+        if len(value) > most:
+            raise _invalid(f"names {len(value)}, at most {most}")
         return [item for _, item in _check_each(enumerate(value), lambda _, item: one(item))]
 
     return check
@@ -274,9 +279,16 @@ ProviderIds = Annotated[
 ]
 Destinations = Annotated[
     list[str],
-    PlainValidator(_list_of(_matching(_DESTINATION, "must be provider/account, such as yotpo/main"))),
+    PlainValidator(
+        _list_of(_matching(_DESTINATION, "must be provider/account, such as yotpo/main"), most=MOST_DESTINATIONS)
+    ),
     WithJsonSchema(
-        {"type": "array", "items": {"type": "string", "pattern": f"^{_DESTINATION.pattern}$"}, "minItems": 1}
+        {
+            "type": "array",
+            "items": {"type": "string", "pattern": f"^{_DESTINATION.pattern}$"},
+            "minItems": 1,
+            "maxItems": MOST_DESTINATIONS,
+        }
     ),
 ]
 
