@@ -856,6 +856,18 @@ def test_nobody_waits_for_another_destinations_fetch(kept: Kept) -> None:
     slow.join()
 
 
+def test_the_secrets_asked_for_last_are_kept(kept: Kept) -> None:
+    """Of more destinations than are kept, the one asked for longest ago is fetched again."""
+    for name in ("yotpo/b", "yotpo/c"):
+        kept.aws.secret(name, '{"access_token": "x"}')
+    secrets = SecretsManagerSecrets(kept.aws.secrets, kept.aws.name, lambda: kept.now, most=2)
+    for name in ("yotpo/main", "yotpo/b", "yotpo/main", "yotpo/c", "yotpo/main"):
+        secrets.get(name)
+    assert kept.fetches == 3
+    secrets.get("yotpo/b")
+    assert kept.fetches == 4
+
+
 def test_no_such_secret(kept: Kept) -> None:
     """Said with its destination."""
     with pytest.raises(CredentialsError, match="sender/other"):

@@ -17,7 +17,8 @@ SENDER_REQUESTS, SENDER_WINDOW = 20, 5
 """Sender's real limit, scaled so that three of its windows pass in seconds."""
 
 _PARAMETERS = {
-    "Destinations": ",".join(f"{provider}/{account}" for provider in ("yotpo", "sender") for account in STORES),
+    "Destinations": ",".join(f"{provider}/{account}" for provider in ("yotpo", "sender") for account in STORES)
+    + ",sender/*",
     "DestinationSettings": json.dumps(
         json.dumps(
             {

@@ -217,3 +217,19 @@ def test_the_ledger_expires_by_what_the_code_writes(stack: Stack) -> None:
     expiry = stack.resources["Ledger"]["Properties"]["TimeToLiveSpecification"]["AttributeName"]
     written = re.findall(r"([#\w]+) = :", claimed["UpdateExpression"])
     assert expiry in {claimed["ExpressionAttributeNames"].get(name, name) for name in written}
+
+
+@pytest.mark.parametrize("function", ["IntakeFunction", "YotpoFunction", "SenderFunction"])
+def test_2_500_characters_of_destinations_and_settings_fit_the_environment(stack: Stack, function: str) -> None:
+    """Lambda takes 4 KB of variables, names included; what a queue's or a table's name may be is taken as 120."""
+
+    def longest(value: Any) -> int:
+        if isinstance(value, dict) and value.get("Ref") in stack.parameters:
+            given = stack.parameters[value["Ref"]]
+            return 16 if value["Ref"] == "Stage" else max(len(str(given["Default"])), 60)
+        return len(str(value)) + 120 * (str(value).count("${") or isinstance(value, dict))
+
+    free = ("RELAY_DESTINATIONS", "RELAY_DESTINATION_SETTINGS")
+    environment = stack.environment(function)
+    taken = sum(len(name) + longest(value) for name, value in environment.items() if name not in free)
+    assert taken + sum(map(len, free)) + 2_500 <= 4_096

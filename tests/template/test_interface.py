@@ -60,7 +60,11 @@ def test_every_default_is_allowed(stack: Stack) -> None:
     ("name", "good", "bad"),
     [
         ("Stage", ["local", "dev", "prod-eu"], ["", "Prod", "1st", "a/b", "x" * 17]),
-        ("Destinations", ["yotpo/main", "yotpo/a.b_c-1,sender/main"], ["", "yotpo", "other/main", "yotpo/a, sender/b"]),
+        (
+            "Destinations",
+            ["yotpo/main", "yotpo/a.b_c-1,sender/main", "yotpo/*", "yotpo/main,yotpo/*,sender/*"],
+            ["", "yotpo", "other/main", "yotpo/a, sender/b", "*", "yotpo/a*", "other/*", "yotpo/**"],
+        ),
         ("DestinationSettings", ['{"sender/main":{"on_unknown":"park"}}'], ["", "[]", "{\n}"]),
         (
             "YotpoBaseUrl",
@@ -142,6 +146,13 @@ VALUES: dict[str, list[object]] = {
         "yotpo/a/b",
         "Yotpo/main",
         "yotpo/ü",
+        "yotpo/*",
+        "yotpo/main,sender/*",
+        "yotpo/a*",
+        "yotpo/**",
+        "*",
+        "*/*",
+        "other/*",
     ],
     "YotpoBaseUrl": [
         "https://a",

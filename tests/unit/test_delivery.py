@@ -1209,6 +1209,14 @@ def test_versions_are_ordered_by_when_they_occurred_and_then_by_acceptance() -> 
     assert len({len(text) for text in texts}) == 1
 
 
+@pytest.mark.parametrize(
+    "written", ["2026-11-22 12:30 +0200", "2026-11-22t10:30z", "2026-11-22T10:30:00.0000009Z[UTC]"]
+)
+def test_a_moment_is_the_same_version_however_it_is_written(written: str) -> None:
+    """GIVEN one moment in two writings, with two offsets even THEN neither is the later version."""
+    assert version("a", NOW, occurred_at=written).version == version("a", occurred_at="2026-11-22T10:30:00Z").version
+
+
 def test_without_a_moment_a_version_is_as_late_as_its_acceptance() -> None:
     """That is what intake writes as its moment, too."""
     undated = version("a", NOW + 60, occurred_at=...)

@@ -1,7 +1,7 @@
 """The ways in: what comes through each door, and what it answers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -55,11 +55,9 @@ def intake(queues: FakeIntakeQueues) -> IntakeDoors:
     return IntakeDoors(Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate), IntakeObserver(), FakeClock())
 
 
-def deliver_doors(room: Room) -> DeliverDoors:
+def deliver_doors(room: Room, destinations: Sequence[str] = DESTINATIONS) -> DeliverDoors:
     observer = DeliverObserver(room.provider)
-    direct = DirectDoor(
-        room.provider, ("yotpo/main", "sender/main"), room.courier, room.account, observer, SystemClock()
-    )
+    direct = DirectDoor(room.provider, destinations, room.courier, room.account, observer, SystemClock())
     return DeliverDoors(room.lane, direct, observer, SystemClock())
 
 
@@ -626,6 +624,15 @@ def test_delivered_directly() -> None:
     assert room.ledger.records["evt-1", "yotpo/main"].state == "delivered"
 
 
+def test_any_account_directly() -> None:
+    """GIVEN `yotpo/*` THEN a direct call may name every account that can have a secret, and no other."""
+    doors = deliver_doors(Room(names=("*",)), ("yotpo/*", "sender/*"))
+    assert doors.open(call(destination="yotpo/shop-0417"), CONTEXT)["outcome"] == "delivered"
+    for name in ("yotpo/*", "yotpo/a b", "sender/shop-0417", "yotpo/ada@example.com"):
+        (error,) = doors.open(call(destination=name), CONTEXT)["errors"]
+        assert error == {"field": "destination", "message": "must be one of: yotpo/*"}
+
+
 def test_delivered_directly_twice() -> None:
     """The ledger holds for direct calls too: the second shows no request."""
     doors = deliver_doors(Room())
@@ -688,6 +695,7 @@ def test_an_envelope_directly() -> None:
         (call(destination=5), ["destination"]),
         (call(destination="yotpo/other"), ["destination"]),
         (call(destination="sender/main"), ["destination"]),
+        (call(destination="yotpo/*"), ["destination"]),
         (call(destination=""), ["destination"]),
         (call(event=event_data(type="?", value="x")), ["type", "value"]),
         (call(event=event_data(customer={"id": "4711"}), dry_run=True), ["customer"]),

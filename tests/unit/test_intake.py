@@ -10,7 +10,7 @@ import pytest
 from relay import wiring
 from relay.envelope import unwrap, validate
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError, UnavailableError
-from relay.event import Event
+from relay.event import MOST_DESTINATIONS, Event
 from relay.intake import REASON_BYTES, Accepted, Failed, Incoming, Intake, Rejected, Verdict
 from relay.outbox import LONGEST_CALL, NO_TIME, TRIES
 from relay.ports import EVIDENCE_BYTES, MOST_BYTES, Refusal
@@ -193,11 +193,11 @@ def test_unknown_destination(intake: Intake, queues: FakeIntakeQueues) -> None:
 
 def test_unknown_destinations_are_counted(intake: Intake) -> None:
     """The first are named, and how many more there are."""
-    verdict = take(intake, event_data(destinations=["sender/other"] * 1_000))
+    verdict = take(intake, event_data(destinations=["sender/other"] * MOST_DESTINATIONS))
     assert isinstance(verdict, Rejected)
     *named, last = verdict.errors
     assert [error.field for error in named] == [f"destinations.{index}" for index in range(MOST_ERRORS)]
-    assert str(last) == f"body: errors not named here: {1_000 - MOST_ERRORS}"
+    assert str(last) == f"body: errors not named here: {MOST_DESTINATIONS - MOST_ERRORS}"
 
 
 def test_a_reject_is_kept_with_its_original_body(intake: Intake, queues: FakeIntakeQueues) -> None:

@@ -2,24 +2,27 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from relay.account import IDLE, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Failure
+from relay.account import IDLE, KNOWN, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Account, Failure, recent
 from relay.clock import ThreadWorkers
 from relay.delivery import BROKEN, RESERVE
-from relay.errors import FieldError, NoAnswerError
+from relay.envelope import open_record
+from relay.errors import CredentialsError, FieldError, NoAnswerError
 from relay.event import Event
-from relay.lane import LETTER_SECONDS, UNKEPT, BatchReport
+from relay.lane import LETTER_SECONDS, UNKEPT, BatchReport, Lane
 from relay.outcome import Outcome
-from relay.pacing import LONGEST_DEFERRAL
+from relay.pacing import LONGEST_DEFERRAL, Pace
 from relay.ports import DeadLetter, LaneMessage, Record, Reply, Request
 from relay.providers.sender import Sender
+from relay.providers.yotpo import Yotpo
 from tests.factories import EMAIL, NOW, lane_message, make_event, make_reply
-from tests.fakes import FakeClock, FakeLaneQueue, OneByOneWorkers, StuckWorkers
+from tests.fakes import FakeClock, FakeLaneQueue, OneByOneWorkers, StuckWorkers, middle
 from tests.unit.rooms import Room
 
 HOUR = 3600.0
@@ -661,6 +664,95 @@ def test_environments_that_take_turns_keep_the_pace_together() -> None:
         sent = [at for name, at in times if name == account]
         assert len(sent) == 40
         assert all(later - earlier >= 1.0 for earlier, later in zip(sent, sent[5:], strict=False))
+
+
+def any_account(most: int = KNOWN) -> tuple[Room, Counter[str]]:
+    """A lane of `yotpo/*` that knows so many accounts, and how often each has been met as a new one."""
+    room, met = Room(names=("*",), knows=False), Counter[str]()
+
+    def meet(destination: str) -> Account:
+        met[destination] += 1
+        return Account(Pace(Yotpo.limit, room.clock), room.clock, rng=middle)
+
+    room.lane = Lane(
+        provider="yotpo",
+        destinations=["yotpo/*"],
+        courier=room.courier,
+        accounts=recent(meet, most),
+        queue=room.queue,
+        workers=room.workers,
+        clock=room.clock,
+        open_record=open_record,
+    )
+    return room, met
+
+
+def test_a_thousand_accounts_in_one_environment() -> None:
+    """GIVEN `yotpo/*` and twice as many accounts as an environment knows THEN all are delivered to, those met before
+    the last thousand are forgotten, and one that is always busy is not.
+    """
+    room, met = any_account()
+    names = [f"shop-{number}" for number in range(2 * KNOWN)]
+    for at in range(0, len(names), 9):
+        batch = [message(name, account=name, received_at=room.clock.now()) for name in names[at : at + 9]]
+        assert room.handle([*batch, message(f"busy-{at}", account="busy")]).failed == []
+    assert len(room.sent) == len(names) + -(-len(names) // 9)
+    assert met["yotpo/busy"] == 1
+    assert set(met.values()) == {1}
+    room.handle([message("again", account=names[-1]), message("forgotten", account=names[0])])
+    assert (met[f"yotpo/{names[-1]}"], met[f"yotpo/{names[0]}"]) == (1, 2)
+
+
+def test_an_account_that_was_forgotten_is_not_sent_to_too_fast() -> None:
+    """GIVEN three accounts in turn where two are known THEN each is new every time, and none gets above its limit."""
+    room, met = any_account(most=2)
+    times: dict[str, list[float]] = {}
+    for number in range(12):
+        account, before = f"shop-{number % 3}", len(room.transport.times)
+        names = [f"e{number}-{each}" for each in range(5)]
+        room.handle([message(name, account=account, received_at=room.clock.now()) for name in names])
+        times.setdefault(account, []).extend(room.transport.times[before:])
+    assert set(met.values()) == {4}
+    for sent in times.values():
+        assert len(sent) == 20
+        assert all(later - earlier >= 1.0 for earlier, later in zip(sent, sent[5:], strict=False))
+
+
+def test_an_account_that_does_not_exist() -> None:
+    """GIVEN `yotpo/*` and an account without a secret THEN it is held, never sent to, and in nobody's way; in the end
+    its event is a dead letter that says why.
+    """
+    room, _ = any_account()
+
+    def get(destination: str) -> Any:
+        if destination == "yotpo/mian":
+            raise CredentialsError(f"no readable secret for {destination}")
+        return room.secrets.credentials
+
+    room.secrets.get = get  # type: ignore[method-assign]
+    report = room.handle([message("e0", account="mian"), message("e1", account="main")])
+    assert outcomes(report) == {"e0": [Outcome.UNAUTHORIZED], "e1": [Outcome.DELIVERED]}
+    assert (report.failed, report.deferred) == (["e0"], {"yotpo/mian": 300})
+    room.clock.pass_by(72 * HOUR)
+    report = room.handle([message("e0", account="mian", receives=2)])
+    assert outcomes(report) == {"e0": [Outcome.EXPIRED]}
+    (letter,) = room.queue.letters
+    assert letter.reason == "older than 3 days, 0:00:00 since acceptance, last: no readable secret for yotpo/mian"
+    assert room.sent == ["e1"]
+
+
+@pytest.mark.parametrize("account", ["ada@example.com", "+15551234567", "a b", "*", "a/b", "x" * 65, "\u00fc", ""])
+def test_a_group_that_can_be_no_account_becomes_a_dead_letter(account: str) -> None:
+    """GIVEN `yotpo/*` and a group with a name no secret can have THEN nothing is held for it, and it is not repeated
+    where it may be personal.
+    """
+    room, met = any_account()
+    report = room.handle([message("e0", account=account)])
+    assert (report.failed, met, room.sent) == ([], {}, [])
+    (letter,) = room.queue.letters
+    assert "is not configured here" in letter.reason
+    assert "example.com" not in letter.reason
+    assert "555" not in letter.reason
 
 
 def test_the_same_event_twice_in_a_batch(sender: Room) -> None:

@@ -20,6 +20,10 @@ from tests.factories import TOKEN
         "adä@exämple.com",
         "ad.o'brien@example.com",
         '"john ad"@example.com',
+        "adö@example.com",
+        "ad@xn--exmple-cua.com",
+        "ad用户@例子.广告",
+        "adö@例子.广告",
         "ad(comment)@example.com",
     ],
 )
@@ -98,6 +102,15 @@ def test_what_is_private_is_masked_in_any_encoding(text: str) -> None:
 def test_what_is_private_is_masked_as_others_would_write_it(private: str, text: str) -> None:
     """Without its accents, in capitals, in another script's digits, with other quotes, in several encodings at once."""
     assert mask(f"bad value '{text}'!", [private]) == f"bad value '{MASK}'!"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["xn--", "xn---", "xn--a", "xn--zzzzzzzzz", "xn--ls8h.la", "an xn--bcher-kva of another", "exn--a"],
+)
+def test_what_looks_like_a_label_of_dns_stays(text: str) -> None:
+    """GIVEN what is no label, or another's THEN it stays as it was written."""
+    assert mask(text, ["Ada Lovelace", "müller.example"]) == text
 
 
 @pytest.mark.parametrize("value", ["a", "Al", "5", "42", "100"])

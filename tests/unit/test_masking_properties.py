@@ -31,10 +31,28 @@ def decoded(text: str) -> str:
         text = re.sub(r"\\+u\{?([0-9a-fA-F]{4})\}?", lambda match: chr(int(match[1], 16)), text)
         text = re.sub(r"\\+x([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), text)
         text = re.sub(r"%u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
+        text = re.sub(r"(?i)(?<![a-z0-9])xn--([a-z0-9-]{1,59})(?![a-z0-9-])", _from_dns, text)
         text = unquote(html.unescape(re.sub(r"\\+(?=[/\"'])", "", text)))
         if text == before:
             break
     return text
+
+
+def _from_dns(match: re.Match[str]) -> str:
+    try:
+        return match[1].encode().decode("punycode")
+    except UnicodeError:
+        return match[0]
+
+
+def in_dns(text: str) -> str:
+    """Each part between dots, spaces and an @ as a label of DNS, where it is beyond ASCII and fits."""
+
+    def label(match: re.Match[str]) -> str:
+        made = match[0].lower().encode("punycode", "surrogatepass").decode()
+        return match[0] if match[0].isascii() or not re.fullmatch("[a-z0-9-]{1,59}", made) else f"xn--{made}"
+
+    return re.sub(r"[^.@\s]+", label, text)
 
 
 def letters(text: str) -> str:
@@ -85,6 +103,7 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "JSON with a slash escaped": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
     "JSON, every letter": json_all,
     ".NET's JSON": lambda text: re.sub(r"[+&'<>@]", lambda match: f"\\u{ord(match[0]):04X}", json.dumps(text)[1:-1]),
+    "DNS": in_dns,
     "Python's repr": lambda text: re.sub(r"[@.+ ]", lambda match: f"\\x{ord(match[0]):02x}", text),
     "capitals": str.upper,
     "small letters": str.lower,
@@ -119,7 +138,11 @@ SENTENCES = (
 NAMES = st.text(
     st.sampled_from("adlovecéßüøł\u0131İ ΣσςабвЖ漢字한글日本हिन्दी'-.@+/%&\\\"<>=#!;,_09") | st.characters(codec="utf-8")
 )
-MAILBOX = st.text(st.sampled_from("abcxyz019.!#$%&'*+/=?^_`{|}~-"), min_size=1, max_size=20)
+MAILBOX = st.lists(
+    st.text(st.sampled_from("abcxyz019!#$%&'*+/=?^_`{|}~-öÖßıéΣ王明한ह"), min_size=1, max_size=8),
+    min_size=1,
+    max_size=2,
+).map(".".join)
 SCALARS = NAMES | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 
 
@@ -127,7 +150,7 @@ SCALARS = NAMES | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, 
 def events(draw: st.DrawFn) -> Event:
     """An event with something of everything that an event can say of its customer."""
     domain = ".".join(
-        draw(st.lists(st.text(st.sampled_from("abcxyz01"), min_size=1, max_size=8), min_size=2, max_size=3))
+        draw(st.lists(st.text(st.sampled_from("abcxyz01üßé例子광고"), min_size=1, max_size=8), min_size=2, max_size=3))
     )
     customer = {
         "email": f"{draw(MAILBOX)}@{domain}",
@@ -184,7 +207,8 @@ def test_no_quote_of_a_customer_is_readable(
 @pytest.mark.parametrize("outer", ENCODINGS)
 def test_every_encoding_in_every_encoding(outer: str) -> None:
     """GIVEN each pair of encodings THEN the value is gone, and of the sentence nothing else."""
-    for private in ("Ada Lovelace", "cust-ada", "12 St James's Square, London", "+493012", "tok/en+=="):
+    values = ("Ada Lovelace", "cust-ada", "12 St James's Square, London", "+493012", "tok/en+==", "jörg@bücher.example")
+    for private in values:
         for inner, encode in ENCODINGS.items():
             quoted = ENCODINGS[outer](encode(private))
             masked = mask(f"Invalid value ' {quoted} ' for this field", [private])
@@ -346,7 +370,23 @@ PIECES = st.sampled_from(
         ),
         *("%25", "%", "%2", "\ufdfa", "@", "a@ ", "a @ ", "http://", "ada@example.com ", "\u1100\u1161\u11a8", "\\"),
         *("\\u", "\\ud83d", "\\u0040", "\\\\u{40}", "&notit", "&CounterClockwiseContourIntegral", "\u200b", "a.", "- "),
-        *("tok-", "ada", "Ada Lovelace ", "\ud800", "\x00", "{", "[", "😀", "日", " "),
+        *(
+            "tok-",
+            "ada",
+            "Ada Lovelace ",
+            "\ud800",
+            "\x00",
+            "{",
+            "[",
+            "😀",
+            "日",
+            " ",
+            "xn--",
+            "xn--bcher-kva.",
+            "-kva",
+        ),
+        "xn--" + "a" * 59 + ".",
+        "xn--" + "Wgv71a" * 9 + ".",
     ]
 )
 HOSTILE = st.lists(st.tuples(PIECES, st.sampled_from([1, 2, 7, 300, 5_000])), max_size=5).map(
@@ -423,6 +463,7 @@ def test_masking_looks_at_the_beginning_only() -> None:
 @example(text="\ufdfa" * 20_000, wide=False)
 @example(text="&#38;#38;" * 7_000, wide=False)
 @example(text="9" * 15_000, wide=False)
+@example(text=("xn--" + "wgv71a119e" * 5 + ".") * 1_200, wide=False)
 def test_an_answers_words_cost_a_bounded_number_of_steps(text: str, wide: bool) -> None:
     """GIVEN a hostile answer of 64 KiB, one long text or very many THEN its detail costs what its length explains."""
     answer: object = {"message": text}

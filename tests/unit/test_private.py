@@ -96,6 +96,70 @@ def test_a_mail_domain_alone(email: str, words: str, seen: str) -> None:
     assert refused(words, "yotpo", customer={"email": email}) == {seen, f"HTTP 400: {seen}"}
 
 
+JOERG: dict[str, Any] = {"customer": {"email": "jörg.müller@bücherwürmer.example"}, "properties": {"name": "x"}}
+
+
+@pytest.mark.parametrize("provider", ["yotpo", "sender"])
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        ("no jörg.müller@bücherwürmer.example here", "no *** here"),
+        ("no JÖRG.MÜLLER@BÜCHERWÜRMER.EXAMPLE here", "no *** here"),
+        ("no jo\u0308rg.mu\u0308ller@bu\u0308cherwu\u0308rmer.example here", "no *** here"),
+        ("no j%C3%B6rg.m%C3%BCller%40b%C3%BCcherw%C3%BCrmer.example here", "no *** here"),
+        ("no j%F6rg.m%FCller%40b%FCcherw%FCrmer.example here", "no *** here"),
+        ("no j\\u00f6rg.m\\u00FCller@b\\xfccherw\\u{fc}rmer.example here", "no *** here"),
+        ("no j&ouml;rg.m&#252;ller&commat;b&#xfc;cherw&uuml;rmer.example here", "no *** here"),
+        ("no jörg.müller@xn--bcherwrmer-9dbf.example here", "no *** here"),
+        ("mailbox jörg.müller does not exist", "mailbox *** does not exist"),
+        ("mailbox jorg.muller does not exist", "mailbox *** does not exist"),
+        ("mailbox xn--jrg-sna.xn--mller-kva does not exist", "mailbox *** does not exist"),
+        ("no MX for bücherwürmer.example:25", "no MX for ***:25"),
+        ("no MX for xn--bcherwrmer-9dbf.example:25", "no MX for ***:25"),
+        ("no MX for XN--BCHERWRMER-9DBF.example.", "no MX for ***."),
+        ("no MX for xn%2D%2Dbcherwrmer%2D9dbf.example:25", "no MX for ***:25"),
+        ("no MX for mx1.xn--bcherwrmer-9dbf.example", "no MX for mx1.***"),
+        ("no MX for xn--bcherwrme…", "no MX for ***…"),
+    ],
+    ids=ascii,
+)
+def test_an_address_of_other_letters(provider: str, words: str, seen: str) -> None:
+    """GIVEN an address beyond ASCII THEN it is hidden as surely, in every encoding, and as DNS writes it."""
+    assert refused(words, provider, **JOERG) == {seen, f"HTTP 400: {seen}"}
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        ("no MX for bücherwürmer.example", "no MX for ***"),
+        ("no MX for BU\u0308CHERWU\u0308RMER.example", "no MX for ***"),
+        ("no MX for b%C3%BCcherw%C3%BCrmer.example", "no MX for ***"),
+        ("no MX for bücherwü…", "no MX for ***…"),
+    ],
+    ids=ascii,
+)
+def test_a_domain_given_as_dns_writes_it(words: str, seen: str) -> None:
+    """GIVEN an address with `xn--` THEN its domain as people write it is hidden, too."""
+    event = {"customer": {"email": "ada@xn--bcherwrmer-9dbf.example"}, "properties": {"name": "x"}}
+    assert refused(words, "yotpo", **event) == {seen, f"HTTP 400: {seen}"}
+
+
+@pytest.mark.parametrize(
+    ("words", "seen"),
+    [
+        ("找不到王小明请检查", "找不到***请检查"),
+        ("域名例子.广告不存在", "域名***不存在"),
+        ("域名xn--fsqu00a.xn--4rr70v 不存在", "域名*** 不存在"),
+        ("no %E7%8E%8B%E5%B0%8F%E6%98%8E here", "no *** here"),
+    ],
+    ids=ascii,
+)
+def test_an_address_in_a_text_without_spaces(words: str, seen: str) -> None:
+    """GIVEN letters with no space around them THEN what stands beside the address is readable, the address is not."""
+    event = {"customer": {"email": "王小明@例子.广告"}, "properties": {"name": "x"}}
+    assert refused(words, "sender", **event) == {seen, f"HTTP 400: {seen}"}
+
+
 def test_the_contracts_longer_names_are_known_to_the_mask() -> None:
     """Whatever a customer's property holds, the name of a field stays readable."""
     names = {*Event.model_fields, *Customer.model_fields}

@@ -8,7 +8,7 @@ import pytest
 from relay.errors import InvalidEventError
 from relay.event import parse_event
 from relay.parsing import parse_json
-from relay.routing import Destination, deduplication_id, route
+from relay.routing import Destination, deduplication_id, has_several, is_configured, route
 from tests.factories import DESTINATIONS, NOW, make_event
 
 
@@ -32,6 +32,69 @@ def test_unknown_destinations() -> None:
     assert [error.field for error in caught.value.errors] == ["destinations.1", "destinations.2"]
     assert all("yotpo/main, sender/main" in error.message for error in caught.value.errors)
     assert caught.value.event_id == "evt-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [
+        ("yotpo/main", True),
+        ("yotpo/shop-0417", True),
+        ("yotpo/A.b_c-1", True),
+        (f"yotpo/{'x' * 64}", True),
+        ("sender/main", True),
+        ("sender/other", False),
+        ("klaviyo/main", False),
+        ("yotpo", False),
+        ("yotpo/", False),
+        ("yotpo/*", False),
+        ("yotpo/***", False),
+        ("yotpo/a/b", False),
+        ("yotpo/a b", False),
+        ("yotpo/ada@example.com", False),
+        ("yotpo/\u00fc", False),
+        ("yotpo/main\n", False),
+        (f"yotpo/{'x' * 65}", False),
+        ("*/main", False),
+        ("", False),
+    ],
+    ids=ascii,
+)
+def test_any_account_of_a_provider(name: str, is_one: bool) -> None:
+    """GIVEN `yotpo/*` THEN every account that could have a secret is a destination, and nothing else is."""
+    assert is_configured(name, ["yotpo/*", "sender/main"]) is is_one
+
+
+def test_an_event_goes_to_any_account_it_names() -> None:
+    """GIVEN accounts nobody listed THEN an event that names them goes there, and one that names none does not."""
+    configured = ["yotpo/main", "yotpo/*", "sender/*"]
+    wanted = ["yotpo/shop-0417", "sender/shop-0417", "yotpo/main"]
+    sent = route(make_event(destinations=wanted), configured, NOW)
+    assert [f"{entry.provider}/{entry.account}" for entry in sent] == wanted
+    assert [each.account for each in route(make_event(), configured, NOW)] == ["main"]
+
+
+def test_an_event_that_goes_nowhere_is_an_error() -> None:
+    """GIVEN no destination by name WHEN an event names none either THEN the error says what to do, of which field."""
+    with pytest.raises(InvalidEventError) as caught:
+        route(make_event(), ["yotpo/*", "sender/*"], NOW)
+    (error,) = caught.value.errors
+    assert error.field == "destinations"
+    assert error.message == "is required: no destination is configured here by name, only yotpo/*, sender/*"
+    assert caught.value.event_id == "evt-1"
+
+
+@pytest.mark.parametrize(
+    ("configured", "several"),
+    [
+        (["yotpo/main", "sender/a", "sender/b"], False),
+        (["yotpo/main", "yotpo/b"], True),
+        (["yotpo/*"], True),
+        (["sender/*"], False),
+    ],
+)
+def test_whether_there_is_more_than_one_account(configured: list[str], several: bool) -> None:
+    """Then environments may take turns with them."""
+    assert has_several("yotpo", configured) is several
 
 
 def test_each_entry_is_complete_in_itself() -> None:

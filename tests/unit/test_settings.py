@@ -79,7 +79,9 @@ def test_everything_missing_is_named() -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["yotpo/main", " yotpo/main , sender/main ,", "yotpo/a,yotpo/b"])
+@pytest.mark.parametrize(
+    "text", ["yotpo/main", " yotpo/main , sender/main ,", "yotpo/a,yotpo/b", "yotpo/*", "yotpo/main,yotpo/*,sender/*"]
+)
 def test_destinations_that_do(text: str) -> None:
     """A list with commas; blanks around them do not matter."""
     assert all(
@@ -90,7 +92,19 @@ def test_destinations_that_do(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", ",", "yotpo", "yotpo/", "klaviyo/main", "yotpo/main;sender/main2,x", "yotpo/a;sender/b", "yotpo/a,yotpo/a"],
+    [
+        *(
+            "",
+            ",",
+            "yotpo",
+            "yotpo/",
+            "klaviyo/main",
+            "yotpo/main;sender/main2,x",
+            "yotpo/a;sender/b",
+            "yotpo/a,yotpo/a",
+        ),
+        *("*", "*/*", "*/main", "yotpo/**", "yotpo/a*", "yotpo/*,yotpo/*", "klaviyo/*", "yotpo*"),
+    ],
 )
 def test_destinations_that_do_not(text: str) -> None:
     """A provider that is not there or an account without a name."""
@@ -143,6 +157,12 @@ def test_a_wrong_value_is_named(name: str, value: str) -> None:
     ("name", "value", "said"),
     [
         ("RELAY_DESTINATIONS", "sender/main,sender/main", ["sender/main stands twice"]),
+        (
+            "RELAY_DESTINATIONS",
+            "yotpo/a*",
+            ["yotpo/a* is not provider/account, or provider/*, of one of: yotpo, sender"],
+        ),
+        ("RELAY_DESTINATION_SETTINGS", '{"yotpo/*": {}}', ["what holds for every account stands under yotpo"]),
         ("RELAY_DESTINATION_SETTINGS", '{"sender/mian": {}}', ["sender/mian is neither", "yotpo/main, sender/main"]),
         ("RELAY_DESTINATION_SETTINGS", '{"sender": {}, "sender": {}}', ["sender: stands twice"]),
         ("RELAY_DESTINATION_SETTINGS", '{"sender": {"on_unknown": "x"}}', ["sender.on_unknown: ", "'retry' or 'park'"]),
@@ -218,6 +238,22 @@ def test_a_destinations_own_settings_win() -> None:
     assert isinstance(main, YotpoSettings)
     assert main.identify_by == "phone_number"
     assert settings.of("sender/main") == Sender.settings_model()
+
+
+def test_settings_of_an_account_nobody_listed() -> None:
+    """GIVEN `yotpo/*` THEN one of its accounts may have settings of its own, and all others the provider's."""
+    given = '{"yotpo": {"requests": 3}, "yotpo/shop-0417": {"requests": 2}}'
+    environment = {"RELAY_DESTINATIONS": "yotpo/*", "RELAY_DESTINATION_SETTINGS": given}
+    settings = DeliverSettings.from_environment({**DELIVER, **environment})
+    assert (settings.of("yotpo/shop-0417").requests, settings.of("yotpo/shop-0418").requests) == (2, 3)
+    wrong_one = {**environment, "RELAY_DESTINATION_SETTINGS": '{"sender/main": {}}'}
+    assert wrong(DeliverSettings, {**DELIVER, **wrong_one}) == {"destination_settings"}
+
+
+def test_intake_needs_the_lane_of_any_account() -> None:
+    """GIVEN `sender/*` and no lane of Sender's THEN intake does not start."""
+    given = {"RELAY_DESTINATIONS": "yotpo/main,sender/*", "RELAY_LANES": '{"yotpo": "https://sqs/yotpo.fifo"}'}
+    assert wrong(IntakeSettings, {**INTAKE, **given}) == {"lanes"}
 
 
 def test_settings_do_not_change() -> None:

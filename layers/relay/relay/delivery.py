@@ -231,7 +231,8 @@ class Courier:
             result = self._end_outdated(delivery, record)
         elif stale := self._stale(delivery, now):
             account.forget(delivery.event.id)
-            result = self._give_up(delivery, record, _Post(Outcome.EXPIRED, stale))
+            why = f"{stale}, last: {record.reason}" if record.reason else stale
+            result = self._give_up(delivery, record, _Post(Outcome.EXPIRED, why))
         return result and replace(result, crashed=crashes)
 
     def _end_outdated(self, delivery: Delivery, record: Record) -> Result:
@@ -514,6 +515,7 @@ def resume(record: Record, before: Record | None, crashes: int) -> Record:
         failed_at=before.failed_at if under_way else 0.0,
         last_failed_at=before.last_failed_at if again else 0.0,
         unknowns=(before.unknowns if same else 0) + crashes,
+        reason=before.reason if again else "",
         given_up=before.given_up,
         delivered_hash=before.delivered_hash if certain else "",
         delivered_version=before.delivered_version,

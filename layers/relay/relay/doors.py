@@ -27,6 +27,7 @@ from relay.masking import hide, mask_identifiers, printable, shorten
 from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
 from relay.ports import Clock, LaneMessage, Reply, Request
+from relay.routing import Destination, is_configured
 
 type Json = dict[str, Any]
 
@@ -268,7 +269,8 @@ class DirectDoor:
         except ValidationError as error:
             raise InvalidEventError(field_errors(error)) from None
         event = open_record(asked.event)
-        if asked.destination not in self._destinations or asked.destination.partition("/")[0] != self._provider:
+        named = Destination.parse(asked.destination)
+        if named.provider != self._provider or not is_configured(asked.destination, self._destinations):
             here = ", ".join(name for name in self._destinations if name.partition("/")[0] == self._provider)
             raise InvalidEventError([FieldError("destination", f"must be one of: {here}")], event.id)
         return asked, Delivery(

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import chain
@@ -23,7 +24,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from relay.currencies import CURRENCIES
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError, name_some, unnamed_errors
-from relay.masking import HOSTERS, mask, shorten
+from relay.masking import HOSTERS, from_punycode, mask, shorten, to_punycode
 from relay.parsing import bad_body, path
 
 MAX_EVENT_BYTES = 256 * 1024
@@ -32,18 +33,30 @@ MAX_EVENT_BYTES = 256 * 1024
 IDENTIFIERS = ("email", "phone_number", "id", "provider_ids")
 """The fields that say who a customer is; at least one is needed."""
 
+MOST_DESTINATIONS = 200
+"""Destinations of one event: each is a message with all of the event in it."""
+
 LONGEST_ID = 255
 """Characters of an event's id, bytes of what stands for it in a rejection."""
 
 INT64 = range(-(2**63), 2**63)
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
-# The HTML standard's pattern for e-mail inputs, with a dot demanded in the domain:
-# https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address
+# RFC 5322's dot-atom, and a domain of at least two labels. Letters of other scripts are tested apart.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_EMAIL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
+_EMAIL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
+_LONGEST_EMAIL, _LONGEST_MAILBOX = 254, 64
+# What is no letter and may stand in a name all the same: RFC 5892, appendix A.
+_BETWEEN_LETTERS = "\u00b7\u0375\u05f3\u05f4\u30fb\u200c\u200d"
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+# RFC 3339, and what Java, .NET, Go, PHP, Ruby, JavaScript and databases make of it.
+_MOMENT = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)"
+    r" ?(?P<offset>[Zz]|UTC|[+-]\d\d(?::?[0-5]\d)?)(?:\[[A-Za-z][\w/+-]*\])?",
+    re.ASCII,
+)
+_SUCH_AS = "such as 2026-11-22T10:00:00Z or 2026-11-22T11:00:00+01:00"
 _DESTINATION = re.compile(r"[a-z][a-z0-9_]*/[A-Za-z0-9._-]{1,64}")
 _WHITE_SPACE = re.compile(r"\s")
 
@@ -99,6 +112,26 @@ def _matching(pattern: re.Pattern[str], message: str, longest: int = 255) -> Cal
     return check
 
 
+def _email(value: object) -> str:
+    text = _text(value)
+    if (
+        len(text) > _LONGEST_EMAIL
+        or not _EMAIL.fullmatch(text if text.isascii() else "".join(map(_as_ascii, text)))
+        or len(text.encode()) > _LONGEST_EMAIL
+        or len(text.partition("@")[0].encode()) > _LONGEST_MAILBOX
+    ):
+        raise _invalid("must be an e-mail address, with no dot at an end of its name and no two in a row")
+    return text
+
+
+def _as_ascii(character: str) -> str:
+    """A letter of any script, its marks, digits and symbols (RFC 6531) as an `a`, what is none of these as a space."""
+    if character.isascii():
+        return character
+    category = unicodedata.category(character)
+    return "a" if category[0] in "LMN" or category == "So" or character in _BETWEEN_LETTERS else " "
+
+
 def _currency(value: object) -> str:
     if _text(value) not in CURRENCIES:
         raise _invalid("must be an ISO 4217 code in capitals, such as USD")
@@ -110,13 +143,19 @@ def _moment(value: object) -> datetime:
         if value.tzinfo is None:
             raise _invalid("must carry an offset, such as Z or +02:00")
         return value
-    text = _text(value)
-    if not _MOMENT.fullmatch(text):
-        raise _invalid("must be an ISO 8601 date and time with an offset, such as 2026-11-22T10:00:00Z")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise _invalid(f"must be text, {_SUCH_AS}: of a number nobody knows the unit")
+    written = _MOMENT.fullmatch(_text(value))
+    if not written:
+        raise _invalid(f"must be an ISO 8601 date and time with an offset, {_SUCH_AS}")
+    offset = "Z" if written["offset"] in ("z", "UTC") else written["offset"]
     try:
-        return datetime.fromisoformat(text)
+        # Beyond microseconds it cuts, and does not round.
+        return datetime.fromisoformat(f"{written['date']}T{written['time']}{offset}")
     except ValueError:
-        raise _invalid("is not a date and time that exists") from None
+        raise _invalid(
+            f"is no date and time that exists, {_SUCH_AS}: years 0001 to 9999, seconds to 59, offsets to 23:59"
+        ) from None
 
 
 def _number(value: object) -> int | float:
@@ -183,12 +222,14 @@ def _flat_map[Value](one: Callable[[object], Value]) -> Callable[[object], dict[
     return check
 
 
-def _list_of[Value](one: Callable[[object], Value]) -> Callable[[object], list[Value]]:
+def _list_of[Value](one: Callable[[object], Value], most: int) -> Callable[[object], list[Value]]:
     def check(value: object) -> list[Value]:
         if not isinstance(value, list):
             raise _invalid("must be a list")
         if not value:
             raise _invalid("must name at least one, or be left out")
+        if len(value) > most:
+            raise _invalid(f"names {len(value)}, at most {most}")
         return [item for _, item in _check_each(enumerate(value), lambda _, item: one(item))]
 
     return check
@@ -204,8 +245,8 @@ Name = Annotated[
 ]
 Email = Annotated[
     str,
-    PlainValidator(_matching(_EMAIL, "must be an e-mail address", 254)),
-    WithJsonSchema({"type": "string", "format": "email", "maxLength": 254}),
+    PlainValidator(_email),
+    WithJsonSchema({"type": "string", "format": "idn-email", "maxLength": _LONGEST_EMAIL}),
 ]
 PhoneNumber = Annotated[
     str,
@@ -217,7 +258,13 @@ Moment = Annotated[
     datetime,
     PlainValidator(_moment),
     PlainSerializer(iso, return_type=str),
-    WithJsonSchema({"type": "string", "format": "date-time"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "description": "As in RFC 3339; other ways to write a date and time with its offset are read, too.",
+        }
+    ),
 ]
 Number = Annotated[int | float, PlainValidator(_number), WithJsonSchema({"type": "number"})]
 Properties = Annotated[
@@ -232,9 +279,16 @@ ProviderIds = Annotated[
 ]
 Destinations = Annotated[
     list[str],
-    PlainValidator(_list_of(_matching(_DESTINATION, "must be provider/account, such as yotpo/main"))),
+    PlainValidator(
+        _list_of(_matching(_DESTINATION, "must be provider/account, such as yotpo/main"), most=MOST_DESTINATIONS)
+    ),
     WithJsonSchema(
-        {"type": "array", "items": {"type": "string", "pattern": f"^{_DESTINATION.pattern}$"}, "minItems": 1}
+        {
+            "type": "array",
+            "items": {"type": "string", "pattern": f"^{_DESTINATION.pattern}$"},
+            "minItems": 1,
+            "maxItems": MOST_DESTINATIONS,
+        }
     ),
 ]
 
@@ -294,7 +348,7 @@ class Customer(_Contract):
     @property
     def identities(self) -> frozenset[str]:
         """Every way this customer is named. Two events with one in common are of one customer and stay in order."""
-        named = {"email": self.email and self.email.casefold(), "phone": self.phone_number, "id": self.id}
+        named = {"email": self.email and _one_spelling(self.email), "phone": self.phone_number, "id": self.id}
         named |= {f"provider:{provider}": value for provider, value in self.provider_ids.items()}
         return frozenset(f"{kind}={value}" for kind, value in named.items() if value)
 
@@ -302,6 +356,13 @@ class Customer(_Contract):
     def contacts(self) -> tuple[str, ...]:
         """Where this customer can be reached: what no log may hold."""
         return tuple(value for value in (self.email, self.phone_number) if value)
+
+
+def _one_spelling(email: str) -> str:
+    """The same for every way to write one address: capitals, accents of their own, full width, a domain as `xn--`."""
+    mailbox, _, domain = email.partition("@")
+    written = f"{mailbox}@{'.'.join(from_punycode(label) or label for label in domain.split('.'))}"
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", written).casefold())
 
 
 def _names_somebody(value: object) -> bool:
@@ -367,9 +428,8 @@ def _contact_forms(customer: Customer) -> Iterator[str]:
     yield from customer.contacts
     if customer.email:
         mailbox, _, domain = customer.email.partition("@")
-        yield from (mailbox, mailbox.partition("+")[0])
-        if domain.lower() not in HOSTERS:
-            yield domain
+        names = [mailbox, mailbox.partition("+")[0], *([] if domain.lower() in HOSTERS else [domain])]
+        yield from (*names, *(to_punycode(name) for name in names if not name.isascii()))
     if customer.phone_number:
         # Without its country code, which has one to three digits.
         yield from (customer.phone_number[1 + digits :] for digits in range(4))

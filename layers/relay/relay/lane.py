@@ -13,6 +13,7 @@ from relay.masking import mask_identifiers, shorten
 from relay.outcome import Outcome, Result
 from relay.pacing import LONGEST_DEFERRAL
 from relay.ports import Clock, DeadLetter, LaneMessage, LaneQueue, Workers
+from relay.routing import has_several, is_configured
 
 AHEAD = 0.2
 """Seconds before its turn at which an attempt may begin: time to claim, but no claims beside the posts before it."""
@@ -153,7 +154,7 @@ class Lane:
         self._clock = clock
         self._open = open_record
         # One account has one batch at a time, and Lambda no reason to keep a second environment.
-        self._roams = sum(name.partition("/")[0] == provider for name in destinations) > 1
+        self._roams = has_several(provider, destinations)
 
     def handle(self, messages: Sequence[LaneMessage], deadline: float) -> BatchReport:
         """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends."""
@@ -229,7 +230,7 @@ class Lane:
         )
 
     def _check(self, event: Event, destination: str) -> None:
-        if destination not in self._destinations:
+        if not is_configured(destination, self._destinations):
             raise InvalidEventError([FieldError("destinations", f"{destination} is not configured here")], event.id)
         if event.destinations and destination not in event.destinations:
             raise InvalidEventError([FieldError("destinations", f"does not name {destination}")], event.id)

@@ -65,7 +65,8 @@ _UNPRINTABLE = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]
 _WORD = re.compile(r"[^\W_]+")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d) (?=\d)")
 
-# One character as URLs (also encoded again and again), JSON and JavaScript (in strings in strings) and HTML write it.
+# One character as URLs (also encoded again and again), JSON and JavaScript (in strings in strings) and HTML write it,
+# and a label of a domain name as DNS does.
 _NEXT_BYTE = r"%(?:25)*[89ab][0-9a-f]"
 _BYTES = rf"[cd][0-9a-f]{_NEXT_BYTE}|e[0-9a-f](?:{_NEXT_BYTE}){{2}}|f[0-9a-f](?:{_NEXT_BYTE}){{3}}|[0-9a-f]{{2}}"
 _ESCAPE = re.compile(
@@ -73,6 +74,7 @@ _ESCAPE = re.compile(
     r"|(?<!\\)\\++(?:u(?P<high>d[89ab][0-9a-f]{2})\\++u(?P<low>d[c-f][0-9a-f]{2})"
     r"|u(?:(?P<u>[0-9a-f]{4})|\{(?P<braced>[0-9a-f]{1,6})\})|x(?P<x>[0-9a-f]{2})|(?P<white>[bfnrt])|(?P<itself>[\"'/]))"
     r"|&(?:amp;|\#38;|\#x26;)*(?:\#x(?P<hex>[0-9a-f]+)|\#(?P<decimal>[0-9]+)|(?P<name>[a-z][a-z0-9]{1,31}));?"
+    r"|(?P<label>xn--[a-z0-9-]{1,59})"
 )
 _PERCENT = re.compile(r"%(?:25)*")
 _NAMED = {name.lower(): value for name, value in html5.items()}
@@ -108,6 +110,22 @@ def shorten(text: str, limit: int) -> str:
     if len(text) <= limit and len(encoded) <= limit:
         return text
     return encoded[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+def to_punycode(name: str) -> str:
+    """A domain name as DNS holds it: `bücher.example` is xn--bcher-kva.example."""
+    labels = unicodedata.normalize("NFKC", name.lower()).split(".")
+    return ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
+
+
+def from_punycode(label: str) -> str | None:
+    """A label of a domain name as people read it: `xn--bcher-kva` is bücher. None if it is written in no other way."""
+    if not label.isascii() or label[:4].lower() != "xn--":
+        return None
+    try:
+        return label[4:].encode().decode("punycode")
+    except UnicodeError:
+        return None
 
 
 def _covered(text: str, private: Iterable[str], patterns: Iterable[re.Pattern[str]], *, cut: bool) -> str:
@@ -241,6 +259,8 @@ def _character(match: re.Match[str]) -> str | None:
             return value if kind == "itself" else " "
         case "name":
             return _named(match)
+        case "label":
+            return from_punycode(value)
         case _:
             return _code_point(value, 10 if kind == "decimal" else 16)
 

@@ -1,14 +1,20 @@
 """Which destinations an event goes to, and what is put on their lanes."""
 
 import hashlib
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from relay.errors import FieldError, InvalidEventError, name_some
 from relay.event import Event
 from relay.ports import LaneEntry
+
+ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+ANY = "*"
+"""In place of an account: every account of the provider. Whether it has a secret is seen when it is delivered to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,20 @@ class Destination:
         return f"{self.provider}/{self.account}"
 
 
+def is_configured(name: str, configured: Collection[str]) -> bool:
+    """Whether a stack with these `configured` destinations has the one of that name: by its name, or as one of any."""
+    wanted = Destination.parse(name)
+    return bool(ACCOUNT.fullmatch(wanted.account)) and (
+        name in configured or str(Destination(wanted.provider, ANY)) in configured
+    )
+
+
+def has_several(provider: str, configured: Collection[str]) -> bool:
+    """Whether there may be more than one account of the provider."""
+    accounts = [each.account for each in map(Destination.parse, configured) if each.provider == provider]
+    return len(accounts) > 1 or ANY in accounts
+
+
 def route(
     event: Event, configured: Sequence[str], accepted_at: float, correlation_id: str = "", record_id: str = ""
 ) -> list[LaneEntry]:
@@ -36,10 +56,16 @@ def route(
     the same event sent twice is still the same event. `correlation_id` is what both functions log, `record_id` what
     tells the record that held the event from every other.
 
-    Raises InvalidEventError for a destination this stack does not have.
+    An event that names no destination goes to those that are configured by name.
+
+    Raises InvalidEventError for a destination this stack does not have, and for none where it knows none by name.
     """
-    wanted = list(dict.fromkeys(event.destinations or configured))
-    unknown = [index for index, name in enumerate(event.destinations or ()) if name not in configured]
+    named = [name for name in configured if Destination.parse(name).account != ANY]
+    wanted = list(dict.fromkeys(event.destinations or named))
+    if not wanted:
+        message = f"is required: no destination is configured here by name, only {', '.join(configured)}"
+        raise InvalidEventError([FieldError("destinations", message)], event.id)
+    unknown = [index for index, name in enumerate(event.destinations or ()) if not is_configured(name, configured)]
     if unknown:
         message = f"is not configured here: {', '.join(configured)}"
         errors = name_some(unknown, lambda index: FieldError(f"destinations.{index}", message))

@@ -5,12 +5,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
+from relay.account import KNOWN
 from relay.errors import CredentialsError, RelayError, UnavailableError
 
 if TYPE_CHECKING:
@@ -40,17 +42,21 @@ class SecretsManagerSecrets:
     """Satisfies `ports.Secrets`. The secret of `yotpo/main` is `<stage>/customer-events/yotpo/main`, a JSON object.
 
     Powertools' provider is not thread-safe, so each destination has its own behind a lock; nobody waits for another
-    destination's fetch. When Secrets Manager fails, what was fetched before goes on being used.
+    destination's fetch. When Secrets Manager fails, what was fetched before goes on being used. Kept are the secrets of
+    the `most` destinations that were asked for last.
     """
 
     def __init__(
-        self, client: "SecretsManagerClient", stage: str, monotonic: Callable[[], float] = time.monotonic
+        self,
+        client: "SecretsManagerClient",
+        stage: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        most: int = KNOWN,
     ) -> None:
-        self._client = client
         self._prefix = f"{stage}/customer-events/"
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._secrets: dict[str, _Secret] = {}
+        self._of = lru_cache(maxsize=most)(lambda _destination: _Secret(SecretsProvider(boto3_client=client)))
 
     def get(self, destination: str) -> Mapping[str, str]:
         secret = self._secret(destination)
@@ -73,9 +79,7 @@ class SecretsManagerSecrets:
 
     def _secret(self, destination: str) -> _Secret:
         with self._lock:
-            if destination not in self._secrets:
-                self._secrets[destination] = _Secret(SecretsProvider(boto3_client=self._client))
-            return self._secrets[destination]
+            return self._of(destination)
 
     def _fetch(self, secret: _Secret, destination: str) -> Mapping[str, str]:
         if secret.failure is not None and self._monotonic() - secret.failed_at < FAILED_SECONDS:

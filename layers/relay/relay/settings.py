@@ -11,12 +11,11 @@ from relay.errors import InvalidEventError
 from relay.parsing import parse_json
 from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings
-from relay.routing import Destination
+from relay.routing import ACCOUNT, ANY, Destination, is_configured
 
 PREFIX = "RELAY_"
 
 _STAGE = r"^[a-z][a-z0-9-]{0,15}$"
-_ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # Without a user and a password, which would be shown wherever the address is.
 _BASE_URL = re.compile(r"https?://[^\s?#/@\\]+(/[^\s?#@\\]*)?", re.ASCII)
 
@@ -41,6 +40,8 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class _Settings(BaseModel):
+    """`destinations` are names (`yotpo/main`), and providers of which any account will do (`yotpo/*`)."""
+
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     stage: str = Field(pattern=_STAGE)
@@ -51,8 +52,10 @@ class _Settings(BaseModel):
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             destination = Destination.parse(name)
-            if destination.provider not in PROVIDERS or not _ACCOUNT.fullmatch(destination.account):
-                raise ValueError(f"{name} is not provider/account of a provider here: {', '.join(PROVIDERS)}")
+            if destination.provider not in PROVIDERS or not (
+                destination.account == ANY or ACCOUNT.fullmatch(destination.account)
+            ):
+                raise ValueError(f"{name} is not provider/account, or provider/*, of one of: {', '.join(PROVIDERS)}")
             if names.count(name) > 1:
                 raise ValueError(f"{name} stands twice")
         return names
@@ -111,7 +114,11 @@ class DeliverSettings(_Settings):
     def _known_and_right(cls, given: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
         destinations = info.data.get("destinations", ())
         for name, values in given.items():
-            if name not in PROVIDERS and name not in destinations:
+            if Destination.parse(name).account == ANY:
+                raise ValueError(
+                    f"{name}: what holds for every account stands under {Destination.parse(name).provider}"
+                )
+            if name not in PROVIDERS and not is_configured(name, destinations):
                 raise ValueError(
                     f"{name} is neither a provider ({', '.join(PROVIDERS)}) nor a destination of this stack "
                     f"({', '.join(destinations)})"

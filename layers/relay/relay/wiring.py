@@ -1,11 +1,10 @@
 """Builds each function from its settings, when its handler is loaded: Lambda gives that a whole processor."""
 
-from functools import cache
 
 import boto3
 from botocore.config import Config
 
-from relay.account import Account
+from relay.account import Account, recent
 from relay.clock import SystemClock, ThreadWorkers
 from relay.delivery import Courier
 from relay.doors import DeliverDoors, DirectDoor, IntakeDoors
@@ -58,7 +57,7 @@ def deliver() -> DeliverDoors:
     secrets = SecretsManagerSecrets(boto3.client("secretsmanager", config=_AWS), settings.stage)
     queue = SqsLaneQueue(*addresses)
 
-    @cache
+    @recent
     def provider(destination: str) -> Provider:
         return PROVIDERS[settings.provider](settings.base_url, settings.of(destination))
 
@@ -73,7 +72,7 @@ def deliver() -> DeliverDoors:
             oldest=settings.max_delivery_age_hours * 3600,
         )
 
-    @cache
+    @recent
     def account(destination: str) -> Account:
         return Account(_pace(provider(destination), clock), clock, settings.hold_seconds)
 

@@ -1,0 +1,25 @@
+"""What the wiring puts together, as far as only the whole shows it."""
+
+import pytest
+
+from relay import wiring
+from relay.account import KNOWN
+from tests.unit.test_settings import DELIVER
+
+
+def test_deliver_knows_so_many_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN `yotpo/*` THEN it knows the accounts it had last, their providers and secrets, and no others."""
+    for name, value in {**DELIVER, "RELAY_DESTINATIONS": "yotpo/*", "AWS_DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(name, value)
+    lane = wiring.deliver()._lane
+    known = {
+        "accounts": lane._accounts,
+        "providers": lane._courier._provider_for,
+        "secrets": lane._courier._secrets._secret,  # type: ignore[attr-defined]
+    }
+    for what, get in known.items():
+        first, busy = get("yotpo/first"), get("yotpo/busy")
+        for number in range(KNOWN - 1):
+            get(f"yotpo/{number}")
+            assert get("yotpo/busy") is busy, what
+        assert get("yotpo/first") is not first, what
