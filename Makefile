@@ -22,10 +22,10 @@ export SAM_CLI_TELEMETRY := 0
 help: ## Show this list
 	@bold=; plain=; if [ -t 1 ] && [ -z "$${NO_COLOR:-}" ]; then bold=$$'\033[1m'; plain=$$'\033[0m'; fi; \
 	sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
-		printf '  %smake %-16s%s %s\n' "$$bold" "$$target" "$$plain" "$$text"; done
+		printf '  %smake %-16s%s %s\n' "$$bold" "$$target" "$$plain" "$${text//\$$\$$/\$$}"; done
 
 .PHONY: demo
-demo: $(READY) ## The relay on this machine: events through every door, their fates
+demo: $(READY) ## The relay on this machine: every door, every fate
 	@$(PYTHON) -m local.demo
 
 .PHONY: test
@@ -57,7 +57,7 @@ down: $(READY) ## End the stack that make up started
 	@$(PYTHON) -m local down
 
 .PHONY: invoke
-invoke: $(READY) ## One file of events/ through its door, and its fate: EVENT=…
+invoke: $(READY) ## One file through its door, and its fate: EVENT=…
 	@$(if $(EVENT),,$(error name a file, such as EVENT=events/direct-order-shipped.json))
 	@$(PYTHON) -m local.invoke "$$EVENT"
 
@@ -78,11 +78,11 @@ bench-delivery: $(READY) ## Delivery at the providers' limits, measured
 	$(PYTHON) -m bench.delivery
 
 .PHONY: deploy
-deploy: $(READY) ## To AWS: STAGE=dev PARAMETERS="AlarmEmail=… Destinations=…"
+deploy: $(READY) ## To AWS: STAGE=dev PARAMETERS="AlarmEmail=… …=…"
 	@$(PYTHON) -m local.deploy "$$STAGE" "$$PARAMETERS"
 
 .PHONY: bench-cost
-bench-cost: $(READY) ## Count the AWS calls an event needs; the README's cost tables
+bench-cost: $(READY) ## Count what an event needs; the README's cost tables
 	$(PYTHON) -m bench.cost --count
 
 .PHONY: format

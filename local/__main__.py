@@ -1,4 +1,4 @@
-"""``python -m local up`` leaves the stack running, ``down`` ends it and removes all it wrote, ``shell-env`` says where it is."""
+"""``python -m local``: ``up`` leaves the stack running, ``down`` ends it, ``shell-env`` turns a shell to it."""
 
 import argparse
 import sys
@@ -32,7 +32,7 @@ def up(steps: Steps) -> int:
         f"\n   provider sandbox {stack.sandbox_url}/_sandbox/requests"
         "\n   try              make invoke EVENT=events/direct-order-shipped.json"
         f"\n\n The AWS CLI and any SDK speak to it after these lines:\n\n{lines}"
-        '\n or after eval "$(make -s shell-env)", which also sets the outputs as variables: $IntakeQueueUrl, $EventBusName …\n',
+        '\n or after eval "$(make -s shell-env)", which sets the outputs too: $IntakeQueueUrl, $EventBusName …\n',
         highlight=False,
         markup=False,
         soft_wrap=True,

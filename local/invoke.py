@@ -1,4 +1,4 @@
-"""``python -m local.invoke events/x.json``: one file through its door of the running stack, and what became of its events.
+"""``python -m local.invoke events/x.json``: one file through its door, and what became of its events.
 
 On a terminal: the answer and tables. Into a pipe: one JSON object on standard output, ``{"door", "to", "answer",
 "events": [{"event_id", "destination", "outcome", …}], "requests"}``, and the talk on standard error. Ends with 0 if
@@ -33,7 +33,7 @@ class DoorError(Exception):
 
 @dataclass(frozen=True)
 class Entered:
-    """What a door said: ``to`` names the function, queue or bus; ``answer`` is a function's, None where nobody answers."""
+    """``to`` names the function, queue or bus; ``answer`` is a function's, None where nobody answers."""
 
     door: str
     to: str
@@ -107,7 +107,7 @@ def _put_on_bus(stack: Stack, envelope: dict[str, Any]) -> Entered:
     return Entered("EventBridge", bus)
 
 
-def follow(stack: Stack, content: Any, entered: Entered, watch: Watch, patience: float) -> list[Fate]:
+def follow(content: Any, entered: Entered, watch: Watch, patience: float) -> list[Fate]:
     """What became of each event at each destination, when all have ended or ``patience`` seconds are over."""
     if entered.door == "deliver":
         return [] if entered.answer.get("dry_run") else [Fate.of_answer(content, entered.answer)]
@@ -139,7 +139,7 @@ def main() -> int:
     if entered.answer is not None and not piped:
         talk.print(JSON.from_data(entered.answer), soft_wrap=True)
     with talk.status("waiting for the deliveries …"):
-        fates = follow(stack, content, entered, watch, asked.seconds)
+        fates = follow(content, entered, watch, asked.seconds)
     requests = journal.new()
     show_fates(talk, fates, entered.door)
     show_requests(talk, requests)

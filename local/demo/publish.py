@@ -9,5 +9,5 @@ from local.stack import Stack
 
 
 def publish(stack: Stack, file: str) -> Any:
-    """Publish ``events/<file>.json``. Returns the answer of a direct call, None for the other doors; raises DoorError."""
+    """Publish ``events/<file>.json``. Returns the answer of a direct call, else None. Raises DoorError."""
     return enter(stack, json.loads((ROOT / "events" / f"{file}.json").read_text())).answer
