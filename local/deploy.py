@@ -47,8 +47,9 @@ def parse_parameters(text: str, known: frozenset[str]) -> dict[str, str]:
         unknown = starts[0][1] if starts else text.split(maxsplit=1)[0]
         raise _unknown(unknown, known)
     given: dict[str, str] = {}
-    for one, following in zip(begun, [*begun[1:], None], strict=True):
-        value = text[one.end() : following.start() if following else None].strip()
+    ends = [*(one.start() for one in begun[1:]), len(text)]
+    for one, end in zip(begun, ends, strict=False):
+        value = text[one.end() : end].strip()
         if stray := re.search(r"(?:^|\s)([A-Z][A-Za-z0-9]*)=", value if value[:1] not in ("{", "'", '"') else ""):
             raise _unknown(stray[1], known)
         if one[1] in given:
