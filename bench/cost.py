@@ -129,7 +129,7 @@ class Calls:
         self.operations: Counter[str] = Counter()
         session.events.register("before-send", self._sent)
 
-    def _sent(self, request: Any, event_name: str, **_: Any) -> None:
+    def _sent(self, request: Any, event_name: str, **_others: Any) -> None:
         _, service, operation = event_name.split(".")
         body = request.body or b"{}"
         kind = ".fifo" if service == "sqs" and json.loads(body)["QueueUrl"].endswith(".fifo") else ""

@@ -52,7 +52,8 @@ class Fate:
             final=line["final"],
             reason=line["reason"],
             detail=line["detail"],
-            status=line["status"],
+            # What is unknown is left out of a log line.
+            status=line.get("status"),
             attempts=line["attempts"],
             seconds=line["age"],
         )

@@ -28,7 +28,6 @@ def show_fates(console: Console, fates: Sequence[Fate], door: str) -> None:
         table.add_column(name, no_wrap=True)
     table.add_column("attempts", justify="right", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)
-    table.add_column("reason", overflow="fold")
     for fate in fates:
         table.add_row(
             Text(fate.event_id or "(not readable)"),
@@ -36,12 +35,16 @@ def show_fates(console: Console, fates: Sequence[Fate], door: str) -> None:
             Text(fate.outcome, "green" if fate.fine else "bold red"),
             "" if fate.attempts is None else str(fate.attempts),
             "" if fate.seconds is None else f"{fate.seconds:.1f} s",
-            Text("\n".join(fate.reason.split("; "))),
         )
     console.print(table)
+    for fate in fates:
+        for reason in fate.reason.split("; ") if not fate.fine else []:
+            console.print(
+                f"   {fate.event_id or '(not readable)'}: {reason}", highlight=False, markup=False, soft_wrap=True
+            )
     for advice in dict.fromkeys(_advice(fate, door) for fate in fates):
         if advice:
-            console.print(f"   {advice}", highlight=False, soft_wrap=True)
+            console.print(f"   → {advice}", highlight=False, markup=False, soft_wrap=True)
 
 
 def show_requests(console: Console, requests: Iterable[Mapping[str, Any]]) -> None:

@@ -32,7 +32,7 @@ def accepted(log: Path, **fields: Any) -> None:
 
 
 def attempted(log: Path, outcome: str, **fields: Any) -> None:
-    line = {"destination": "yotpo/main", "final": True, "reason": "", "detail": "", "status": None, "attempts": 1}
+    line = {"destination": "yotpo/main", "final": True, "reason": "", "detail": "", "attempts": 1}
     logged(log, message=outcome, service="deliver-yotpo", outcome=outcome, age=0.5, **{**line, **fields})
 
 
