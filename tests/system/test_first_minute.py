@@ -194,7 +194,7 @@ def test_a_deploy_passes_parameters_on_and_protects_what_asks_first(newcomer: Ne
     parameters = f"Architecture={architecture()} Destinations=yotpo/one,sender/main DestinationSettings={SETTINGS}"
     done = newcomer.typed(
         'eval "$(make -s shell-env)"\n'
-        f"yes | make deploy STAGE=prod PARAMETERS='{parameters}' 2>&1 >deploy.log || {{ cat deploy.log; exit 1; }}\n"
+        f"make deploy STAGE=prod PARAMETERS='{parameters}' <<<y >deploy.log 2>&1 || {{ cat deploy.log; exit 1; }}\n"
         "aws cloudformation delete-stack --stack-name customer-event-relay-prod 2>&1 || true\n"
         "aws cloudformation describe-stacks --stack-name customer-event-relay-prod --query 'Stacks[0]' > described.json"
     )
