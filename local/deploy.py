@@ -66,11 +66,15 @@ def _unknown(name: str, known: frozenset[str]) -> DeployError:
 def write_overrides(parameters: Mapping[str, str], folder: Path) -> str:
     """Write the parameters to a file in ``folder`` and return what the SAM CLI calls it.
 
-    Its reader of files takes a backslash off before blanks and quotes, so one more is put there.
+    Its reader of files takes quotes off, and backslashes before blanks and quotes, twice; so they are put there twice.
     """
     path = folder / "parameters.yaml"
-    path.write_text(yaml.safe_dump({name: re.sub(r"([ \"'])", r"\\\1", value) for name, value in parameters.items()}))
+    path.write_text(yaml.safe_dump({name: _escaped(_escaped(value)) for name, value in parameters.items()}))
     return f"file://{path}"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([ \"'])", r"\\\1", text)
 
 
 def template_parameters() -> frozenset[str]:

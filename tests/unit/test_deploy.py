@@ -53,7 +53,12 @@ def test_what_is_no_parameter_is_named(text: str, words: str) -> None:
         parse_parameters(text, KNOWN)
 
 
-@given(st.dictionaries(st.sampled_from(sorted(KNOWN)), st.text(st.characters(codec="utf-8", exclude_categories=["C"]))))
+@given(
+    st.dictionaries(
+        st.sampled_from(sorted(KNOWN)),
+        st.text(st.characters(codec="utf-8", exclude_categories=["C"])) | st.text("\\\"' {}:,=a"),
+    )
+)
 def test_the_sam_cli_reads_every_value_as_it_was_given(parameters: dict[str, str]) -> None:
     """GIVEN any values WHEN the SAM CLI reads the file of overrides THEN it has exactly these."""
     with tempfile.TemporaryDirectory() as folder:
