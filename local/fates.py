@@ -5,6 +5,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -123,8 +124,10 @@ class Watch:
             whole, newline, _ = log.read().rpartition(b"\n")
         self._read += len(whole + newline)
         for line in whole.decode("utf-8", "replace").splitlines():
-            if line.startswith('{"level"'):
-                self._lines.append(json.loads(line))
+            # The emulator's own lines stand between those of the functions.
+            if line.startswith("{"):
+                with suppress(ValueError):
+                    self._lines.append(json.loads(line))
 
 
 class Journal:
