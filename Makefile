@@ -7,6 +7,10 @@ SHELL := /bin/bash
 
 STAGE ?= dev
 SEEDS ?= 1000
+EVENT ?=
+PARAMETERS ?=
+# As variables of the shell, whatever they hold: spaces, quotes, JSON.
+export STAGE EVENT PARAMETERS
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -16,11 +20,12 @@ export SAM_CLI_TELEMETRY := 0
 
 .PHONY: help
 help: ## Show this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
-		printf '  \033[1mmake %-15s\033[0m %s\n' "$$target" "$$text"; done
+	@bold=; plain=; if [ -t 1 ] && [ -z "$${NO_COLOR:-}" ]; then bold=$$'\033[1m'; plain=$$'\033[0m'; fi; \
+	sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
+		printf '  %smake %-16s%s %s\n' "$$bold" "$$target" "$$plain" "$${text//\$$\$$/\$$}"; done
 
 .PHONY: demo
-demo: $(READY) ## The whole relay on this machine: events through every door, and what became of them
+demo: $(READY) ## The relay on this machine: every door, every fate
 	@$(PYTHON) -m local.demo
 
 .PHONY: test
@@ -28,7 +33,7 @@ test: $(READY) ## All tests, with branch coverage
 	$(PYTHON) -m pytest --cov
 
 .PHONY: check
-check: $(READY) lint simulate-briefly test ## All that CI runs: format, lint, types, import rules, template, simulation, tests
+check: $(READY) lint simulate-briefly test ## All that CI runs: lint, simulation, tests
 
 .PHONY: lint
 lint: $(READY) ## Everything of check that runs none of the code
@@ -40,23 +45,28 @@ lint: $(READY) ## Everything of check that runs none of the code
 	for stage in local dev prod; do $(VENV)/bin/sam validate --lint --region us-east-1 --config-env $$stage; done
 
 .PHONY: up
-up: $(READY) ## Start the stack on this machine and leave it running (YOTPO_BASE_URL and SENDER_BASE_URL count)
+up: $(READY) ## Start the stack on this machine and leave it running
 	@$(PYTHON) -m local up
+
+.PHONY: shell-env
+shell-env: $(READY) ## Turn a shell to that stack: eval "$$(make -s shell-env)"
+	@$(PYTHON) -m local shell-env
 
 .PHONY: down
 down: $(READY) ## End the stack that make up started
 	@$(PYTHON) -m local down
 
 .PHONY: invoke
-invoke: $(READY) ## Call the running stack with one file: EVENT=events/direct-order-shipped.json
-	@$(PYTHON) -m local.invoke $(or $(EVENT),$(error name a file, such as EVENT=events/direct-order-shipped.json))
+invoke: $(READY) ## One file through its door, and its fate: EVENT=…
+	@$(if $(EVENT),,$(error name a file, such as EVENT=events/direct-order-shipped.json))
+	@$(PYTHON) -m local.invoke "$$EVENT"
 
 .PHONY: simulate
-simulate: $(READY) ## The delivery code in virtual time: SEEDS=1000, or SEED=7 for the timeline of one
+simulate: $(READY) ## The delivery code in virtual time: SEEDS=1000, or SEED=7
 	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 .PHONY: simulate-figures
-simulate-figures: $(READY) ## The named scenarios in virtual time: outage, noisy neighbour, rates
+simulate-figures: $(READY) ## Named scenarios in virtual time: outage, rates
 	$(PYTHON) -m tests.simulation --figures
 
 .PHONY: simulate-briefly
@@ -64,14 +74,16 @@ simulate-briefly: $(READY)
 	$(PYTHON) -m tests.simulation --seconds 60
 
 .PHONY: bench-delivery
-bench-delivery: $(READY) ## Delivery at the providers' limits on the emulator, measured
+bench-delivery: $(READY) ## Delivery at the providers' limits, measured
 	$(PYTHON) -m bench.delivery
 
 .PHONY: deploy
-deploy: $(READY) ## Build and deploy to AWS: STAGE=dev
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/sam build --config-env $(STAGE)
-	$(PYTHON) -m local.layer
-	$(VENV)/bin/sam deploy --config-env $(STAGE)
+deploy: $(READY) ## To AWS: STAGE=dev PARAMETERS="AlarmEmail=… …=…"
+	@$(PYTHON) -m local.deploy "$$STAGE" "$$PARAMETERS"
+
+.PHONY: bench-cost
+bench-cost: $(READY) ## Count what an event needs; the README's cost tables
+	$(PYTHON) -m bench.cost --count
 
 .PHONY: adopt
 adopt: $(READY) ## Before make deploy: take in what a deleted stack of STAGE left
@@ -88,7 +100,7 @@ COMPILE := CUSTOM_COMPILE_COMMAND='make requirements' $(VENV)/bin/pip-compile --
 	--strip-extras --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 
 .PHONY: requirements
-requirements: $(READY) ## Pin the requirements again (UPGRADE=1 for the newest versions)
+requirements: $(READY) ## Pin the requirements again (UPGRADE=1: the newest)
 	$(if $(UPGRADE),: > requirements-dev.txt)
 	$(COMPILE) --output-file requirements-dev.txt requirements-dev.in
 	cd layers/relay && $(COMPILE:$(VENV)/%=$(CURDIR)/$(VENV)/%) --constraint ../../requirements-dev.txt \
@@ -100,7 +112,7 @@ $(READY): requirements-dev.txt
 		if "$$one" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null; then found=$$one; break; fi; \
 	done; \
 	if [ -z "$$found" ]; then echo 'Python 3.13 is needed: as python3.13 on the PATH, or in pyenv or uv.' >&2; exit 1; fi; \
-	echo "Setting up $(VENV) with $$("$$found" --version), once ..."; \
+	echo "Setting up $(VENV) with $$("$$found" --version), once ..." >&2; \
 	"$$found" -m venv $(VENV)
 	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-input --no-deps --require-hashes -r $<
 	@touch $@

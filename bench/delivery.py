@@ -237,6 +237,10 @@ class Sandbox:
         if scenario.fault:
             self._call("POST", "faults", scenario.fault)
 
+    def slow(self, provider: str, seconds: float) -> None:
+        """Let the provider answer that late from now on."""
+        self._call("POST", "faults", {"provider": provider, "delay": seconds})
+
     def accepted(self, provider: str) -> int:
         """How many requests the provider acted on. Cheap: the sandbox shares the machine with what is measured."""
         summary = json.loads(self._call("GET", "summary"))["providers"]

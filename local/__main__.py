@@ -1,4 +1,4 @@
-"""``python -m local up`` leaves the stack running; ``python -m local down`` ends it and removes all it wrote."""
+"""``python -m local``: ``up`` leaves the stack running, ``down`` ends it, ``shell-env`` turns a shell to it."""
 
 import argparse
 import sys
@@ -9,6 +9,7 @@ from local.environment import OWN
 from local.interrupts import Interrupted, raised
 from local.places import ROOT, STATE, locked
 from local.processes import CommandError
+from local.shell import credential_lines, output_lines
 from local.stack import load, start_stack, stop_stack
 from local.steps import Steps, terminal
 
@@ -25,12 +26,16 @@ def up(steps: Steps) -> int:
             stop_stack(STATE)
         given = {name: url for name, variable in _BASE_URLS.items() if (url := OWN.get(variable))}
         stack = start_stack(STATE, steps, given)
+    lines = "".join(f"   {line}\n" for line in credential_lines(stack))
     steps.console.print(
-        f"\n   AWS endpoint     {stack.endpoint_url}   (region {stack.region}, any credentials)"
-        f"\n   provider sandbox {stack.sandbox_url}   (requests at /_sandbox/requests)"
         f"\n   outputs          {(STATE / 'stack.json').relative_to(ROOT)}"
-        "\n   try              make invoke EVENT=events/direct-order-shipped.json\n",
+        f"\n   provider sandbox {stack.sandbox_url}/_sandbox/requests"
+        "\n   try              make invoke EVENT=events/direct-order-shipped.json"
+        f"\n\n The AWS CLI and any SDK speak to it after these lines:\n\n{lines}"
+        '\n or after eval "$(make -s shell-env)", which sets the outputs too: $IntakeQueueUrl, $EventBusName …\n',
         highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
     return 0
 
@@ -44,10 +49,23 @@ def down(steps: Steps) -> int:
     return 0
 
 
+def shell_env() -> int:
+    """Write the lines to standard output; nothing, where there is no stack."""
+    stack = load()
+    if stack is None:
+        print("the stack is not up: start it with make up", file=sys.stderr)
+        return 1
+    print("\n".join(credential_lines(stack) + output_lines(stack)))
+    return 0
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    parser.add_argument("command", choices=["up", "down"])
-    command = {"up": up, "down": down}[parser.parse_args().command]
+    parser.add_argument("command", choices=["up", "down", "shell-env"])
+    asked = parser.parse_args().command
+    if asked == "shell-env":
+        return shell_env()
+    command = {"up": up, "down": down}[asked]
     console = terminal()
     try:
         with raised(), locked(ROOT / "local", wait=False):

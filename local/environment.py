@@ -6,7 +6,7 @@ from pathlib import Path
 from local.places import TOOLS
 
 REGION = "us-east-1"
-ACCESS_KEY_ID = SECRET_ACCESS_KEY = "test"  # noqa: S105 (the emulator takes any)
+ACCESS_KEY_ID = SECRET_ACCESS_KEY = "test"  # noqa: S105 (the one pair that the emulator takes for its account's own)
 OWN = os.environ  # noqa: TID251 (this is the one place of the local tools that reads it)
 
 _AWS = {

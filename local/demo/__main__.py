@@ -11,9 +11,10 @@ from rich.text import Text
 
 from local.demo.observe import Observed, Observer
 from local.demo.plan import AGAIN, CASES, FAULT, FIRST, files
-from local.demo.publish import PublishError, publish
+from local.demo.publish import publish
 from local.demo.report import Results, as_expected, show_fates, show_reasons, show_received, show_verdict
 from local.interrupts import Interrupted, raised
+from local.invoke import DoorError
 from local.processes import CommandError
 from local.stack import start_stack, stop_stack
 from local.steps import Steps, terminal
@@ -80,7 +81,7 @@ def main() -> int:
     try:
         with raised():
             return 0 if demo(steps, state) else 1
-    except (CommandError, PublishError) as error:
+    except (CommandError, DoorError) as error:
         console.print("[red]failed:[/]", Text(str(error)), highlight=False)
     except Interrupted:
         console.print("[yellow]interrupted:[/] nothing was left behind")

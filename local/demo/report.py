@@ -26,7 +26,7 @@ def as_expected(case: Case, observed: Observed) -> bool:
 
 def show_fates(console: Console, results: Results) -> None:
     """One line for each event and destination."""
-    table = _table("What happened to each event")
+    table = titled_table("What happened to each event")
     for name, justify in (("door", "left"), ("event", "left"), ("destination", "left"), ("outcome", "left")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("attempts", justify="right", no_wrap=True, min_width=8)
@@ -55,7 +55,7 @@ def show_fates(console: Console, results: Results) -> None:
 
 def show_reasons(console: Console, results: Results) -> None:
     """Why some events were rejected or given up."""
-    table = _table("Rejected at the door, or accepted and given up")
+    table = titled_table("Rejected at the door, or accepted and given up")
     table.add_column("event", no_wrap=True)
     table.add_column("kept in", no_wrap=True)
     table.add_column("reason")
@@ -71,7 +71,7 @@ def show_reasons(console: Console, results: Results) -> None:
 
 def show_received(console: Console, requests: Iterable[Mapping[str, Any]], summary: Mapping[str, Any]) -> None:
     """What each provider got, request by request."""
-    table = _table("What the providers received")
+    table = titled_table("What the providers received")
     for name in ("provider", "event type", "customer", "answer", ""):
         table.add_column(name, no_wrap=True)
     before = None
@@ -82,7 +82,7 @@ def show_received(console: Console, requests: Iterable[Mapping[str, Any]], summa
         table.add_row(
             one["provider"] if before != one["provider"] else "",
             one["type"],
-            _masked_customer(one["body"]),
+            masked_customer(one["body"]),
             Text(status, "green" if one["accepted"] else "yellow"),
             Text("update of the same ID" if one["update"] else "REPEAT" if one["repeat"] else "", "dim"),
         )
@@ -115,7 +115,8 @@ def show_verdict(console: Console, results: Results, repeats: int) -> bool:
     return True
 
 
-def _table(title: str) -> Table:
+def titled_table(title: str) -> Table:
+    """An empty table in the house's look."""
     return Table(
         title=f"\n {title}",
         title_justify="left",
@@ -144,7 +145,8 @@ def _bulleted(reason: str) -> str:
     return "\n".join(reason.split("; "))
 
 
-def _masked_customer(body: Any) -> str:
+def masked_customer(body: Any) -> str:
+    """Who a request is about, so that a person can tell them apart and no more."""
     who = body.get("customer") or body.get("subscriber") or {} if isinstance(body, dict) else {}
     shown = [_masked(str(who[name])) for name in ("email", "phone_number", "phone", "id") if who.get(name)]
     return ", ".join(shown) or "-"

@@ -60,7 +60,7 @@ def short_visibility(relay: Relay, provider: str) -> Iterator[None]:
 
 def workers(emulator: int, function: str) -> list[int]:
     """The processes of that emulator that run the function."""
-    shown = subprocess.run(["ps", "-axwwo", "pid=,ppid=,command="], capture_output=True, text=True, check=True)  # noqa: S607
+    shown = subprocess.run(["ps", "-axwwo", "pid=,ppid=,command="], capture_output=True, text=True, check=True)
     rows = (line.split(maxsplit=2) for line in shown.stdout.splitlines())
     return [int(pid) for pid, parent, command in rows if int(parent) == emulator and f"-{function}-" in command]
 

@@ -1,6 +1,5 @@
 """Builds each function from its settings, when its handler is loaded: Lambda gives that a whole processor."""
 
-
 import boto3
 from botocore.config import Config
 

@@ -1,0 +1,156 @@
+"""What became of events, read where an operator would: in the functions' log, and at the provider sandbox."""
+
+import json
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from relay.envelope import open_record
+from relay.errors import InvalidEventError
+from relay.masking import mask_identifiers
+
+type Json = dict[str, Any]
+
+GOOD = frozenset({"delivered", "duplicate"})
+NOT_SEEN = "not seen"
+ON_THE_WAY = "on the way"
+
+
+@dataclass(frozen=True)
+class Fate:
+    """One event at one destination, ``None`` where it never got that far. ``seconds`` since its acceptance.
+
+    ``outcome`` is one of docs/delivery.md, NOT_SEEN if intake has not told of it, or ON_THE_WAY if no attempt was made.
+    """
+
+    event_id: str
+    destination: str | None
+    outcome: str
+    final: bool = True
+    reason: str = ""
+    detail: str = ""
+    status: int | None = None
+    attempts: int | None = None
+    seconds: float | None = None
+
+    @property
+    def fine(self) -> bool:
+        """Whether the provider has it."""
+        return self.outcome in GOOD
+
+    @classmethod
+    def of_line(cls, line: Mapping[str, Any]) -> Self:
+        """From what deliver logs of an attempt."""
+        return cls(
+            event_id=line["event_id"],
+            destination=line["destination"],
+            outcome=line["outcome"],
+            final=line["final"],
+            reason=line["reason"],
+            detail=line["detail"],
+            # What is unknown is left out of a log line.
+            status=line.get("status"),
+            attempts=line["attempts"],
+            seconds=line["age"],
+        )
+
+    @classmethod
+    def of_answer(cls, call: Mapping[str, Any], answer: Mapping[str, Any]) -> Self:
+        """From what a direct call of deliver answered: once, whatever came of it."""
+        errors = "; ".join(f"{error['field']}: {error['message']}" for error in answer.get("errors", []))
+        return cls(
+            event_id=answer.get("event_id") or _id_of(call["event"]),
+            destination=str(call["destination"]),
+            outcome=answer["outcome"],
+            reason=answer.get("reason") or errors,
+            detail=answer.get("detail") or "",
+            status=(answer.get("response") or {}).get("status"),
+            attempts=answer.get("attempts"),
+        )
+
+
+def expected_ids(content: Any) -> list[str]:
+    """The ids of all events in what was handed to a door of intake, as its log writes them; empty for none."""
+    if isinstance(content, dict) and isinstance(content.get("Records"), list):
+        return [_id_of(one.get("body", one.get("Sns")) if isinstance(one, dict) else one) for one in content["Records"]]
+    if isinstance(content, dict) and content.keys() == {"events"} and isinstance(content["events"], list):
+        return [_id_of(one) for one in content["events"]]
+    return [_id_of(content)]
+
+
+class Watch:
+    """The lines that the functions log from now on. ``log`` is the emulator's."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._read = log.stat().st_size
+        self._lines: list[Json] = []
+
+    def until_ended(self, event_ids: Sequence[str], patience: float) -> list[Fate]:
+        """One fate for each event and destination, when each has its final one or ``patience`` seconds are over."""
+        deadline = time.monotonic() + patience
+        while True:
+            self._take_in()
+            fates = list(self._fates(event_ids))
+            if all(fate.final for fate in fates) or time.monotonic() > deadline:
+                return fates
+            time.sleep(0.2)
+
+    def _fates(self, event_ids: Sequence[str]) -> Iterable[Fate]:
+        missing = Counter(event_ids)
+        for line in list(self._lines):
+            if line.get("service") != "intake" or not missing[line.get("event_id", "-")]:
+                continue
+            missing[line["event_id"]] -= 1
+            if line["message"] == "accepted":
+                yield from (self._delivery(line, destination) for destination in line["destinations"])
+            else:
+                yield Fate(line["event_id"], None, "rejected", reason=line["reason"])
+        yield from (Fate(event_id, None, NOT_SEEN, final=False) for event_id in missing.elements())
+
+    def _delivery(self, accepted: Json, destination: str) -> Fate:
+        same = {"destination": destination} | {name: accepted[name] for name in ("event_id", "correlation_id")}
+        attempts = [Fate.of_line(line) for line in self._lines if "outcome" in line and same.items() <= line.items()]
+        return attempts[-1] if attempts else Fate(accepted["event_id"], destination, ON_THE_WAY, final=False)
+
+    def _take_in(self) -> None:
+        with self._log.open("rb") as log:
+            log.seek(self._read)
+            whole, newline, _ = log.read().rpartition(b"\n")
+        self._read += len(whole + newline)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            # The emulator's own lines stand between those of the functions.
+            if line.startswith("{"):
+                with suppress(ValueError):
+                    self._lines.append(json.loads(line))
+
+
+class Journal:
+    """The requests that the provider sandbox gets from now on."""
+
+    def __init__(self, sandbox_url: str) -> None:
+        self._url = f"{sandbox_url}/_sandbox/requests"
+        self._seen = len(self._requests(0))
+
+    def new(self) -> list[Json]:
+        """Every request since, in order, as ``local.sandbox.journal.Received`` has it."""
+        return self._requests(self._seen)
+
+    def _requests(self, after: int) -> list[Json]:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{self._url}?after={after}", timeout=10) as reply:
+            requests: list[Json] = json.load(reply)["requests"]
+        return requests
+
+
+def _id_of(record: object) -> str:
+    try:
+        event_id: str | None = open_record(record).id
+    except InvalidEventError as error:
+        event_id = error.event_id
+    return mask_identifiers(event_id or "")
