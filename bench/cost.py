@@ -39,7 +39,6 @@ from local.interrupts import raised
 from local.places import ROOT
 from local.stack import Stack, start_stack, stop_stack
 from local.steps import Steps
-from relay import wiring
 from relay.observability import METRICS, DeliverObserver, IntakeObserver
 
 type Json = dict[str, Any]
@@ -331,8 +330,6 @@ def _fresh() -> Iterator[None]:
     """Inside, both functions are as never called; afterwards, nothing of them is left for others in this process."""
 
     def forget() -> None:
-        wiring.intake.cache_clear()
-        wiring.deliver.cache_clear()
         for shared in (Metrics._metrics, Metrics._dimensions, Metrics._metadata, Metrics._default_dimensions):
             shared.clear()
 

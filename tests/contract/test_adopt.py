@@ -90,7 +90,7 @@ def leave_behind(aws: Clients, stage: str, *names: str) -> None:
 
 def run(aws: Clients, stage: str) -> subprocess.CompletedProcess[str]:
     """The program, as `make adopt` starts it."""
-    return subprocess.run(  # noqa: S603 (our own program)
+    return subprocess.run(
         [sys.executable, "-m", "local.adopt", stage],
         env=ENVIRONMENT | {"AWS_ENDPOINT_URL": aws.endpoint_url},
         cwd=ROOT,

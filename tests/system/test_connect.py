@@ -276,7 +276,7 @@ def test_the_sdk_puts_events(relay: Relay, tmp_path: Path) -> None:
 
     def put_events(bus: str) -> subprocess.CompletedProcess[str]:
         script = [sys.executable, str(RECIPES / "put_events.py"), bus]
-        return subprocess.run(script, env=environment, check=False, capture_output=True, text=True)  # noqa: S603
+        return subprocess.run(script, env=environment, check=False, capture_output=True, text=True)
 
     for output in ("EventBusName", "EventBusArn"):
         done = put_events(relay.outputs[output])
