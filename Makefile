@@ -86,7 +86,7 @@ bench-cost: $(READY) ## Count what an event needs; the README's cost tables
 	$(PYTHON) -m bench.cost --count
 
 .PHONY: adopt
-adopt: $(READY) ## Before make deploy: take in what a deleted stack of STAGE left
+adopt: $(READY) ## Import what a deleted stack of STAGE left: STAGE=dev
 	@$(PYTHON) -m local.adopt $(STAGE)
 
 .PHONY: format

@@ -225,7 +225,7 @@ def test_a_parameter_opens_both_doors_or_none(stack: Stack) -> None:
     """The statements stand under the conditions that their parameters make."""
     conditions = stack.body["Conditions"]
     local = {"Fn::Not": [{"Condition": "IsLocal"}]}
-    empty = {"Fn::Equals": [{"Fn::Join": ["", {"Ref": "ProducerAccounts"}]}, ""]}
+    empty = {"Fn::Equals": [{"Fn::Select": [0, {"Ref": "ProducerAccounts"}]}, ""]}
     assert conditions["HasProducerAccounts"] == {"Fn::Not": [empty]}
     assert conditions["HasProducerOrganization"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ProducerOrganization"}, ""]}]}
     for name, policy in (("Accounts", "EventBusAccountsPolicy"), ("Organization", "EventBusOrganizationPolicy")):
