@@ -125,6 +125,15 @@ def _(swap: Swap) -> None:
     _port(swap, Courier, "ledger", claim=claim)
 
 
+@mutation("a lease is over as it begins")
+def _(swap: Swap) -> None:
+    def claim(ledger: Any, record: Any, *, now: float, overrides: bool) -> Claim:
+        answer: Claim = ledger.claim(replace(record, lease_until=now), now=now, overrides=overrides)
+        return answer
+
+    _port(swap, Courier, "ledger", claim=claim)
+
+
 @mutation("a claim forgets what was before")
 def _(swap: Swap) -> None:
     def claim(ledger: Any, record: Any, **more: Any) -> Claim:
