@@ -145,7 +145,7 @@ class StandardMapping:
 class FifoMapping:
     """An event source mapping on a lane: one batch at a time per group, `concurrency` batches in all.
 
-    At least once: a batch may be invoked twice at once, and then either response counts, or the second one's is lost; and
+    At least once: a batch may be invoked twice at once, and then both responses count, or the second one's is lost; and
     a batch whose invocation was throttled may begin when its messages are about to be visible again.
 
     `responded(batch, receipts, response)` hears of a response before anything is deleted.

@@ -24,8 +24,8 @@
   of it (unless the event is given up as itself the cause). One second: what had its slot already.
 - `storm`: while an account does not work, at most 100 requests to it in ten minutes, and 25 more for each environment.
 - `spin`: a group whose batches achieve nothing comes back at most 90 times in a minute. `delay`: a group that is ready
-  waits for at most one batch (30 s) for every `concurrency` other groups of its lane, whatever state those are in (where
-  no poller is throttled: that takes a place for three minutes).
+  waits for at most one batch (30 s) for every `concurrency` other groups of its lane, whatever state those are in
+  (where no poller is throttled: that takes a place for three minutes).
 - `deferral`: what a batch leaves of one account is hidden until one and the same moment (where two had it at once, by
   each of them).
 - `alone`: no attempt is granted an event before the invocation that has it must have ended, clocks that are off allowed

@@ -24,6 +24,7 @@ from relay.providers.base import Provider
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
 from tests.simulation.figures import SCENARIOS
+from tests.simulation.ledger import Clauses
 from tests.simulation.plan import draw
 from tests.simulation.world import play
 
@@ -132,6 +133,17 @@ def _(swap: Swap) -> None:
         return answer
 
     _port(swap, Courier, "ledger", claim=claim)
+
+
+def _ledger_clause(name: str, holds: bool) -> None:
+    @mutation(f"in the ledger {name} {'always' if holds else 'never'} holds")
+    def _(swap: Swap) -> None:
+        swap(Clauses, name, staticmethod(lambda *_: holds))
+
+
+for _name in (name for name in vars(Clauses) if name.startswith("is_")):
+    _ledger_clause(_name, True)
+    _ledger_clause(_name, False)
 
 
 @mutation("a claim forgets what was before")

@@ -130,12 +130,12 @@ class Plan:
     away: tuple[Episode, ...] = ()
     """Outages of our own services, of the kinds in `OURS`."""
     hand_over: tuple[float, float] = (0.0, 0.0)
-    """Seconds from the end of an account's batch until its next one can be had, at least and at most; the poller's own 5
-    to 20 ms come on top.
+    """Seconds from the end of an account's batch until its next one can be had, at least and at most; the poller's own
+    5 to 20 ms come on top.
     """
     held_up: float = 0.0
-    """Chance that the poller is throttled: the batch begins 165 to 179 s after it was received, its messages are visible
-    again before it ends, and it keeps one of the `concurrency` places meanwhile.
+    """Chance that the poller is throttled: the batch begins 165 to 179 s after it was received, may last until its
+    messages are visible again and longer, and keeps one of the `concurrency` places meanwhile.
     """
     twice: float = 0.0
     """Chance that a batch of a lane is invoked in two environments at once."""

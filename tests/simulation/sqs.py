@@ -48,8 +48,8 @@ class Group:
 
 
 class FifoQueue:
-    """`on_ready(group name)` is called whenever a group has messages and none in flight (`opens_by_head`: when its first
-    message is not).
+    """`on_ready(group name)` is called whenever a group has messages and none in flight (`opens_by_head`: whenever its
+    first message is not).
     """
 
     def __init__(
