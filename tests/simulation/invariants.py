@@ -12,7 +12,7 @@
 - Batches of one account overlap where a direct call comes between, where an invocation stalls, and where AWS invokes a
   batch twice, or so late that its messages are visible again. Then two environments keep its pace, each for itself:
   `rate`, `throttle`, `cold` and `asked` hold for each of them, not for both together; `delay` allows for the place that
-  the second one takes. All other rules hold as they are: one event is still one attempt's (`alone`).
+  the other one takes. All other rules hold as they are: one event is still one attempt's (`alone`).
 - `rate`: at most limit + 1 requests to an account are started in any window, those answered 429 not counted: by one
   environment in every run, by all together where nothing makes two batches of one account overlap and the provider
   counts as we do (there without those that fail before it counts them: no other environment's `Remaining` shows them).
@@ -306,7 +306,8 @@ class Checker:
 
     def waited(self, destination: str, seconds: float, groups: int) -> None:
         plan = self._history.plan
-        others = 2 * groups - 1 if plan.twice else groups - 1
+        # An account's earlier batch may still hold a place, where it stalls or was invoked twice.
+        others = 2 * groups - 1 if plan.twice or plan.stall else groups - 1
         most = 31.0 * math.ceil(others / plan.concurrency) + 1.0 + plan.hand_over[1]
         if plan.pick == "ready" and plan.look_ahead > 1000 and not plan.held_up and seconds > most:
             self._history.fail("delay", f"{destination} was ready for {seconds:.1f} s")
