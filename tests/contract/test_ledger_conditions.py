@@ -15,7 +15,7 @@ import relay.ledger
 from relay.ledger import DynamoLedger
 from relay.ports import Ledger
 from tests.contract import test_aws as contract
-from tests.contract.test_aws import Aws, aws, endpoint  # noqa: F401  (fixtures)
+from tests.contract.conftest import Aws
 from tests.fakes import FakeLedger
 from tests.simulation.ledger import Clauses
 
@@ -53,7 +53,7 @@ class Case:
 def both(condition: str, overrides: bool) -> list[Case]:
     """The clauses that a claim has at either kind of provider."""
     given: dict[str, Any] = {"overrides": overrides}
-    needs = (
+    needs: tuple[tuple[str, bool, Callable[..., None], dict[str, Any]], ...] = (
         ("is_new", False, contract.test_a_first_claim, {}),
         ("is_new", True, contract.test_a_claim_of_a_live_claim, {}),
         ("is_not_ended", False, contract.test_a_claim_of_a_stale_claim, {}),
@@ -124,14 +124,14 @@ def broken_condition(case: Case) -> str:
     return str(condition.replace(text, broken))
 
 
-@pytest.fixture(params=["dynamodb", "fake"])
+@pytest.fixture(params=["ministack", "moto", "fake"])
 def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[Case], Ledger]:
     """A ledger with one clause broken, the real one or the fake."""
 
     def with_text(case: Case) -> Ledger:
         monkeypatch.setattr(relay.ledger, case.condition, broken_condition(case))
-        found: Aws = request.getfixturevalue("aws")
-        return DynamoLedger(found.dynamodb, found.table)
+        aws = Aws(request.getfixturevalue(request.param))
+        return DynamoLedger(aws.dynamodb, aws.table)
 
     def in_memory(case: Case) -> Ledger:
         monkeypatch.setattr(Clauses, case.clause, staticmethod(lambda *_: case.holds))

@@ -79,8 +79,8 @@ class Checker:
         self._history = history
         self._clumsy: set[str] = set()
         """Messages whose hiding failed, or was never asked for because the time was up."""
-        self._hidden_by: dict[str, str] = {}
-        """Which environment hid a message last."""
+        self._hidden_by: dict[str, set[str]] = {}
+        """The environments that hid a message, by its receipt."""
         self._rejected: set[str] = set()
         self.conduct = Conduct(kernel, history)
 
@@ -239,7 +239,8 @@ class Checker:
         self, environment: str, provider: str, messages: Sequence[LaneMessage], seconds: float, failed: Set[str]
     ) -> None:
         self._clumsy |= failed
-        self._hidden_by |= {each.message_id: environment for each in messages if each.message_id not in failed}
+        for each in messages:
+            self._hidden_by.setdefault(each.receipt_handle, set()).add(environment)
         if self._history.timeline.on:
             account = f"{provider}/{messages[0].account}"
             what = f"{len(messages)} messages deferred for {seconds:.0f} s, {len(failed)} refused"
@@ -424,7 +425,7 @@ class Checker:
             return
         if any(not self._history.messages[each.message_id].identities for each in stay):
             return
-        if len({self._hidden_by.get(each.message_id) for each in stay}) > 1:
+        if len(set().union(*(self._hidden_by.get(each.receipt, ()) for each in stay))) > 1:
             # Two had them at once, and each hid what it had left.
             return
         moments = [each.hidden_until for each in stay]
