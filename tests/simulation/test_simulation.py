@@ -57,7 +57,7 @@ def test_a_commit_has_seeds_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
 
     def run(*words: str) -> None:
         who = ("-c", "user.name=test", "-c", "user.email=test@example.com")
-        subprocess.run([git, *who, *words], cwd=tmp_path, check=True)  # noqa: S603 (our own words)
+        subprocess.run([git, *who, *words], cwd=tmp_path, check=True)
 
     run("init", "-q")
     for message in ("one", "two"):
