@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 STAGE ?= dev
 SEEDS ?= 1000
+FIRST ?= 0
 EVENT ?=
 PARAMETERS ?=
 # As variables of the shell, whatever they hold: spaces, quotes, JSON.
@@ -63,7 +64,7 @@ invoke: $(READY) ## One file through its door, and its fate: EVENT=…
 
 .PHONY: simulate
 simulate: $(READY) ## The delivery code in virtual time: SEEDS=1000, or SEED=7
-	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--first $(FIRST) --seeds $(SEEDS)) $(if $(PLAIN),--plain)
 
 .PHONY: simulate-figures
 simulate-figures: $(READY) ## Named scenarios in virtual time: outage, rates
@@ -71,7 +72,7 @@ simulate-figures: $(READY) ## Named scenarios in virtual time: outage, rates
 
 .PHONY: simulate-briefly
 simulate-briefly: $(READY)
-	$(PYTHON) -m tests.simulation --seconds 60
+	$(PYTHON) -m tests.simulation --fresh --seconds 60
 
 .PHONY: bench-delivery
 bench-delivery: $(READY) ## Delivery at the providers' limits, measured

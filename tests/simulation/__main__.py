@@ -3,13 +3,15 @@
 import argparse
 import sys
 from dataclasses import fields
+from itertools import chain, count, islice
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.simulation import figures
-from tests.simulation.campaign import Campaign, campaign
-from tests.simulation.plan import Plan, draw
+from tests.simulation.campaign import Campaign, Seed, campaign
+from tests.simulation.plan import Plan, draw, draw_plain
+from tests.simulation.seeds import FAILED_ONCE, FAILED_SINCE, fresh
 from tests.simulation.world import play
 
 CONSOLE = Console(width=120)
@@ -21,21 +23,32 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="stop after that long")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=int, help="run this one and print its timeline")
+    parser.add_argument("--plain", action="store_true", help="its plan as it was drawn until 2026-11-28")
+    parser.add_argument("--fresh", action="store_true", help="those that failed once, then this commit's own")
     parser.add_argument("--figures", action="store_true", help="run the named scenarios")
     parser.add_argument("--only", help="of the named scenarios, those with this in their name")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
     asked = parser.parse_args()
     if asked.seed is not None:
-        return _show(asked.seed)
+        return _show(draw_plain(asked.seed) if asked.plain else draw(asked.seed))
     if asked.figures:
         return figures.show(CONSOLE, asked.only)
-    seeds = asked.seeds if asked.seeds is not None or asked.seconds is not None else 1000
-    return _tell(campaign(asked.first, seeds, asked.seconds, asked.jobs, asked.keep_going))
+    most = asked.seeds if asked.seeds is not None or asked.seconds is not None else 1000
+    first = asked.first
+    before: list[Seed] = []
+    if asked.fresh:
+        first, source = fresh()
+        before = [*((seed, True) for seed in FAILED_ONCE), *((seed, False) for seed in FAILED_SINCE)]
+        print(f"{len(before)} seeds that failed once, then new ones from {first} on ({source})")
+    seeds = chain(before, islice(((seed, asked.plain) for seed in count(first)), most))
+    result = campaign(seeds, asked.seconds, asked.jobs, asked.keep_going)
+    if asked.fresh and (new := result.seeds - len(before)) > 0:
+        print(f"the new ones once more: make simulate FIRST={first} SEEDS={new}")
+    return _tell(result)
 
 
-def _show(seed: int) -> int:
-    plan = draw(seed)
+def _show(plan: Plan) -> int:
     for account in plan.accounts:
         troubles = ", ".join(f"{e.kind} {e.start:.0f}-{e.end:.0f} s x {e.share}" for e in account.episodes)
         print(
@@ -45,7 +58,7 @@ def _show(seed: int) -> int:
     run = play(plan, timeline=True)
     for line in run.history.timeline.lines:
         print(line)
-    print(f"seed {seed}: {run.violation or 'every invariant held'}")
+    print(f"seed {plan.seed}: {run.violation or 'every invariant held'}")
     return 1 if run.violation else 0
 
 
@@ -77,9 +90,9 @@ def _tell(result: Campaign) -> int:
     ):
         table.add_row(name, f"{value:,}")
     CONSOLE.print(table)
-    for seed, violation in result.violations:
+    for (seed, is_plain), violation in result.violations:
         CONSOLE.print(f"[bold red]seed {seed}[/] broke {violation}")
-        CONSOLE.print(f"repeat it with: make simulate SEED={seed}", highlight=False)
+        CONSOLE.print(f"repeat it with: make simulate SEED={seed}{' PLAIN=1' if is_plain else ''}", highlight=False)
     print(f"{result.seeds - len(result.violations)} passed, {len(result.violations)} failed")
     return 1 if result.violations else 0
 

@@ -3,12 +3,15 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import islice
 from multiprocessing import get_context
 
 from tests.simulation.history import Totals
-from tests.simulation.plan import draw
+from tests.simulation.plan import draw, draw_plain
 from tests.simulation.world import play
+
+type Seed = tuple[int, bool]
+"""A seed, and whether it is played as plans were drawn until 2026-11-28."""
 
 
 @dataclass(slots=True)
@@ -18,25 +21,26 @@ class Campaign:
     seeds: int = 0
     crashing: int = 0
     totals: Totals = field(default_factory=Totals)
-    violations: list[tuple[int, str]] = field(default_factory=list)
+    violations: list[tuple[Seed, str]] = field(default_factory=list)
     seconds: float = 0.0
 
 
-def one(seed: int) -> tuple[int, bool, Totals, str | None]:
-    plan = draw(seed)
+def one(seed: Seed) -> tuple[Seed, bool, Totals, str | None]:
+    number, is_plain = seed
+    plan = draw_plain(number) if is_plain else draw(number)
     try:
         run = play(plan)
     except Exception as error:
-        error.add_note(f"in seed {seed} of the simulation")
+        error.add_note(f"in seed {number} of the simulation")
         raise
     return seed, plan.crash > 0, run.history.totals, run.violation
 
 
-def campaign(first: int, seeds: int | None, seconds: float | None, jobs: int, keep_going: bool = False) -> Campaign:
-    """Runs `seeds` seeds from `first` on (None: no end), for at most `seconds`."""
+def campaign(seeds: Iterator[Seed], seconds: float | None, jobs: int, keep_going: bool = False) -> Campaign:
+    """Runs the seeds, for at most `seconds`; at the first violation it ends, unless it is to `keep_going`."""
     result = Campaign()
     began = time.monotonic()
-    for seed, crashing, totals, violation in _outcomes(islice(count(first), seeds), jobs):
+    for seed, crashing, totals, violation in _outcomes(seeds, jobs):
         result.seeds += 1
         result.crashing += crashing
         result.totals.add(totals)
@@ -50,7 +54,7 @@ def campaign(first: int, seeds: int | None, seconds: float | None, jobs: int, ke
     return result
 
 
-def _outcomes(seeds: Iterator[int], jobs: int) -> Iterator[tuple[int, bool, Totals, str | None]]:
+def _outcomes(seeds: Iterator[Seed], jobs: int) -> Iterator[tuple[Seed, bool, Totals, str | None]]:
     if jobs == 1:
         yield from map(one, seeds)
         return

@@ -55,6 +55,8 @@ class Exchange:
     token: str
     invocation: tuple[str, float]
     """The environment's name and deadline."""
+    owner: str
+    """The attempt's name."""
 
 
 class Conduct:
@@ -85,7 +87,10 @@ class Conduct:
         if history.plan.calm and (account.plan.limiter == "log" or account.window <= 1.0):
             links.append(self._links.setdefault(("", destination), Link(-math.inf, answered=True)))
         token, invocation = account.sent_token(request), (environment.name, environment.deadline)
-        exchange = Exchange(account, delivery, properties["version"], links, environment.direct, now, token, invocation)
+        owner = delivery.owners[environment.name]
+        exchange = Exchange(
+            account, delivery, properties["version"], links, environment.direct, now, token, invocation, owner
+        )
         if history.timeline.on:
             history.timeline.note(now, destination, delivery.event_id, f"posted by {environment.name}")
         if now + environment.longest > environment.deadline + 1e-6:
@@ -94,7 +99,7 @@ class Conduct:
             history.fail("parked", f"{destination} {delivery.event_id} posted after it was parked as unknown")
         if account.plan.park and not environment.direct and delivery.holder in delivery.unanswered:
             history.fail("parked", f"{destination} {delivery.event_id} posted again after its answer never came")
-        if delivery.refused_with == (delivery.begun, token) and history.plan.fetches:
+        if delivery.refused_with == (owner, token) and history.plan.fetches:
             history.fail(
                 "refetch", f"{destination} was sent a token that it had refused, and that was replaced by then"
             )
@@ -125,12 +130,12 @@ class Conduct:
             exchange.links[-1].starts.remove(exchange.started_at)
         if cause in ("silence", "cut"):
             delivery.unsure += 1
-            delivery.silent = True
+            delivery.silent.add(exchange.owner)
             delivery.cause(exchange.invocation)
             delivery.unanswered.add(delivery.holder)
         stored = exchange.account.secret(now)
         if cause == "auth" and stored is not None and stored["access_token"] != exchange.token:
-            delivery.refused_with = (delivery.begun, exchange.token)
+            delivery.refused_with = (exchange.owner, exchange.token)
         if reply is not None:
             if reply.status == 429:
                 history.totals.throttled += 1
@@ -195,7 +200,7 @@ class Conduct:
                 if mine is None or kept.sequence >= mine.sequence:
                     break
                 other = kept.delivery
-                tried = other.posts + other.turned_away + other.begun - other.settled
+                tried = other.posts + other.turned_away + other.begun - other.settled - other.denied
                 if not kept.ended and tried < 3 and other is not delivery:
                     text = f"{delivery.destination} {delivery.event_id} before {other.event_id}"
                     self._history.fail("order", text)

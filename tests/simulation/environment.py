@@ -370,7 +370,7 @@ class DeliverEnvironment(Environment):
                 unlucky = self.kernel.now < self.plan.faults_end and self.rng.random() < self.plan.defer_fails
                 if unlucky or not lane.hide(each.message_id, each.receipt_handle, each.account, int(seconds)):
                     failed.add(each.message_id)
-            self.services.checker.deferred(self._provider, messages, seconds, failed)
+            self.services.checker.deferred(self.name, self._provider, messages, seconds, failed)
             return failed
 
         try:

@@ -12,6 +12,13 @@ from tests.simulation.provider import LIMITS
 from tests.simulation.world import Run, play
 
 LIMITERS: tuple[Limiter, ...] = ("log", "fixed", "bucket")
+HAND_OVERS = {
+    "5 to 20 ms": (0.0, 0.0),
+    "50 to 150 ms": (0.045, 0.13),
+    "200 to 400 ms": (0.195, 0.38),
+    "400 to 800 ms": (0.395, 0.78),
+}
+"""Seconds from an account's batch to its next, the poller's own 5 to 20 ms not counted."""
 BLOCKING = ("outage", "revoked", "refused", "timeout_before", "throttle_bare")
 
 
@@ -102,6 +109,30 @@ def turns(count: int, number: int, answers_in: float = 0.02) -> Scenario:
             ", any environment" if spread else ", the last one used",
             [
                 Figure("of the slowest account's allowed rate", f"{share:.1%}", share >= 0.95),
+                Figure("429", f"{refused:.2%}", refused <= 0.01),
+                *_sound(run),
+            ],
+        )
+
+
+def handed_over(accounts: int, count: int, answers_in: float, shares: tuple[float, ...]) -> Scenario:
+    """What reaches Yotpo of the allowed rate as SQS and Lambda take longer between an account's batches; `shares`: what
+    is to be reached, for each of `HAND_OVERS`. Answers do not vary.
+    """
+    for (name, hand_over), share in zip(HAND_OVERS.items(), shares, strict=True):
+        plans = tuple(
+            AccountPlan(f"yotpo/a{each}", answers_in=answers_in, answers_vary=0.0) for each in range(accounts)
+        )
+        events = tuple(event for plan in plans for event in _events(plan.destination, count))
+        run = play(_quiet(plans, events, hand_over=hand_over, spread=True))
+        requests, window = LIMITS["yotpo"]
+        took = max(acts[-1] - acts[0] for acts in (_times(run, plan.destination) for plan in plans))
+        reached = (count / requests - 1.0) * window / took
+        refused = run.history.totals.throttled / run.history.totals.requests
+        yield (
+            f", {name}",
+            [
+                Figure("of the allowed rate", f"{reached:.1%}", reached >= share),
                 Figure("429", f"{refused:.2%}", refused <= 0.01),
                 *_sound(run),
             ],
@@ -387,6 +418,9 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "600 to Yotpo, others eat 40 %": lambda: rate("yotpo/main", 600, 0.90, 0.03, foreign=0.4),
     "240 to Sender": lambda: rate("sender/main", 240, 0.98, 0.01, billed=0.04),
     "240 to Sender, others eat 40 %": lambda: rate("sender/main", 240, 0.90, 0.03, foreign=0.4),
+    "600 to Yotpo, 20 ms, hand-over": lambda: handed_over(1, 600, 0.02, (0.98, 0.98, 0.98, 0.98)),
+    "600 to Yotpo, 1 s, hand-over": lambda: handed_over(1, 600, 0.96, (0.96, 0.92, 0.84, 0.74)),
+    "4 Yotpo accounts, 20 ms, hand-over": lambda: handed_over(4, 150, 0.02, (0.96, 0.91, 0.83, 0.73)),
     "4 Yotpo accounts, 150 each": lambda: turns(150, 4),
     "300 to Yotpo, one always 500, one always 403": odd_ones_out,
     "2,000 to Yotpo, one always 429": lambda: capped("yotpo/main", 2_000),

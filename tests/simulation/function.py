@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from tests.simulation.environment import Environment
 from tests.simulation.kernel import Kernel
@@ -144,7 +145,10 @@ class StandardMapping:
 class FifoMapping:
     """An event source mapping on a lane: one batch at a time per group, `concurrency` batches in all.
 
-    `on_batch_end(batch, done)` hears which messages a response left and deleted, before they are deleted.
+    At least once: a batch may be invoked twice at once, and then both responses count, or the second one's is lost; and
+    a batch whose invocation was throttled may begin when its messages are about to be visible again.
+
+    `responded(batch, receipts, response)` hears of a response before anything is deleted.
     """
 
     def __init__(self, kernel: Kernel, plan: Plan, queue: FifoQueue, function: Function) -> None:
@@ -153,6 +157,10 @@ class FifoMapping:
         self._queue = queue
         self._function = function
         self._rng = random.Random(f"mapping {plan.seed}")
+        self._odd = random.Random(f"pollers {plan.seed}")
+        """For what pollers do now and then: plans without it are played as they were before it was known."""
+        self._resting: dict[str, float] = {}
+        """Groups whose last batch ended just now, and until when their next one cannot be had."""
         self._ready: dict[str, float] = {}
         self._running = 0
         self._polling = False
@@ -177,7 +185,21 @@ class FifoMapping:
 
     def _run(self, batch: list[Message]) -> None:
         receipts = {each.message_id: each.receipt for each in batch}
-        self._function.invoke(batch, lambda response: self._done(response, batch, receipts))
+        # What is handed over says what it said when it was received.
+        handed = [replace(each) for each in batch]
+
+        def invoke(heard: bool = True) -> None:
+            self._function.invoke(handed, lambda response: self._done(response if heard else CRASHED, batch, receipts))
+
+        faulty, plan = self._kernel.now < self._plan.faults_end, self._plan
+        if faulty and plan.held_up and self._odd.random() < plan.held_up:
+            self._kernel.call_in(self._odd.uniform(165.0, 179.0), invoke)
+        else:
+            invoke()
+        if faulty and plan.twice and self._odd.random() < plan.twice:
+            self._running += 1
+            heard = self._odd.random() < 0.5
+            self._kernel.call_in(self._odd.choice((0.0, 0.05, 2.0, 20.0)), lambda: invoke(heard))
 
     def _receive(self) -> list[Message]:
         batch: list[Message] = []
@@ -190,9 +212,11 @@ class FifoMapping:
         return batch
 
     def _choose(self) -> str | None:
+        now = self._kernel.now
+        rested = (group for group in self._ready if self._resting.get(group, 0.0) <= now)
         if self._plan.pick == "ready":
-            return next((group for group in self._ready if self._queue.head(group) is not None), None)
-        heads = {group: head for group in self._ready if (head := self._queue.head(group)) is not None}
+            return next((group for group in rested if self._queue.head(group) is not None), None)
+        heads = {group: head for group in rested if (head := self._queue.head(group)) is not None}
         if not heads:
             return None
         match self._plan.pick:
@@ -210,5 +234,13 @@ class FifoMapping:
             failed = failures(response, {each.message_id for each in batch})
             faulty = self._kernel.now < self._plan.faults_end
             lost = {each.message_id for each in batch if faulty and self._rng.random() < self._plan.lost_deletes}
-            self._queue.delete(each for each in batch if each.message_id not in failed | lost)
+            self._rest(batch)
+            self._queue.delete((each for each in batch if each.message_id not in failed | lost), receipts)
         self._poll()
+
+    def _rest(self, batch: list[Message]) -> None:
+        if self._plan.hand_over[1]:
+            seconds = self._odd.uniform(*self._plan.hand_over)
+            for group in {each.group for each in batch}:
+                self._resting[group] = self._kernel.now + seconds
+            self._kernel.call_in(seconds + self._odd.uniform(0.005, 0.02), self._poll)

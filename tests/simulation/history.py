@@ -23,15 +23,18 @@ class Delivery:
     """Attempts: each begins with one claim."""
     reported: int = 0
     """Attempts whose result a finished invocation told of."""
-    refused_with: tuple[int, str] = (0, "")
+    refused_with: tuple[str, str] = ("", "")
     """The attempt whose token was refused while the store held another one, and that token."""
     claims: int = 0
     """Claims since one was settled."""
-    owner: str = ""
-    """The present attempt's name."""
-    began_in: tuple[str, float] = ("", 0.0)
-    silent: bool = False
-    """The present attempt's post had no answer."""
+    held_until: float = 0.0
+    """When the invocation ends, at the latest, that was granted the last claim."""
+    owners: dict[str, str] = field(default_factory=dict)
+    """The present attempt's name, by environment."""
+    began_in: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """The invocation of each attempt that has not settled."""
+    silent: set[str] = field(default_factory=set)
+    """Attempts whose post had no answer."""
     known: int = 0
     """What the relay knows not to know: posts without an answer, and claims found open by a later attempt."""
     unknowns: int = 0
@@ -44,6 +47,8 @@ class Delivery:
     """Reasons not to know: silence after a post, a ledger or dead-letter call that failed."""
     posts: int = 0
     settled: int = 0
+    denied: int = 0
+    """Attempts that ended with their claim: somebody else had the event, or it had ended."""
     turned_away: int = 0
     """Attempts that ended without a post for want of credentials."""
     writes: int = 0

@@ -9,6 +9,10 @@
 - `parked`: with `on_unknown: park`, a message whose post had no answer, or that was parked as unknown, is never posted
   again (but where a direct call took its event over between a crash and the end of its message).
 - `refetch`: an attempt whose token was refused does not use it again where the store held another one by then.
+- Batches of one account overlap where a direct call comes between, where an invocation stalls, and where AWS invokes a
+  batch twice, or so late that its messages are visible again. Then two environments keep its pace, each for itself:
+  `rate`, `throttle`, `cold` and `asked` hold for each of them, not for both together; `delay` allows for the place that
+  the other one takes. All other rules hold as they are: one event is still one attempt's (`alone`).
 - `rate`: at most limit + 1 requests to an account are started in any window, those answered 429 not counted: by one
   environment in every run, by all together where nothing makes two batches of one account overlap and the provider
   counts as we do (there without those that fail before it counts them: no other environment's `Remaining` shows them).
@@ -20,8 +24,12 @@
   of it (unless the event is given up as itself the cause). One second: what had its slot already.
 - `storm`: while an account does not work, at most 100 requests to it in ten minutes, and 25 more for each environment.
 - `spin`: a group whose batches achieve nothing comes back at most 90 times in a minute. `delay`: a group that is ready
-  waits for at most one batch (30 s) for every `concurrency` other groups of its lane, whatever state those are in.
-- `deferral`: what a batch leaves of one account is hidden until one and the same moment.
+  waits for at most one batch (30 s) for every `concurrency` other groups of its lane, whatever state those are in
+  (where no poller is throttled: that takes a place for three minutes).
+- `deferral`: what a batch leaves of one account is hidden until one and the same moment (where two had it at once, by
+  each of them).
+- `alone`: no attempt is granted an event before the invocation that has it must have ended, clocks that are off allowed
+  for: who has it may be about to post.
 - `order`: no event of a customer is acted on for the first time while an earlier one of that customer is neither ended
   nor tried three times.
 - `deadline`: no request starts that could outlast its invocation. `stale`: none starts later than one invocation (30 s)
@@ -71,6 +79,8 @@ class Checker:
         self._history = history
         self._clumsy: set[str] = set()
         """Messages whose hiding failed, or was never asked for because the time was up."""
+        self._hidden_by: dict[str, set[str]] = {}
+        """The environments that hid a message, by its receipt."""
         self._rejected: set[str] = set()
         self.conduct = Conduct(kernel, history)
 
@@ -139,19 +149,25 @@ class Checker:
     def begins(self, environment: "DeliverEnvironment", record: Record) -> None:
         delivery = self._delivery(record)
         delivery.begun += 1
-        delivery.owner = record.owner
-        delivery.silent = False
-        delivery.began_in = (environment.name, environment.deadline)
+        delivery.owners[environment.name] = record.owner
+        delivery.began_in[record.owner] = (environment.name, environment.deadline)
 
     def claimed(self, environment: "DeliverEnvironment", record: Record, claim: Claim) -> None:
         self._write(record)
+        delivery = self._delivery(record)
         if claim.granted:
-            self._delivery(record).cause((environment.name, environment.deadline), self._delivery(record).claims)
-            self._delivery(record).claims += 1
-            self._delivery(record).holder = record.owner.partition("@")[0]
+            # Two clocks may be off in opposite directions.
+            early = delivery.held_until - 2 * self._history.plan.skew - self._kernel.now
+            if delivery.claims and early > 0.1:
+                what = f"{record.destination} {record.event_id} claimed {early:.1f} s before the end of who had it"
+                self._history.fail("alone", what)
+            delivery.cause((environment.name, environment.deadline), delivery.claims)
+            delivery.claims += 1
+            delivery.held_until = delivery.began_in[record.owner][1]
+            delivery.holder = record.owner.partition("@")[0]
             if environment.direct:
-                self._delivery(record).parked.clear()
-                self._delivery(record).unanswered.clear()
+                delivery.parked.clear()
+                delivery.unanswered.clear()
         if self._history.timeline.on:
             was = claim.before.state if claim.before else "new"
             self._note(record, f"{'claimed' if claim.granted else 'claim refused'} by {environment.name} (was {was})")
@@ -160,6 +176,8 @@ class Checker:
         """The relay has the answer to a claim."""
         if claim.granted:
             self._learn(record, environment, self._delivery(record).claims - 1)
+        else:
+            self._delivery(record).denied += 1
 
     def settled(self, environment: "DeliverEnvironment", record: Record, written: bool) -> None:
         delivery = self._delivery(record)
@@ -172,8 +190,10 @@ class Checker:
         delivery.turned_away += broke or (record.outcome == "unauthorized" and record.status is None)
         if broke:
             self.conduct.broke(delivery)
-        if delivery.silent and record.state != "claimed":
+        if record.owner in delivery.silent and record.state != "claimed":
             self._learn(record, environment, 1)
+        delivery.silent.discard(record.owner)
+        delivery.began_in.pop(record.owner, None)
         self.private("a ledger record", record.reason)
         if self._history.timeline.on:
             what = f"settled by {environment.name}: {record.state}, {record.outcome}, {record.reason}"
@@ -215,8 +235,12 @@ class Checker:
             learned, causes = delivery.learned.pop(invocation, 0), delivery.causes.pop(invocation, 0)
             self._check_counted(delivery, unknowns, learned, causes)
 
-    def deferred(self, provider: str, messages: Sequence[LaneMessage], seconds: float, failed: Set[str]) -> None:
+    def deferred(
+        self, environment: str, provider: str, messages: Sequence[LaneMessage], seconds: float, failed: Set[str]
+    ) -> None:
         self._clumsy |= failed
+        for each in messages:
+            self._hidden_by.setdefault(each.receipt_handle, set()).add(environment)
         if self._history.timeline.on:
             account = f"{provider}/{messages[0].account}"
             what = f"{len(messages)} messages deferred for {seconds:.0f} s, {len(failed)} refused"
@@ -283,8 +307,10 @@ class Checker:
 
     def waited(self, destination: str, seconds: float, groups: int) -> None:
         plan = self._history.plan
-        most = 31.0 * math.ceil(max(0, groups - 1) / plan.concurrency) + 1.0
-        if plan.pick == "ready" and plan.look_ahead > 1000 and seconds > most:
+        # An account's earlier batch may still hold a place, where it stalls or was invoked twice.
+        others = 2 * groups - 1 if plan.twice or plan.stall else groups - 1
+        most = 31.0 * math.ceil(others / plan.concurrency) + 1.0 + plan.hand_over[1]
+        if plan.pick == "ready" and plan.look_ahead > 1000 and not plan.held_up and seconds > most:
             self._history.fail("delay", f"{destination} was ready for {seconds:.1f} s")
 
     def late(self, messages: Sequence[Message]) -> None:
@@ -333,8 +359,9 @@ class Checker:
         delivery = self._delivery(record)
         delivery.known += unknowns
         # An attempt abandoned by an earlier invocation may still be told: nobody will report it.
-        if delivery.owner == record.owner and delivery.began_in == (environment.name, environment.deadline):
-            delivery.learned[delivery.began_in] = delivery.learned.get(delivery.began_in, 0) + unknowns
+        invocation = (environment.name, environment.deadline)
+        if delivery.began_in.get(record.owner) == invocation:
+            delivery.learned[invocation] = delivery.learned.get(invocation, 0) + unknowns
 
     def _check_repeats(self, delivery: Delivery) -> None:
         if delivery.repeats > delivery.known:
@@ -397,6 +424,9 @@ class Checker:
             self._clumsy.difference_update(each.message_id for each in stay)
             return
         if any(not self._history.messages[each.message_id].identities for each in stay):
+            return
+        if len(set().union(*(self._hidden_by.get(each.receipt, ()) for each in stay))) > 1:
+            # Two had them at once, and each hid what it had left.
             return
         moments = [each.hidden_until for each in stay]
         undeferred = max(moments) == stay[0].received_at + VISIBILITY

@@ -1,14 +1,59 @@
 """The ledger's table in memory.
 
-Mirrors, in `relay/ledger.py`: the claim's update `_CLAIM` and its conditions `_IF_SAME` and `_IF_OVERRIDES` (what is
-`_NEW`, `_NOT_ENDED`, `_FREE`, `_SAME`, `_LATER`), ALL_OLD on success and on a failed condition, what an item remembers
-of the state before its claim, settle's condition on the owner, its rule that absent values are not written, and its
-removal of an old `status`, `reason` and `delivered_hash`.
+Mirrors, in `relay/ledger.py`: the claim's update `_CLAIM` and its conditions `_IF_SAME` and `_IF_OVERRIDES` (of the
+clauses `_NEW`, `_NOT_ENDED`, `_FREE`, `_SAME`, `_LATER`), ALL_OLD on success and on a failed condition, what an item
+remembers of the state before its claim, settle's condition `_MINE`, its rule that absent values are not written, and
+its removal of an old `status`, `reason` and `delivered_hash`.
 """
 
 from dataclasses import replace
 
 from relay.ports import Claim, Record
+
+
+class Clauses:
+    """What the conditions ask of the record that stands (`before`), one by one: each can be broken by itself."""
+
+    @staticmethod
+    def is_new(before: Record | None, record: Record, now: float) -> bool:
+        return before is None
+
+    @staticmethod
+    def is_not_ended(before: Record, record: Record, now: float) -> bool:
+        return record.message_id not in before.given_up
+
+    @staticmethod
+    def is_same(before: Record, record: Record, now: float) -> bool:
+        return before.content_hash == record.content_hash
+
+    @staticmethod
+    def is_open(before: Record, record: Record, now: float) -> bool:
+        return before.state == "open"
+
+    @staticmethod
+    def is_given_up(before: Record, record: Record, now: float) -> bool:
+        return before.state == "given_up"
+
+    @staticmethod
+    def is_claimed(before: Record, record: Record, now: float) -> bool:
+        return before.state == "claimed"
+
+    @staticmethod
+    def is_over(before: Record, record: Record, now: float) -> bool:
+        return before.lease_until < now
+
+    @staticmethod
+    def is_delivered(before: Record, record: Record, now: float) -> bool:
+        return before.state == "delivered"
+
+    @staticmethod
+    def is_later(before: Record, record: Record, now: float) -> bool:
+        # An item without a version has no attribute to compare.
+        return before.delivered_version != "" and before.delivered_version < record.version
+
+    @staticmethod
+    def is_mine(before: Record, record: Record, now: float) -> bool:
+        return before.owner == record.owner
 
 
 class Table:
@@ -23,15 +68,10 @@ class Table:
     def claim(self, record: Record, now: float, overrides: bool) -> Claim:
         key = (record.event_id, record.destination)
         before = self.items.get(key)
-        if before is not None:
-            if before.owner == record.owner:
-                return Claim(granted=True, before=self._before[key])
-            same = before.content_hash == record.content_hash
-            free = before.state in ("open", "given_up") or (before.state == "claimed" and before.lease_until < now)
-            later = before.delivered_version and before.delivered_version < record.version
-            granted = (free or (before.state == "delivered" and (not same or later))) if overrides else (same and free)
-            if not granted or record.message_id in before.given_up:
-                return Claim(granted=False, before=before)
+        if before is not None and before.owner == record.owner:
+            return Claim(granted=True, before=self._before[key])
+        if not self._may_claim(before, record, now, overrides):
+            return Claim(granted=False, before=before)
         self._before[key] = before
         self.items[key] = replace(
             before or Record(record.event_id, record.destination, record.content_hash, "claimed"),
@@ -46,11 +86,25 @@ class Table:
         )
         return Claim(granted=True, before=before)
 
+    @staticmethod
+    def _may_claim(before: Record | None, record: Record, now: float, overrides: bool) -> bool:
+        if Clauses.is_new(before, record, now):
+            return True
+        if before is None or not Clauses.is_not_ended(before, record, now):
+            return False
+        given = (before, record, now)
+        left = Clauses.is_claimed(*given) and Clauses.is_over(*given)
+        free = Clauses.is_open(*given) or Clauses.is_given_up(*given) or left
+        if overrides:
+            updates = not Clauses.is_same(*given) or Clauses.is_later(*given)
+            return free or (Clauses.is_delivered(*given) and updates)
+        return free and Clauses.is_same(*given)
+
     def settle(self, record: Record) -> bool:
         """Whether it was written: not if somebody else has taken the record since."""
         key = (record.event_id, record.destination)
         before = self.items.get(key)
-        if before is None or before.owner != record.owner:
+        if before is None or not Clauses.is_mine(before, record, 0.0):
             return False
         self.items[key] = replace(record, lease_until=before.lease_until, outcome=record.outcome or before.outcome)
         return True

@@ -24,6 +24,7 @@ from relay.providers.base import Provider
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
 from tests.simulation.figures import SCENARIOS
+from tests.simulation.ledger import Clauses
 from tests.simulation.plan import draw
 from tests.simulation.world import play
 
@@ -43,19 +44,24 @@ class _Instead:
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """`figure`: the named scenario that must miss what it is to reach. None: some seed must break an invariant."""
+    """`figure`: the named scenario that must miss what it is to reach. None: some seed from `first` on must break an
+    invariant.
+    """
 
     what: str
     apply: Callable[[Swap], None]
     figure: str | None = None
+    first: int = 0
 
 
 MUTATIONS: list[Mutation] = []
 
 
-def mutation(what: str, figure: str | None = None) -> Callable[[Callable[[Swap], None]], Callable[[Swap], None]]:
+def mutation(
+    what: str, figure: str | None = None, first: int = 0
+) -> Callable[[Callable[[Swap], None]], Callable[[Swap], None]]:
     def keep(apply: Callable[[Swap], None]) -> Callable[[Swap], None]:
-        MUTATIONS.append(Mutation(what, apply, figure))
+        MUTATIONS.append(Mutation(what, apply, figure, first))
         return apply
 
     return keep
@@ -79,15 +85,15 @@ def mutated(broken: Mutation) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def hunt(broken: Mutation, seeds: range) -> tuple[int, str] | None:
-    """The first seed that the sound relay passes and the broken one does not, and which rule it broke; or the named
-    scenario that it fails, and what it missed.
+def hunt(broken: Mutation, seeds: int) -> tuple[int, str] | None:
+    """The first of so many seeds that the sound relay passes and the broken one does not, and which rule it broke; or
+    the named scenario that it fails, and what it missed.
     """
     if broken.figure:
         with mutated(broken):
             missed = [each.what for _, some in SCENARIOS[broken.figure]() for each in some if each.reached is False]
         return (0, ", ".join(missed)) if missed else None
-    for seed in seeds:
+    for seed in range(broken.first, broken.first + seeds):
         with mutated(broken):
             violation = play(draw(seed)).violation
         if violation and _sound(seed):
@@ -123,6 +129,40 @@ def _(swap: Swap) -> None:
         return Claim(granted=True, before=ledger.claim(record, **more).before)
 
     _port(swap, Courier, "ledger", claim=claim)
+
+
+@mutation("a lease is over as it begins")
+def _(swap: Swap) -> None:
+    def claim(ledger: Any, record: Any, *, now: float, overrides: bool) -> Claim:
+        answer: Claim = ledger.claim(replace(record, lease_until=now), now=now, overrides=overrides)
+        return answer
+
+    _port(swap, Courier, "ledger", claim=claim)
+
+
+UNSEEN = {
+    ("is_claimed", True): "what was delivered is claimed again, and found delivered by its content: one write too many",
+    ("is_later", True): "the same",
+    ("is_same", True): "of two contents under one id the second is sent, and the first is `id_reused`",
+}
+"""Clauses without which nothing is lost or sent twice: `tests/contract/test_ledger_conditions.py` alone shows them."""
+
+SEEN_BY = {("is_not_ended", True): 34, ("is_delivered", True): 21, ("is_later", False): 94, ("is_mine", True): 73}
+"""Seeds that show it, where the first few do not."""
+
+
+def _break_clause(name: str, holds: bool) -> None:
+    what = f"in the ledger's conditions {name} {'always' if holds else 'never'} holds"
+
+    @mutation(what, first=SEEN_BY.get((name, holds), 0))
+    def _(swap: Swap) -> None:
+        swap(Clauses, name, staticmethod(lambda *_: holds))
+
+
+for _name in (name for name in vars(Clauses) if name.startswith("is_")):
+    for _holds in (True, False):
+        if (_name, _holds) not in UNSEEN:
+            _break_clause(_name, _holds)
 
 
 @mutation("a claim forgets what was before")
@@ -311,7 +351,7 @@ def _(swap: Swap) -> None:
     swap(relay.lane, "WORN", 1_000_000)
 
 
-@mutation("back-off is zero")
+@mutation("back-off is zero", first=72)
 def _(swap: Swap) -> None:
     swap(Account, "back_off", lambda self, *args, **more: 0.0)
 

@@ -129,6 +129,18 @@ class Plan:
     secrets_fail: float = 0.0
     away: tuple[Episode, ...] = ()
     """Outages of our own services, of the kinds in `OURS`."""
+    hand_over: tuple[float, float] = (0.0, 0.0)
+    """Seconds from the end of an account's batch until its next one can be had, at least and at most; the poller's own
+    5 to 20 ms come on top.
+    """
+    held_up: float = 0.0
+    """Chance that the poller is throttled: the batch begins 165 to 179 s after it was received, may last until its
+    messages are visible again and longer, and keeps one of the `concurrency` places meanwhile.
+    """
+    twice: float = 0.0
+    """Chance that a batch of a lane is invoked in two environments at once."""
+    opens_by_head: bool = False
+    """A lane's group opens when its first message is visible again, not when all are."""
     lost_deletes: float = 0.0
     """Chance that a message that Lambda should delete comes back all the same."""
     malformed: float = 0.0
@@ -152,7 +164,7 @@ class Plan:
     @property
     def calm(self) -> bool:
         """An account has one batch at a time, and each of them ends as it should."""
-        return not (self.crash or self.stall or self.races or self.skew)
+        return not (self.crash or self.stall or self.races or self.skew or self.held_up or self.twice)
 
     @property
     def steady(self) -> bool:
@@ -160,8 +172,26 @@ class Plan:
         return self.recycle == 0 and self.retire_after is None and self.idle_limit > 1800 and self.crash <= 0.001
 
 
+HAND_OVERS = ((0.0, 0.0), (0.0, 0.0), (0.045, 0.13), (0.195, 0.38), (0.395, 0.78), (0.0, 0.78))
+"""Before the poller's own milliseconds: 5 to 800 ms in all."""
+
+
 def draw(seed: int) -> Plan:
     """A plan with a few of all possible troubles: which ones, and how bad, the seed says."""
+    rng = random.Random(f"aws {seed}")
+    return replace(
+        draw_plain(seed),
+        hand_over=rng.choice(HAND_OVERS),
+        held_up=rng.choice((0.02, 0.2)) if rng.random() < 0.2 else 0.0,
+        twice=rng.choice((0.02, 0.2)) if rng.random() < 0.25 else 0.0,
+        opens_by_head=rng.random() < 0.5,
+    )
+
+
+def draw_plain(seed: int) -> Plan:
+    """A plan of the days before the model knew of hand-over, throttled pollers, doubled batches and groups that open by
+    their head (2026-11-28): what a seed that failed then was.
+    """
     rng = random.Random(f"plan {seed}")
 
     def some[T: (int, float)](chance: float, value: T) -> T:

@@ -1,12 +1,13 @@
 """SQS as it behaves: a FIFO queue with message groups, and a standard queue that may deliver twice.
 
-A FIFO group is blocked while any of its messages is in flight; visibility, receipt handles, receive counts, the redrive
-policy, the five-minute deduplication window (per group), the 120,000 look-ahead and the twelve-hour cap are AWS's.
+A FIFO group is blocked while any of its messages is in flight, or, as a user reports, only while its first one is: both
+are played. Visibility, receipt handles (an old one neither hides nor deletes), receive counts, the redrive policy, the
+five-minute deduplication window (per group), the 120,000 look-ahead and the twelve-hour cap are AWS's.
 """
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,18 +42,24 @@ class Group:
     name: str
     messages: deque[Message] = field(default_factory=deque)
     in_flight: list[Message] = field(default_factory=list)
+    """Those handed out last that are still hidden, and some that no longer are."""
     check: int = 0
     """Names the latest scheduled look at whether the group is free again."""
 
 
 class FifoQueue:
-    """`on_ready(group name)` is called whenever a group has messages and none in flight."""
+    """`on_ready(group name)` is called whenever a group has messages and none in flight (`opens_by_head`: whenever its
+    first message is not).
+    """
 
-    def __init__(self, kernel: Kernel, name: str, max_receives: int, look_ahead: int) -> None:
+    def __init__(
+        self, kernel: Kernel, name: str, max_receives: int, look_ahead: int, opens_by_head: bool = False
+    ) -> None:
         self._kernel = kernel
         self._name = name
         self._max_receives = max_receives
         self._look_ahead = look_ahead
+        self._opens_by_head = opens_by_head
         self._groups: dict[str, Group] = {}
         self._seen: dict[tuple[str, str], float] = {}
         self._sequence = 0
@@ -81,7 +88,9 @@ class FifoQueue:
     def head(self, group: str) -> int | None:
         """The sequence number of a free group's first message; None for a blocked, empty or hidden group."""
         kept = self._groups[group]
-        if kept.in_flight or not kept.messages or kept.messages[0].sequence > self._horizon():
+        if not kept.messages or self._opens_at(kept) > self._kernel.now:
+            return None
+        if kept.messages[0].sequence > self._horizon():
             return None
         return kept.messages[0].sequence
 
@@ -93,12 +102,12 @@ class FifoQueue:
             self._remove(kept, kept.messages[0])
         taken: list[Message] = []
         for message in itertools.islice(kept.messages, most):
-            if message.receives >= self._max_receives:
+            if message.receives >= self._max_receives or message.hidden_until > now:
                 break
             message.receives += 1
             message.received_at, message.hidden_until = now, now + VISIBILITY
             taken.append(message)
-        kept.in_flight = list(taken)
+        kept.in_flight = [*(each for each in kept.in_flight if each.hidden_until > now and each not in taken), *taken]
         self._watch(kept)
         return taken
 
@@ -114,17 +123,16 @@ class FifoQueue:
         self._watch(kept)
         return True
 
-    def delete(self, messages: Iterable[Message]) -> None:
+    def delete(self, messages: Iterable[Message], receipts: Mapping[str, str]) -> None:
+        """`receipts` by message id. Nothing happens to a message that is visible again, or that somebody else has."""
         for message in messages:
-            if not message.deleted and message.hidden_until > self._kernel.now:
+            is_ours = message.receipt == receipts[message.message_id]
+            if is_ours and not message.deleted and message.hidden_until > self._kernel.now:
                 self.on_delete(message)
                 self._remove(self._groups[message.group], message)
 
     def left(self) -> list[Message]:
         return [message for group in self._groups.values() for message in group.messages]
-
-    def in_flight(self, group: str) -> list[Message]:
-        return self._groups[group].in_flight
 
     def _remove(self, kept: Group, message: Message) -> None:
         message.deleted = True
@@ -137,15 +145,19 @@ class FifoQueue:
     def _watch(self, kept: Group) -> None:
         kept.check += 1
         mine = kept.check
-        free_at = max((message.hidden_until for message in kept.in_flight), default=self._kernel.now)
 
         def look() -> None:
             if kept.check == mine:
-                kept.in_flight.clear()
+                kept.in_flight = [each for each in kept.in_flight if each.hidden_until > self._kernel.now]
                 if kept.messages:
                     self.on_ready(kept.name)
 
-        self._kernel.call_at(free_at, look)
+        self._kernel.call_at(self._opens_at(kept), look)
+
+    def _opens_at(self, kept: Group) -> float:
+        if self._opens_by_head:
+            return kept.messages[0].hidden_until if kept.messages else self._kernel.now
+        return max((message.hidden_until for message in kept.in_flight), default=self._kernel.now)
 
     def _horizon(self) -> int:
         while self._alive and self._alive[0].deleted:

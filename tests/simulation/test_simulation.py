@@ -1,9 +1,16 @@
 """The relay in virtual time, for a little while; `make simulate` is the long one."""
 
+import shutil
+import subprocess
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
 import pytest
 
+from tests.simulation import seeds
 from tests.simulation.campaign import campaign
-from tests.simulation.plan import draw
+from tests.simulation.plan import Plan, draw, draw_plain
 from tests.simulation.world import play
 
 pytestmark = pytest.mark.no_cover  # Followed line by line it takes three times as long, and the others cover all of it.
@@ -11,7 +18,7 @@ pytestmark = pytest.mark.no_cover  # Followed line by line it takes three times 
 
 def test_every_invariant_holds_over_some_seeds() -> None:
     """GIVEN seeds from 0 on WHEN each is run for some twenty seconds in all THEN none breaks an invariant."""
-    result = campaign(first=0, seeds=None, seconds=20.0, jobs=1)
+    result = campaign(((seed, False) for seed in count()), seconds=20.0, jobs=1)
     assert result.violations == []
     assert result.totals.acts > 0
 
@@ -22,3 +29,57 @@ def test_the_same_seed_is_the_same_run(seed: int) -> None:
     first, second = (play(draw(seed), timeline=True).history.timeline.lines for _ in range(2))
     assert len(first) > 20
     assert first == second
+
+
+def test_what_aws_does_now_and_then_is_drawn_beside_the_rest() -> None:
+    """GIVEN many seeds WHEN they are drawn THEN each of the four things happens in some plans and not in others, and
+    all else is as it was drawn before it was known.
+    """
+    plans = [draw(seed) for seed in range(200)]
+    plain = Plan(seed=0, accounts=(), events=())
+    new = ("hand_over", "held_up", "twice", "opens_by_head")
+    for name in new:
+        assert {getattr(each, name) != getattr(plain, name) for each in plans} == {True, False}
+    assert {most for _, most in (each.hand_over for each in plans)} == {0.0, 0.13, 0.38, 0.78}
+    for each in plans:
+        assert replace(each, **{name: getattr(plain, name) for name in new}) == draw_plain(each.seed)
+
+
+def test_a_commit_has_seeds_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a commit WHEN its seeds are asked for THEN they are the same each time, others than those of the next one,
+    and with room between them.
+    """
+    git = shutil.which("git")
+    if git is None:
+        pytest.skip("there is no git here")
+    monkeypatch.setattr(seeds, "ROOT", tmp_path)
+    firsts = []
+
+    def run(*words: str) -> None:
+        who = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+        subprocess.run([git, *who, *words], cwd=tmp_path, check=True)
+
+    run("init", "-q")
+    for message in ("one", "two"):
+        run("commit", "-q", "--allow-empty", "-m", message)
+        assert seeds.fresh() == seeds.fresh()
+        first, source = seeds.fresh()
+        assert source.startswith("commit ")
+        firsts.append(first)
+    assert abs(firsts[0] - firsts[1]) >= seeds.ROOM
+
+
+def test_a_source_archive_has_seeds_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN the code without git WHEN its seeds are asked for THEN they come from the code, and change with it."""
+    code = tmp_path / "layers" / "relay" / "relay" / "lane.py"
+    code.parent.mkdir(parents=True)
+    monkeypatch.setattr(seeds, "ROOT", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    firsts = []
+    for text in ("one", "two"):
+        code.write_text(text)
+        assert seeds.fresh() == seeds.fresh()
+        first, source = seeds.fresh()
+        assert "no git" in source
+        firsts.append(first)
+    assert firsts[0] != firsts[1]

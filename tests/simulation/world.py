@@ -55,7 +55,9 @@ class World:
             for each in plan.accounts
         }
         providers = list(dict.fromkeys(each.provider for each in plan.accounts))
-        lanes = {name: FifoQueue(self.kernel, name, MAX_RECEIVES, plan.look_ahead) for name in providers}
+        lanes = {
+            name: FifoQueue(self.kernel, name, MAX_RECEIVES, plan.look_ahead, plan.opens_by_head) for name in providers
+        }
         self.services = Services(self.kernel, plan, self.checker, accounts, lanes)
         self.functions = {name: self._function(name) for name in providers}
         for name, lane in lanes.items():

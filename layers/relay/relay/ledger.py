@@ -37,6 +37,7 @@ _NOT_ENDED = "NOT contains(given_up, :message_id)"
 _IF_SAME = f"{_NEW} OR ({_NOT_ENDED} AND {_SAME} AND {_FREE})"
 _LATER = "delivered_version < :version"
 _IF_OVERRIDES = f"{_NEW} OR ({_NOT_ENDED} AND ({_FREE} OR (#state = :delivered AND (NOT {_SAME} OR {_LATER}))))"
+_MINE = "#owner = :owner"
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -121,7 +122,7 @@ class DynamoLedger:
                 UpdateExpression="SET "
                 + ", ".join(f"#{index} = :{index}" for index in range(len(kept)))
                 + (f" REMOVE {', '.join(f'#gone{index}' for index in range(len(gone)))}" if gone else ""),
-                ConditionExpression="#owner = :owner",
+                ConditionExpression=_MINE,
                 ExpressionAttributeNames=names
                 | {f"#gone{index}": name for index, name in enumerate(gone)}
                 | {"#owner": "owner"},
