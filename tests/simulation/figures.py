@@ -212,7 +212,7 @@ def capped(destination: str, count: int) -> Scenario:
             Figure(
                 "the last after",
                 f"{takes:.0f} s (without it {took:.0f} s)",
-                takes - took <= 6 * LIMITS[destination.partition("/")[0]][1] + 20.0,
+                takes - took <= 7 * LIMITS[destination.partition("/")[0]][1] + 20.0,
             ),
             *_sound(run),
         ],

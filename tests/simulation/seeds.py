@@ -34,6 +34,7 @@ FAILED_SINCE: dict[int, str] = {
     628: "alone: an attempt that was frozen for hours claimed with a lease of then (a mistake of the rule)",
     5510082: "deferral: two environments that had one batch each hid what it had left (a mistake of the rule)",
     5520087: "deferral: the same, where a throttled poller's batch was still under way (a mistake of the rule)",
+    88100066: "just: a good event called poison for 429s of its account, by what short-lived environments knew",
     616161117: "delay: an account's own stalled batches had both places (a mistake of the rule)",
 }
 """The same, played as plans are drawn now."""

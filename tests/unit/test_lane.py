@@ -441,7 +441,7 @@ def test_an_event_that_is_always_answered_429_stops_nobody(sender: Room) -> None
     """
     sender.workers.size = 1
     sender.answers = {"bad": [make_reply(429) for _ in range(50)]}
-    names = [f"e{number}" for number in range(30)]
+    names = [f"e{number}" for number in range(50)]
     waiting, began = ["bad", *names], sender.clock.now()
     for _ in range(20):
         report = sender.handle([message(name) for name in waiting[:10]])
