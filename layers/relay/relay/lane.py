@@ -29,7 +29,7 @@ UNKEPT = 30
 
 BACK_AFTER = 100.0
 """Seconds after which a message that SQS would not hide may be back, and a margin: its visibility timeout is longer by
-more than a batch takes.
+more than a batch takes. (It may be back sooner where the poller was throttled and the batch began late.)
 """
 
 LETTER_SECONDS = 10.0
