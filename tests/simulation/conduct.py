@@ -145,7 +145,7 @@ class Conduct:
                     self._refused(exchange, link)
                     self._silence(exchange, link, reply)
             delivery.refused |= cause == "bad"
-            if reply.status in range(200, 300):
+            if reply.status in range(200, 300) and cause != "cut":
                 site.worked_at = now
                 site.failing.clear()
         if cause in FAILING:

@@ -140,7 +140,8 @@ def test_a_revoked_token_holds_the_account_until_the_secret_is_rotated(relay: Re
         refused = [one for one in relay.providers.requests("rotated", provider) if one["status"] == 401]
         accepted = relay.providers.accepted("rotated", provider)
         # Each of the batch once, and once more with the secret fetched again; then nobody until the hold is over.
-        assert 2 <= len(refused) <= 2 * len(bodies)
+        at_once = [one for one in refused if one["time"] - refused[0]["time"] < HOLD_SECONDS]
+        assert 2 <= len(at_once) <= 2 * len(bodies)
         assert accepted[0]["time"] - refused[0]["time"] >= HOLD_SECONDS
         assert received(relay, "rotated", provider) == sorted(body["id"] for body in bodies)
         assert relay.counted("AccountHeld", provider) > held[provider]

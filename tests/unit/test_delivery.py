@@ -1547,6 +1547,23 @@ def test_a_delivery_that_cannot_be_recorded_where_a_repeat_does_no_harm(room: Ro
     assert room.record(later).delivered_hash == later.content_hash
 
 
+def test_a_repeat_that_cannot_be_recorded_comes_back_for_its_place_among_the_versions(room: Room) -> None:
+    """GIVEN A, B and A again, the last one a duplicate that cannot be written down WHEN B comes late THEN B is outdated,
+    for A comes back and says that it is the latest.
+    """
+    first = make_delivery("yotpo/main", value=1)
+    assert room.attempt(first).outcome is Outcome.DELIVERED
+    back = make_delivery("yotpo/main", key="m-3", accepted_at=NOW + 30, value=1)
+    room.ledger.fails_on = {"settle"}
+    result = room.attempt(back)
+    assert (result.outcome, result.final, result.ours) == (Outcome.RETRY, False, True)
+    room.ledger.fails_on = set()
+    room.clock.pass_by(60)
+    assert room.attempt(back).outcome is Outcome.DUPLICATE
+    assert room.attempt(make_delivery("yotpo/main", key="m-2", accepted_at=NOW + 1, value=2)).final
+    assert len(room.transport.requests) == 1
+
+
 def test_a_wait_that_was_named_is_in_the_record(room: Room) -> None:
     """Until when the account is to be left alone, another environment can read."""
     room.transport = FakeTransport(make_reply(429, retry_after="300", **ROOM))

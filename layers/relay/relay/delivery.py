@@ -226,7 +226,7 @@ class Courier:
         if record.delivered_hash == record.content_hash:
             record = replace(record, delivered_version=max(record.delivered_version, record.version))
             post = _Post(Outcome.DUPLICATE, "delivered before")
-            result = self._settle(delivery, record, post, "delivered", record.attempts)
+            result = _recorded(self._settle(delivery, record, post, "delivered", record.attempts), provider)
         elif provider.overrides_by_id and _is_outdated(delivery, record, now):
             result = self._end_outdated(delivery, record)
         elif stale := self._stale(delivery, now):
@@ -369,10 +369,7 @@ class Courier:
             case Outcome.DELIVERED:
                 account.succeeded(event_id, post.started_at)
                 result = self._settle(delivery, record, post, "delivered", attempts=record.attempts + 1)
-                if result.unrecorded and provider.overrides_by_id and provider.settings.on_unknown == "retry":
-                    # Once more does no harm, and a late copy of an earlier version must not have the last word.
-                    return replace(result, outcome=Outcome.RETRY, final=False, ours=True)
-                return result
+                return _recorded(result, provider)
             case Outcome.REJECTED:
                 if post.status is not None and post.status < 400:
                     account.succeeded(event_id, post.started_at)
@@ -521,6 +518,15 @@ def resume(record: Record, before: Record | None, crashes: int) -> Record:
         delivered_version=before.delivered_version,
         replaced=before.replaced,
     )
+
+
+def _recorded(result: Result, provider: Provider) -> Result:
+    """The end of a delivered event, or a retry where a provider that overwrites by id took it and it is not written down:
+    once more does no harm, and a late copy of an earlier version must not have the last word.
+    """
+    if result.unrecorded and provider.overrides_by_id and provider.settings.on_unknown == "retry":
+        return replace(result, outcome=Outcome.RETRY, final=False, ours=True)
+    return result
 
 
 def _is_outdated(delivery: Delivery, record: Record, now: float) -> bool:
