@@ -1548,7 +1548,7 @@ def test_a_delivery_that_cannot_be_recorded_where_a_repeat_does_no_harm(room: Ro
 
 
 def test_a_repeat_that_cannot_be_recorded_comes_back_for_its_place_among_the_versions(room: Room) -> None:
-    """GIVEN A, B and A again, the last a duplicate that cannot be written down WHEN B comes late THEN B is outdated, for
+    """GIVEN A, B and A again, the last a duplicate that cannot be written down WHEN B comes late THEN B is outdated:
     A comes back and says that it is the latest.
     """
     first = make_delivery("yotpo/main", value=1)

@@ -521,8 +521,8 @@ def resume(record: Record, before: Record | None, crashes: int) -> Record:
 
 
 def _recorded(result: Result, provider: Provider) -> Result:
-    """The end of a delivered event, or a retry where it is not written down and the provider overwrites by id: once more
-    does no harm, and a late copy of an earlier version must not have the last word.
+    """The end of a delivered event, or a retry where it is not written down and the provider overwrites by id: once
+    more does no harm, and a late copy of an earlier version must not have the last word.
     """
     if result.unrecorded and provider.overrides_by_id and provider.settings.on_unknown == "retry":
         return replace(result, outcome=Outcome.RETRY, final=False, ours=True)
