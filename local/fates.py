@@ -104,7 +104,9 @@ class Watch:
     def _fates(self, event_ids: Sequence[str]) -> Iterable[Fate]:
         missing = Counter(event_ids)
         for line in list(self._lines):
-            if line.get("service") != "intake" or not missing[line.get("event_id", "-")]:
+            # What was not accepted comes again, and is told of then.
+            ended = line.get("service") == "intake" and line.get("message") in ("accepted", "rejected")
+            if not ended or not missing[line.get("event_id", "-")]:
                 continue
             missing[line["event_id"]] -= 1
             if line["message"] == "accepted":

@@ -66,7 +66,5 @@ def _advice(fate: Fate, door: str) -> str:
         if fate.destination:
             provider = fate.destination.partition("/")[0].capitalize()
             return f"a dead letter waits in {provider}DeadLetterQueue; docs/runbook.md#dead-letters says what to do"
-        if door == "direct":
-            return "the caller was told; correct it and call again"
         return "its body is kept in RejectedQueue; docs/runbook.md#rejected-records says what to do"
     return f"{fate.outcome}: {_ADVICE.get(fate.outcome, 'it comes back by itself')}"

@@ -64,8 +64,7 @@ def show_reasons(console: Console, results: Results) -> None:
             provider = case.destination.partition("/")[0]
             table.add_row(case.event_id, f"{provider.capitalize()}DeadLetterQueue", _bulleted(observed.reason))
         elif observed.outcome == "rejected":
-            kept = "caller's answer" if case.door == "direct" else "RejectedQueue"
-            table.add_row(case.event_id or "(not readable)", kept, _bulleted(observed.reason))
+            table.add_row(case.event_id or "(not readable)", "RejectedQueue", _bulleted(observed.reason))
     console.print(table)
 
 

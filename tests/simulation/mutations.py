@@ -91,7 +91,7 @@ def hunt(broken: Mutation, seeds: int) -> tuple[int, str] | None:
     """
     if broken.figure:
         with mutated(broken):
-            missed = [each.what for _, some in SCENARIOS[broken.figure]() for each in some if each.reached is False]
+            missed = [f"{each.what} {each.value}" for _, some in SCENARIOS[broken.figure]() for each in some if each.reached is False]
         return (0, ", ".join(missed)) if missed else None
     for seed in range(broken.first, broken.first + seeds):
         with mutated(broken):
@@ -244,7 +244,7 @@ def _(swap: Swap) -> None:
 
 @mutation("a provider's bad hour is its events' fault", figure="a bad hour, half of all requests fail")
 def _(swap: Swap) -> None:
-    swap(Account, "_weight", lambda self, event_id: 1.0)
+    swap(Account, "_weight", lambda self, event_id, throttled: 1.0)
 
 
 @mutation("refusals by chance are an event's fault", figure="a bad hour, 82 of 100 answered 401")

@@ -133,7 +133,7 @@ def test_invoke_of_a_repeat_shows_the_duplicate_and_is_content(newcomer: Newcome
 @pytest.mark.parametrize(
     ("file", "fates", "advice"),
     [
-        ("direct-bad-event", {("order-1111-bad", None, "rejected")}, "the caller was told"),
+        ("direct-bad-event", {("order-1111-bad", None, "rejected")}, "RejectedQueue"),
         (
             "sqs-bad-among-good",
             {("", None, "rejected")}

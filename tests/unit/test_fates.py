@@ -57,6 +57,16 @@ def test_an_event_ends_with_its_last_attempt(log: Path) -> None:
     assert fates(watch) == [("evt-1", "yotpo/main", "delivered")]
 
 
+def test_what_intake_could_not_take_in_is_told_of_when_it_comes_again(log: Path) -> None:
+    """GIVEN a fault of ours at first THEN it is no end of the event, whose acceptance counts."""
+    watch = Watch(log)
+    logged(log, message="not accepted", service="intake", failed_at="SQS, yotpo lane", code="InternalError")
+    assert fates(watch) == [("evt-1", None, NOT_SEEN)]
+    accepted(log)
+    attempted(log, "delivered")
+    assert fates(watch) == [("evt-1", "yotpo/main", "delivered")]
+
+
 def test_what_was_logged_before_does_not_count(log: Path) -> None:
     """GIVEN the same event of an hour ago WHEN looked at THEN nothing is known of today's."""
     accepted(log)

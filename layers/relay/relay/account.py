@@ -12,7 +12,7 @@ from relay.pacing import Pace
 from relay.ports import Clock
 
 KNOWN = 1_000
-"""How many accounts one environment knows, those it had last. A busy one of Sender takes 80 KB, an idle one 4."""
+"""How many accounts one environment knows, those it had last. Idle, one takes 4 KB; busy at sixty a minute, 80."""
 
 POISON_FAILURES = 5
 """An event that failed this often while others of its account succeeded becomes a dead letter ..."""
@@ -183,13 +183,13 @@ class Account:
         strike: bool,
         failed_at: float,
         last_failed_at: float,
-        least: float = 0.0,
+        throttled: bool = False,
     ) -> Failure:
-        """The event did not get through once more; `strike`: while others did. `least`: the least chance of that."""
+        """The event did not get through once more, perhaps because it was `throttled`; `strike`: while others did."""
         weight = 0.0
         if strike:
             # The first one says nothing against it, by however few witnesses; it only begins the count.
-            weight = self._weight(event_id, least) if before.strikes else 1.0
+            weight = self._weight(event_id, throttled) if before.strikes else 1.0
         self._witness(event_id, False)
         strikes, blame = before.strikes + strike, before.blame + weight
         is_poison = strike and before.strikes > 0 and blame >= POISON_FAILURES - 1e-6
@@ -208,25 +208,18 @@ class Account:
         if succeeded or not missed:
             self._attempts.append((event_id, succeeded, now))
 
-    def _others(self, event_id: str) -> list[bool]:
-        """Whether each of the last attempts of other events got through."""
-        since = self._clock.now() - WITNESS_SECONDS
-        return [took for other, took, at in self._attempts if other != event_id and at >= since][-WITNESSES:]
-
-    def _least_chance(self, event_id: str) -> float:
-        """How likely a 429 is at least. By nature it is about the account: that one or two got through in a new
-        environment does not prove that the third was turned away for what it is.
-        """
-        return 1.0 / (len(self._others(event_id)) + 2)
-
-    def _weight(self, event_id: str, least: float) -> float:
+    def _weight(self, event_id: str, throttled: bool) -> float:
         """What one strike weighs, at most 1: as many as make an event poison are one chance in a million together."""
         # A provider that fails every other attempt fails a good event five times in a row once in thirty.
-        others, by_chance = self._others(event_id), least
+        since = self._clock.now() - WITNESS_SECONDS
+        others = [took for other, took, at in self._attempts if other != event_id and at >= since][-WITNESSES:]
+        # A 429 is by nature about the account: that one or two got through in a new environment does not prove that
+        # the third was turned away for what it is.
+        by_chance = 1.0 / (len(others) + 2) if throttled else 0.0
         if not all(others):
             share = others.count(False) / len(others)
             # As high as it may well be, by so few witnesses.
-            by_chance = max(least, min(share + 2.0 * math.sqrt(share * (1.0 - share) / len(others)), 0.999))
+            by_chance = max(by_chance, min(share + 2.0 * math.sqrt(share * (1.0 - share) / len(others)), 0.999))
         return min(1.0, POISON_FAILURES * math.log(by_chance) / math.log(CHANCE)) if by_chance else 1.0
 
     def forget(self, event_id: str) -> None:
@@ -245,9 +238,7 @@ class Account:
             if len(self._throttled) == 1:
                 self.pace.ask_within(LONGEST_LONE_BACKOFF)
             strike = before.strikes == 0 or self._worked_at > before.last_failed_at
-            return self._struck(
-                event_id, before, strike, before.failed_at, started_at, least=self._least_chance(event_id)
-            )
+            return self._struck(event_id, before, strike, before.failed_at, started_at, throttled=True)
 
     def refused(self, event_id: str, before: Failure, started_at: float) -> Failure:
         """The credentials were refused for one event, in an attempt begun then. That is the event's own fault only

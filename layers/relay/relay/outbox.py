@@ -54,10 +54,11 @@ class Outbox[E: Entry]:
 
     def add(self, place: int, entry: E) -> None:
         """Sends what waits where this one no longer fits beside it."""
-        if len(self._waiting) == MOST_ENTRIES or self._bytes + entry.size > MOST_BYTES:
+        size = entry.size
+        if len(self._waiting) == MOST_ENTRIES or self._bytes + size > MOST_BYTES:
             self.flush()
         self._waiting.append((place, entry))
-        self._bytes += entry.size
+        self._bytes += size
 
     def flush(self) -> None:
         """Sends what waits, and comes back when it is sent or given up."""

@@ -5,14 +5,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
-from relay.account import KNOWN
+from relay.account import KNOWN, recent
 from relay.errors import CredentialsError, RelayError, UnavailableError
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class SecretsManagerSecrets:
         self._prefix = f"{stage}/customer-events/"
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._of = lru_cache(maxsize=most)(lambda _destination: _Secret(SecretsProvider(boto3_client=client)))
+        self._of = recent(lambda _destination: _Secret(SecretsProvider(boto3_client=client)), most)
 
     def get(self, destination: str) -> Mapping[str, str]:
         secret = self._secret(destination)
