@@ -91,7 +91,12 @@ def hunt(broken: Mutation, seeds: int) -> tuple[int, str] | None:
     """
     if broken.figure:
         with mutated(broken):
-            missed = [f"{each.what} {each.value}" for _, some in SCENARIOS[broken.figure]() for each in some if each.reached is False]
+            missed = [
+                f"{each.what} {each.value}"
+                for _, some in SCENARIOS[broken.figure]()
+                for each in some
+                if each.reached is False
+            ]
         return (0, ", ".join(missed)) if missed else None
     for seed in range(broken.first, broken.first + seeds):
         with mutated(broken):
