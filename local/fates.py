@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from relay.envelope import open_record
 from relay.errors import InvalidEventError
+from relay.handlers.envelope import open_record
 from relay.masking import mask_identifiers
 
 type Json = dict[str, Any]

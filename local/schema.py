@@ -5,7 +5,7 @@ import json
 import sys
 
 from local.places import ROOT
-from relay.event import Event
+from relay.contract.event import Event
 
 PATH = ROOT / "docs" / "event.schema.json"
 

@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from relay.delivery import Delivery
-from relay.event import Event, parse_event
+from relay.contract.event import Event, parse_event
+from relay.delivery.attempt import Delivery
 from relay.ports import LaneMessage, Reply
 
 NOW = 1_795_341_600.0

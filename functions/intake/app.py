@@ -3,7 +3,7 @@
 from typing import Any
 
 from relay import wiring
-from relay.doors import Context
+from relay.handlers.records import Context
 
 doors = wiring.intake()
 

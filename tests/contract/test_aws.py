@@ -18,14 +18,14 @@ from botocore.stub import Stubber
 from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 from local.places import ROOT, free_port
-from relay.doors import lane_message
+from relay.adapters.dynamodb import DynamoLedger, read_record
+from relay.adapters.secrets_manager import FAILED_SECONDS, MAX_AGE_SECONDS, SecretsManagerSecrets
+from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
 from relay.errors import CredentialsError, NotAcceptedError, UnavailableError
-from relay.ledger import DynamoLedger, read_record
-from relay.outbox import Outbox
+from relay.handlers.deliver import lane_message
+from relay.intake.outbox import Outbox
+from relay.intake.routing import route
 from relay.ports import MOST_BYTES, Claim, DeadLetter, LaneEntry, LaneMessage, Ledger, Record, Refusal, RejectedRecord
-from relay.queue import SqsIntakeQueues, SqsLaneQueue
-from relay.routing import route
-from relay.secrets import FAILED_SECONDS, MAX_AGE_SECONDS, SecretsManagerSecrets
 from tests.contract.conftest import ONCE, Aws, Client
 from tests.contract.documented import LARGEST
 from tests.factories import (

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from relay.adapters.http import LARGEST_BODY, HttpTransport
 from relay.errors import NoAnswerError, NotSentError, TransportError
-from relay.http import LARGEST_BODY, HttpTransport
 from relay.outcome import Outcome
 from relay.ports import Reply, Request
 from relay.providers import PROVIDERS

@@ -13,11 +13,11 @@ from local.demo.plan import CASES
 from local.deployment import STAGE
 from local.invoke import function_for
 from local.places import ROOT
-from relay.doors import DirectDelivery
-from relay.envelope import open_record, unwrap
+from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
-from relay.parsing import parse_json
-from relay.routing import route
+from relay.handlers.direct import DirectDelivery
+from relay.handlers.envelope import open_record, unwrap
+from relay.intake.routing import route
 
 FILES = sorted((ROOT / "events").glob("*.json"))
 DESTINATIONS = ("yotpo/main", "sender/main")

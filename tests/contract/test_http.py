@@ -17,9 +17,9 @@ from typing import Any, Self
 import pytest
 import urllib3.exceptions
 
-import relay.http
+import relay.adapters.http
+from relay.adapters.http import LARGEST_BODY, HttpTransport
 from relay.errors import NoAnswerError, NotSentError, TransportError
-from relay.http import LARGEST_BODY, HttpTransport
 from relay.observability import silence_libraries
 from relay.ports import Reply, Request
 from tests.factories import TOKEN
@@ -489,7 +489,7 @@ def test_a_connection_that_was_idle_is_dropped(monkeypatch: pytest.MonkeyPatch) 
     """GIVEN a connection unused for long, as after a freeze THEN it is not trusted with the next request."""
     with Server(answering(OK)) as server, transport() as client:
         client.send(request_to(server.port))
-        monkeypatch.setattr(relay.http, "IDLE_SECONDS", 0.05)
+        monkeypatch.setattr(relay.adapters.http, "IDLE_SECONDS", 0.05)
         time.sleep(0.1)
         client.send(request_to(server.port))
         client.send(request_to(server.port))
@@ -517,7 +517,7 @@ def test_each_connection_rests_for_itself(monkeypatch: pytest.MonkeyPatch) -> No
 
         side_by_side()
         both.abort()
-        monkeypatch.setattr(relay.http, "IDLE_SECONDS", 0.5)
+        monkeypatch.setattr(relay.adapters.http, "IDLE_SECONDS", 0.5)
         for _ in range(4):
             time.sleep(0.2)
             client.send(request_to(server.port))

@@ -1,7 +1,8 @@
 """Every clause of the ledger's conditions is needed: without it a named contract test fails.
 
-Each clause is made to hold always, then never, in the conditions that DynamoDB is really sent (`relay/ledger.py`) and
-in the table that the simulation and the unit tests trust (`tests/simulation/ledger.py`).
+Each clause is made to hold always, then never, in the conditions that DynamoDB is really sent
+(`relay/adapters/dynamodb.py`) and in the table that the simulation and the unit tests trust
+(`tests/simulation/ledger.py`).
 """
 
 import re
@@ -11,8 +12,8 @@ from typing import Any
 
 import pytest
 
-import relay.ledger
-from relay.ledger import DynamoLedger
+import relay.adapters.dynamodb
+from relay.adapters.dynamodb import DynamoLedger
 from relay.ports import Ledger
 from tests.contract import test_aws as contract
 from tests.contract.conftest import Aws
@@ -118,7 +119,7 @@ CASES = [
 
 def broken_condition(case: Case) -> str:
     """It names the same attributes and values: DynamoDB refuses values that no expression uses."""
-    condition, text = getattr(relay.ledger, case.condition), TEXTS[case.clause]
+    condition, text = getattr(relay.adapters.dynamodb, case.condition), TEXTS[case.clause]
     broken = f"({text} OR NOT ({text}))" if case.holds else f"({text} AND NOT ({text}))"
     assert condition.count(text) == 1
     return str(condition.replace(text, broken))
@@ -129,7 +130,7 @@ def broken(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
     """A ledger with one clause broken, the real one or the fake."""
 
     def with_text(case: Case) -> Ledger:
-        monkeypatch.setattr(relay.ledger, case.condition, broken_condition(case))
+        monkeypatch.setattr(relay.adapters.dynamodb, case.condition, broken_condition(case))
         aws = Aws(request.getfixturevalue(request.param))
         return DynamoLedger(aws.dynamodb, aws.table)
 
@@ -153,7 +154,7 @@ def test_every_clause_has_its_cases(condition: str) -> None:
     """GIVEN a condition WHEN the clauses known here are taken out THEN nothing but logic is left, and each of them is
     broken both ways above.
     """
-    text = getattr(relay.ledger, condition)
+    text = getattr(relay.adapters.dynamodb, condition)
     inside = {name for name, clause in TEXTS.items() if clause in text}
     for clause in TEXTS.values():
         text = text.replace(clause, "")

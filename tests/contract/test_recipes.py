@@ -11,8 +11,8 @@ import pytest
 from cfnlint.api import ManualArgs, lint_file  # type: ignore[import-untyped]  # cfn-lint ships no types
 
 from local.places import ROOT
-from relay.envelope import open_record
-from relay.event import Event
+from relay.contract.event import Event
+from relay.handlers.envelope import open_record
 from tests.filling import at_path, filled_in
 from tests.template.stack import Stack, read
 

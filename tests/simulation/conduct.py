@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from relay.account import WITNESS_SECONDS
+from relay.account.account import WITNESS_SECONDS
 from relay.ports import Reply, Request
 from tests.simulation.history import Delivery, History
 from tests.simulation.kernel import Kernel

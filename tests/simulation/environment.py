@@ -13,14 +13,14 @@ from typing import Any
 
 from greenlet import GreenletExit
 
-from relay.account import Account as OwnAccount
-from relay.delivery import Courier, Delivery
-from relay.envelope import open_record, unwrap, validate
+from relay.account.account import Account as OwnAccount
+from relay.account.pace import Pace
+from relay.contract.event import Event
+from relay.delivery.attempt import Courier, Delivery
+from relay.delivery.batch import BatchReport, Lane
 from relay.errors import CredentialsError, FieldError, InvalidEventError, NoAnswerError, NotSentError, UnavailableError
-from relay.event import Event
-from relay.intake import Failed, Incoming, Intake, Rejected
-from relay.lane import BatchReport, Lane
-from relay.pacing import Pace
+from relay.handlers.envelope import open_record, unwrap, validate
+from relay.intake.intake import Failed, Incoming, Intake, Rejected
 from relay.ports import Claim, DeadLetter, LaneEntry, LaneMessage, Record, Refusal, RejectedRecord, Reply, Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider

@@ -54,9 +54,10 @@ from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from relay.delivery import BROKEN, OUTDATED
-from relay.lane import BatchReport
-from relay.outcome import Outcome, Result
+from relay.delivery.attempt import BROKEN, OUTDATED
+from relay.delivery.batch import BatchReport
+from relay.delivery.result import Result
+from relay.outcome import Outcome
 from relay.ports import Claim, DeadLetter, LaneMessage, Record, RejectedRecord
 from tests.simulation.conduct import Conduct
 from tests.simulation.history import Delivery, History, Kept

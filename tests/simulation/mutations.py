@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-import relay.account
-import relay.delivery
-import relay.intake
-import relay.lane
+import relay.account.account
+import relay.delivery.attempt
+import relay.delivery.batch
+import relay.intake.intake
 import relay.providers.base
-from relay.account import Account, Failure
-from relay.delivery import Courier
-from relay.event import Customer
-from relay.intake import Intake
-from relay.lane import Lane
+from relay.account.account import Account, Failure
+from relay.account.pace import Pace, Turn
+from relay.contract.event import Customer
+from relay.delivery.attempt import Courier
+from relay.delivery.batch import Lane
+from relay.intake.intake import Intake
 from relay.outcome import Outcome
-from relay.pacing import Limit, Pace, Turn
 from relay.ports import Claim
 from relay.providers.base import Provider
+from relay.providers.limits import Limit
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
 from tests.simulation.figures import SCENARIOS
@@ -243,8 +244,8 @@ def _(swap: Swap) -> None:
 
 @mutation("long waits are slept in the function", figure="240 to Sender")
 def _(swap: Swap) -> None:
-    swap(relay.lane, "LONGEST_WAIT", 100.0)
-    swap(relay.delivery, "LONGEST_WAIT", 100.0)
+    swap(relay.delivery.batch, "LONGEST_WAIT", 100.0)
+    swap(relay.delivery.attempt, "LONGEST_WAIT", 100.0)
 
 
 @mutation("a provider's bad hour is its events' fault", figure="a bad hour, half of all requests fail")
@@ -258,7 +259,7 @@ def _(swap: Swap) -> None:
 
     def sure(self: Any, event_id: str, before: Failure, started_at: float) -> Failure:
         failure: Failure = refused(self, event_id, before, started_at)
-        return replace(failure, is_poison=failure.strikes >= relay.account.POISON_FAILURES)
+        return replace(failure, is_poison=failure.strikes >= relay.account.account.POISON_FAILURES)
 
     swap(Account, "refused", sure)
 
@@ -273,19 +274,19 @@ def _(swap: Swap) -> None:
 def _(swap: Swap) -> None:
     def throttled(self: Account, event_id: str, before: Failure, started_at: float) -> Failure:
         strikes = before.strikes + 1
-        return replace(before, strikes=strikes, is_poison=strikes >= relay.account.POISON_FAILURES)
+        return replace(before, strikes=strikes, is_poison=strikes >= relay.account.account.POISON_FAILURES)
 
     swap(Account, "throttled", throttled)
 
 
 @mutation("an event that breaks us is nobody's fault", figure="one every 60 s, one that breaks us")
 def _(swap: Swap) -> None:
-    post = relay.delivery._Post
+    post = relay.delivery.attempt._Post
 
     def made(*args: Any, broken: bool = False, **more: Any) -> Any:
         return post(*args, **{**more, "ours": broken or more.get("ours", False)})
 
-    swap(relay.delivery, "_Post", made)
+    swap(relay.delivery.attempt, "_Post", made)
 
 
 @mutation("what failed is asked first again", figure="200 to Yotpo, six always 500")
@@ -301,17 +302,17 @@ def _(swap: Swap) -> None:
 
 @mutation("one event's 403 holds its account as any", figure="one every 60 s, one always 403")
 def _(swap: Swap) -> None:
-    swap(relay.account, "SHORTEST_HOLD", 300.0)
+    swap(relay.account.account, "SHORTEST_HOLD", 300.0)
 
 
 @mutation("an account that hangs is asked as soon as any", figure="twenty accounts hang, ten places")
 def _(swap: Swap) -> None:
-    swap(relay.account, "IDLE", 0.0)
+    swap(relay.account.account, "IDLE", 0.0)
 
 
 @mutation("versions have no order")
 def _(swap: Swap) -> None:
-    swap(relay.delivery, "_is_outdated", lambda *args: False)
+    swap(relay.delivery.attempt, "_is_outdated", lambda *args: False)
 
 
 @mutation("a copy is as old as its last copy")
@@ -326,9 +327,9 @@ def _(swap: Swap) -> None:
 
 @mutation("copies are told by their content")
 def _(swap: Swap) -> None:
-    route = vars(relay.intake)["route"]
+    route = vars(relay.intake.intake)["route"]
     swap(
-        relay.intake,
+        relay.intake.intake,
         "route",
         lambda *args: [replace(each, deduplication_id=f"{each.provider} {each.content_hash}") for each in route(*args)],
     )
@@ -353,7 +354,7 @@ def _(swap: Swap) -> None:
 @mutation("an outage of our own is asked every few seconds", figure="six hours without a ledger")
 def _(swap: Swap) -> None:
     swap(Account, "troubled", lambda self: self._clock.now())
-    swap(relay.lane, "WORN", 1_000_000)
+    swap(relay.delivery.batch, "WORN", 1_000_000)
 
 
 @mutation("back-off is zero", first=72)
@@ -402,7 +403,7 @@ def _(swap: Swap) -> None:
 
 @mutation("the first failure is poison")
 def _(swap: Swap) -> None:
-    swap(relay.account, "POISON_FAILURES", 1)
+    swap(relay.account.account, "POISON_FAILURES", 1)
 
 
 @mutation("every failure is the event's own")
@@ -492,8 +493,8 @@ def _(swap: Swap) -> None:
 
 @mutation("intake routes to the first destination only")
 def _(swap: Swap) -> None:
-    route = vars(relay.intake)["route"]
-    swap(relay.intake, "route", lambda *args: route(*args)[:1])
+    route = vars(relay.intake.intake)["route"]
+    swap(relay.intake.intake, "route", lambda *args: route(*args)[:1])
 
 
 @mutation("intake does not keep what it rejects")

@@ -8,8 +8,9 @@ import pytest
 
 from local.places import free_port
 from relay import wiring
+from relay.delivery.result import Result
 from relay.observability import DeliverObserver
-from relay.outcome import Outcome, Result
+from relay.outcome import Outcome
 from tests.factories import DESTINATIONS, event_json, sqs_batch, sqs_record
 from tests.fakes import FakeContext
 from tests.template.cloudwatch import rings

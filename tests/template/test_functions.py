@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relay.ledger import DynamoLedger
+from relay.adapters.dynamodb import DynamoLedger
 from relay.ports import Record
 from relay.settings import PREFIX, DeliverSettings, IntakeSettings
 from tests.template.stack import PROVIDERS, ROOT, Stack, listed, target

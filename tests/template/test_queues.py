@@ -1,7 +1,7 @@
 """No queue loses an event, and none lets anybody else in."""
 
-from relay.account import LONGEST_BACKOFF
-from relay.lane import WORN
+from relay.account.account import LONGEST_BACKOFF
+from relay.delivery.batch import WORN
 from relay.ports import MOST_BYTES
 from tests.simulation.function import BATCH, TIMEOUT_SECONDS
 from tests.simulation.sqs import RETENTION, VISIBILITY

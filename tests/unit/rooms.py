@@ -5,15 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.account import Account
-from relay.delivery import Courier
-from relay.envelope import open_record
+from relay.account.account import Account
+from relay.account.pace import Pace
+from relay.delivery.attempt import Courier
+from relay.delivery.batch import BatchReport, Lane
 from relay.errors import NoAnswerError
-from relay.lane import BatchReport, Lane
-from relay.pacing import Budget, Pace
+from relay.handlers.envelope import open_record
 from relay.ports import LaneMessage, Reply, Request, Workers
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
+from relay.providers.limits import Budget
 from tests.factories import make_reply
 from tests.fakes import FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, OneByOneWorkers, middle
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sized
 
 import pytest
 
-from relay.account import (
+from relay.account.account import (
     IDLE,
     LONGEST_BACKOFF,
     PASSES_AFTER,
@@ -19,7 +19,8 @@ from relay.account import (
     Account,
     Failure,
 )
-from relay.pacing import Limit, Pace
+from relay.account.pace import Pace
+from relay.providers.limits import Limit
 from tests.fakes import FakeClock, middle
 
 NEVER = Failure(0, 0.0)

@@ -4,7 +4,7 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from relay.clock import SystemClock, ThreadWorkers
+from relay.adapters.clock import SystemClock, ThreadWorkers
 
 if TYPE_CHECKING:
     from relay.ports import Clock, Workers

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import strategies as st
 
-from relay.envelope import open_record, unwrap, validate
 from relay.errors import InvalidEventError, UndeliverableError
-from relay.intake import Failed, Incoming, Intake, Rejected
+from relay.handlers.envelope import open_record, unwrap, validate
+from relay.intake.intake import Failed, Incoming, Intake, Rejected
 from relay.providers import PROVIDERS
 from tests.factories import CREDENTIALS, DESTINATIONS, EMAIL, event_data, event_json, eventbridge, sns
 from tests.fakes import FakeClock, FakeIntakeQueues

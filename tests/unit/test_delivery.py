@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 
-from relay.account import POISON_FAILURES, SHORTEST_HOLD, Account
-from relay.delivery import AT_ONCE, BROKEN, LONGEST_WAIT, OUTDATED, REMEMBERED, UNREADABLE, Courier, Delivery
+from relay.account.account import POISON_FAILURES, SHORTEST_HOLD, Account
+from relay.account.pace import Pace
+from relay.delivery.attempt import AT_ONCE, BROKEN, LONGEST_WAIT, OUTDATED, UNREADABLE, Courier, Delivery
+from relay.delivery.record import REMEMBERED
+from relay.delivery.result import Result
 from relay.errors import CredentialsError, NoAnswerError, NotSentError, UnavailableError, UndeliverableError
-from relay.outcome import Outcome, Result
-from relay.pacing import Budget, Pace
+from relay.outcome import Outcome
 from relay.ports import Claim, Record, Reply, Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
+from relay.providers.limits import Budget
 from tests.factories import EMAIL, NOW, PHONE, TOKEN, make_delivery, make_reply
 from tests.fakes import FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, middle
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relay.event import Event
+from relay.contract.event import Event
 from relay.observability import METRICS
 from relay.outcome import Outcome
 from relay.settings import PREFIX, DeliverSettings, IntakeSettings

@@ -7,22 +7,16 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from relay.clock import SystemClock
-from relay.doors import (
-    MOST_ERROR_BYTES,
-    MOST_EVENTS,
-    DeliverDoors,
-    DirectDoor,
-    IntakeDoors,
-    is_sns_call,
-    is_sqs_batch,
-    lane_message,
-)
-from relay.envelope import unwrap, validate
+from relay.adapters.clock import SystemClock
+from relay.contract.parsing import as_text
 from relay.errors import CredentialsError, NotAcceptedError, NotSentError
-from relay.intake import Intake
+from relay.handlers.deliver import DeliverDoors, lane_message
+from relay.handlers.direct import DirectDoor
+from relay.handlers.envelope import unwrap, validate
+from relay.handlers.intake import MOST_ERROR_BYTES, MOST_EVENTS, IntakeDoors
+from relay.handlers.records import is_sns_call, is_sqs_batch
+from relay.intake.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver
-from relay.parsing import as_text
 from relay.ports import LaneEntry
 from tests.factories import (
     CREDENTIALS,

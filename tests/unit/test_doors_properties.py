@@ -10,13 +10,16 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.clock import SystemClock
-from relay.doors import DeliverDoors, DirectDoor, IntakeDoors, is_sns_call, lane_message
-from relay.envelope import open_record, unwrap, validate
-from relay.intake import Intake
+from relay.adapters.clock import SystemClock
+from relay.contract.parsing import as_text
+from relay.handlers.deliver import DeliverDoors, lane_message
+from relay.handlers.direct import DirectDoor
+from relay.handlers.envelope import open_record, unwrap, validate
+from relay.handlers.intake import IntakeDoors
+from relay.handlers.records import is_sns_call
+from relay.intake.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
-from relay.parsing import as_text
 from tests.factories import DESTINATIONS, event_data, eventbridge, lane_record, sns, sqs_batch, sqs_record
 from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues
 from tests.unit.rooms import Room

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from relay.envelope import is_eventbridge, is_sns, open_record, unwrap
 from relay.errors import InvalidEventError
-from relay.intake import Carried
+from relay.handlers.envelope import is_eventbridge, is_sns, open_record, unwrap
+from relay.intake.intake import Carried
 from tests.factories import EMAIL, event_data, event_json, eventbridge, make_event, sns
 
 

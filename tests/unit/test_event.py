@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from relay.contract.event import MAX_EVENT_BYTES, Event, parse_event
+from relay.contract.fields import MOST_DESTINATIONS, iso
+from relay.contract.parsing import parse_json
 from relay.errors import MOST_ERRORS, InvalidEventError
-from relay.event import MAX_EVENT_BYTES, MOST_DESTINATIONS, Event, iso, parse_event
-from relay.parsing import parse_json
 from tests.factories import EMAIL, PHONE, event_data, event_json, make_event
 
 

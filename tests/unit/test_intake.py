@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from relay import wiring
-from relay.envelope import unwrap, validate
+from relay.contract.event import Event
+from relay.contract.fields import MOST_DESTINATIONS
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError, UnavailableError
-from relay.event import MOST_DESTINATIONS, Event
-from relay.intake import REASON_BYTES, Accepted, Failed, Incoming, Intake, Rejected, Verdict
-from relay.outbox import LONGEST_CALL, NO_TIME, TRIES
+from relay.handlers.envelope import unwrap, validate
+from relay.intake.intake import REASON_BYTES, Accepted, Failed, Incoming, Intake, Rejected, Verdict
+from relay.intake.outbox import LONGEST_CALL, NO_TIME, TRIES
 from relay.ports import EVIDENCE_BYTES, MOST_BYTES, Refusal
 from tests.factories import DESTINATIONS, EMAIL, NOW, event_data, event_json, eventbridge, sns
 from tests.fakes import FakeClock, FakeIntakeQueues

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from relay.account import IDLE, KNOWN, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Account, Failure, recent
-from relay.clock import ThreadWorkers
-from relay.delivery import BROKEN, RESERVE
-from relay.envelope import open_record
+from relay.account.account import IDLE, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Account, Failure
+from relay.account.pace import LONGEST_DEFERRAL, Pace
+from relay.adapters.clock import ThreadWorkers
+from relay.contract.destination import KNOWN, recent
+from relay.contract.event import Event
+from relay.delivery.attempt import BROKEN, RESERVE
+from relay.delivery.batch import LETTER_SECONDS, UNKEPT, BatchReport, Lane
 from relay.errors import CredentialsError, FieldError, NoAnswerError
-from relay.event import Event
-from relay.lane import LETTER_SECONDS, UNKEPT, BatchReport, Lane
+from relay.handlers.envelope import open_record
 from relay.outcome import Outcome
-from relay.pacing import LONGEST_DEFERRAL, Pace
 from relay.ports import DeadLetter, LaneMessage, Record, Reply, Request
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo

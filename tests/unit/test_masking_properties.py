@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from relay.event import Event
+from relay.contract.event import Event
 from relay.masking import ANYWHERE, LONGEST, MASK, PART, hide, mask, mask_identifiers
 from relay.ports import Reply
 from relay.providers import PROVIDERS

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from relay.delivery.batch import BatchReport
+from relay.delivery.result import Result
 from relay.errors import FieldError, UnavailableError
-from relay.intake import Accepted, Failed, Rejected
-from relay.lane import BatchReport
+from relay.intake.intake import Accepted, Failed, Rejected
 from relay.observability import METRICS, DeliverObserver, IntakeObserver, silence_libraries
-from relay.outcome import Outcome, Result
+from relay.outcome import Outcome
 from tests.factories import EMAIL, PHONE
 
 RESULT = Result(

@@ -6,19 +6,8 @@ from email.utils import formatdate
 
 import pytest
 
-from relay.pacing import (
-    ALONE,
-    DOUBTED,
-    LATE,
-    LONGEST_DEFERRAL,
-    MARGIN,
-    Budget,
-    Limit,
-    Pace,
-    Turn,
-    read_count,
-    read_wait,
-)
+from relay.account.pace import ALONE, DOUBTED, LATE, LONGEST_DEFERRAL, MARGIN, Pace, Turn
+from relay.providers.limits import Budget, Limit, read_count, read_wait
 from tests.factories import NOW
 from tests.fakes import FakeClock
 from tests.simulation.limiter import counter
@@ -32,7 +21,7 @@ EVER = 7200.0
 @pytest.fixture(autouse=True)
 def glances(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hours of waits pass here: a look a second is enough."""
-    monkeypatch.setattr("relay.pacing.GLANCE", 1.0)
+    monkeypatch.setattr("relay.account.pace.GLANCE", 1.0)
 
 
 class Account:

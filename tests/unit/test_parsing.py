@@ -2,8 +2,8 @@
 
 import pytest
 
+from relay.contract.parsing import LONGEST_NAME, MAX_LEVELS, parse_json
 from relay.errors import MOST_ERRORS, InvalidEventError
-from relay.parsing import LONGEST_NAME, MAX_LEVELS, parse_json
 from tests.factories import EMAIL
 
 

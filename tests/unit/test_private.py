@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relay.event import Customer, Event
+from relay.contract.event import Customer, Event
 from relay.masking import OWN_NAMES, PART
 from relay.ports import Request
 from tests.factories import TOKEN, lane_message, make_event, make_reply

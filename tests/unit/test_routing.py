@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from relay.contract.destination import Destination, has_several, is_configured
+from relay.contract.event import parse_event
+from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
-from relay.event import parse_event
-from relay.parsing import parse_json
-from relay.routing import Destination, deduplication_id, has_several, is_configured, route
+from relay.intake.routing import deduplication_id, route
 from tests.factories import DESTINATIONS, NOW, make_event
 
 

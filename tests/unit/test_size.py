@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.envelope import open_record, unwrap, validate
-from relay.event import MAX_EVENT_BYTES, Event
-from relay.intake import Accepted, Incoming, Intake
+from relay.contract.event import MAX_EVENT_BYTES, Event
+from relay.handlers.envelope import open_record, unwrap, validate
+from relay.intake.intake import Accepted, Incoming, Intake
 from tests.factories import DESTINATIONS, EMAIL, PHONE, event_data, eventbridge, lane_message, sns
 from tests.fakes import FakeClock, FakeIntakeQueues
 from tests.unit.rooms import Room

@@ -3,7 +3,7 @@
 import pytest
 
 from relay import wiring
-from relay.account import KNOWN
+from relay.contract.destination import KNOWN
 from tests.unit.test_settings import DELIVER
 
 

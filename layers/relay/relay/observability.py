@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from relay.intake import Accepted, Failed, Verdict
-from relay.lane import BatchReport
+from relay.delivery.batch import BatchReport
+from relay.delivery.result import Result
+from relay.intake.intake import Accepted, Failed, Verdict
 from relay.masking import mask_identifiers
-from relay.outcome import Outcome, Result
+from relay.outcome import Outcome
 
 METRICS = {outcome: outcome.name.title() for outcome in Outcome}
 _ROUTINE = (Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.THROTTLED)

@@ -7,11 +7,11 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from relay.contract.destination import ACCOUNT, ANY, Destination, is_configured
+from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
-from relay.parsing import parse_json
 from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings
-from relay.routing import ACCOUNT, ANY, Destination, is_configured
 
 PREFIX = "RELAY_"
 

@@ -3,22 +3,26 @@
 import boto3
 from botocore.config import Config
 
-from relay.account import Account, recent
-from relay.clock import SystemClock, ThreadWorkers
-from relay.delivery import Courier
-from relay.doors import DeliverDoors, DirectDoor, IntakeDoors
-from relay.envelope import open_record, unwrap, validate
-from relay.http import HttpTransport
-from relay.intake import Intake
-from relay.lane import Lane
-from relay.ledger import DynamoLedger
+from relay.account.account import Account
+from relay.account.pace import Pace
+from relay.adapters.clock import SystemClock, ThreadWorkers
+from relay.adapters.dynamodb import DynamoLedger
+from relay.adapters.http import HttpTransport
+from relay.adapters.secrets_manager import SecretsManagerSecrets
+from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
+from relay.contract.destination import recent
+from relay.delivery.attempt import Courier
+from relay.delivery.batch import Lane
+from relay.handlers.deliver import DeliverDoors
+from relay.handlers.direct import DirectDoor
+from relay.handlers.envelope import open_record, unwrap, validate
+from relay.handlers.intake import IntakeDoors
+from relay.intake.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver, silence_libraries
-from relay.pacing import Limit, Pace
 from relay.ports import DeadLetter
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
-from relay.queue import SqsIntakeQueues, SqsLaneQueue
-from relay.secrets import SecretsManagerSecrets
+from relay.providers.limits import Limit
 from relay.settings import DeliverSettings, IntakeSettings
 
 IN_FLIGHT = 10

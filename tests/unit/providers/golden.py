@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from relay.contract.event import Event, parse_event
 from relay.errors import RelayError
-from relay.event import Event, parse_event
 from relay.ports import Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from relay.contract.event import parse_event
 from relay.errors import CredentialsError, NoAnswerError, NotSentError, UndeliverableError
-from relay.event import parse_event
 from relay.outcome import Outcome
-from relay.pacing import DAY
 from relay.ports import Reply
 from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings, Provider
+from relay.providers.limits import DAY
 from relay.settings import DeliverSettings
 from tests.unit.providers.golden import REFUSED, REPLIES, ROOT, SENT, case
 

@@ -9,10 +9,10 @@ import pytest
 from starlette.datastructures import Headers
 
 from local.sandbox.contract import Call, Contract
-from relay.event import parse_event
-from relay.pacing import Budget
-from relay.parsing import parse_json
+from relay.contract.event import parse_event
+from relay.contract.parsing import parse_json
 from relay.ports import Reply
+from relay.providers.limits import Budget
 from tests.unit.providers.golden import REFUSED, REPLIES, REQUESTS, SENT, Case, compact, each, refusal
 
 BY_STACK = [one for one in SENT if "settings" not in one.data and not one.name.startswith("base_url")]

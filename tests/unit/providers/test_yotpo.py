@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
-from relay.event import parse_event
-from relay.parsing import parse_json
+from relay.contract.event import parse_event
+from relay.contract.parsing import parse_json
+from relay.intake.routing import route
 from relay.providers.yotpo import Yotpo, YotpoSettings
-from relay.routing import route
 from tests.unit.providers.golden import case
 
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from relay.contract.event import Event
 from relay.errors import CredentialsError, FieldError, NotSentError, TransportError, UndeliverableError
-from relay.event import Event
 from relay.masking import mask, shorten
 from relay.outcome import Outcome
-from relay.pacing import Budget, Limit, read_count, read_wait
 from relay.ports import Reply, Request
+from relay.providers.limits import Budget, Limit, read_count, read_wait
 
 JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "customer-event-relay"}
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import Field
 
+from relay.contract.event import Event
 from relay.errors import CredentialsError, FieldError
-from relay.event import Event
 from relay.outcome import Outcome
-from relay.pacing import Budget, Limit
 from relay.ports import Reply, Request
 from relay.providers.base import JSON_HEADERS, DestinationSettings, Provider, Rule, read_count, read_wait, size
+from relay.providers.limits import Budget, Limit
 
 
 class SenderSettings(DestinationSettings):

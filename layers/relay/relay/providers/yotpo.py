@@ -9,12 +9,13 @@ from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from relay.contract.event import Event
+from relay.contract.fields import iso
 from relay.errors import FieldError
-from relay.event import Event, iso
 from relay.outcome import Outcome
-from relay.pacing import Budget, Limit
 from relay.ports import Reply, Request
 from relay.providers.base import JSON_HEADERS, DestinationSettings, Provider, Rule, read_count, read_wait
+from relay.providers.limits import Budget, Limit
 
 JsonName = Annotated[str, Field(min_length=1)]
 

@@ -6,13 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
-from relay.pacing import Pace
+from relay.account.pace import Pace
 from relay.ports import Clock
-
-KNOWN = 1_000
-"""How many accounts one environment knows, those it had last. Idle, one takes 4 KB; busy at sixty a minute, 80."""
 
 POISON_FAILURES = 5
 """An event that failed this often while others of its account succeeded becomes a dead letter ..."""
@@ -357,14 +353,6 @@ class Account:
             # In proportion to what it has lasted: that grows as powers of a number of tries would, and needs no count.
             wait = self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF), most, LONGEST_BACKOFF)
             return max(1.0, wait, (0.5 + self._rng()) * IDLE * self._waited)
-
-
-def recent[T](make: Callable[[str], T], most: int = KNOWN) -> Callable[[str], T]:
-    """What there is for each destination, made when first asked for; kept for the `most` that were asked for last.
-
-    An account that is forgotten is met again as a new environment meets it, which may have it next at any time.
-    """
-    return lru_cache(maxsize=most)(make)
 
 
 def _keep[T](remembered: dict[str, T], event_id: str, what: T) -> None:

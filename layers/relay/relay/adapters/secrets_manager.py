@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.exceptions import ClientError
 
-from relay.account import KNOWN, recent
+from relay.contract.destination import KNOWN, recent
 from relay.errors import CredentialsError, RelayError, UnavailableError
 
 if TYPE_CHECKING:

@@ -1,50 +1,14 @@
 """Which destinations an event goes to, and what is put on their lanes."""
 
 import hashlib
-import re
 import uuid
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from relay.contract.destination import ANY, Destination, is_configured
+from relay.contract.event import Event
 from relay.errors import FieldError, InvalidEventError, name_some
-from relay.event import Event
 from relay.ports import LaneEntry
-
-ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-
-ANY = "*"
-"""In place of an account: every account of the provider. Whether it has a secret is seen when it is delivered to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A provider's account. Written `provider/account`."""
-
-    provider: str
-    account: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Destination":
-        provider, _, account = text.partition("/")
-        return cls(provider, account)
-
-    def __str__(self) -> str:
-        return f"{self.provider}/{self.account}"
-
-
-def is_configured(name: str, configured: Collection[str]) -> bool:
-    """Whether a stack with these `configured` destinations has the one of that name: by its name, or as one of any."""
-    wanted = Destination.parse(name)
-    return bool(ACCOUNT.fullmatch(wanted.account)) and (
-        name in configured or str(Destination(wanted.provider, ANY)) in configured
-    )
-
-
-def has_several(provider: str, configured: Collection[str]) -> bool:
-    """Whether there may be more than one account of the provider."""
-    accounts = [each.account for each in map(Destination.parse, configured) if each.provider == provider]
-    return len(accounts) > 1 or ANY in accounts
 
 
 def route(

@@ -5,15 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from relay.account import LONGEST_BACKOFF, Account
-from relay.delivery import LONGEST_WAIT, RESERVE, Courier, Delivery
+from relay.account.account import LONGEST_BACKOFF, Account
+from relay.account.pace import LONGEST_DEFERRAL
+from relay.contract.destination import has_several, is_configured
+from relay.contract.event import Event
+from relay.delivery.attempt import LONGEST_WAIT, RESERVE, Courier, Delivery
+from relay.delivery.result import Result
 from relay.errors import FieldError, InvalidEventError, UnavailableError
-from relay.event import Event
 from relay.masking import mask_identifiers, shorten
-from relay.outcome import Outcome, Result
-from relay.pacing import LONGEST_DEFERRAL
+from relay.outcome import Outcome
 from relay.ports import Clock, DeadLetter, LaneMessage, LaneQueue, Workers
-from relay.routing import has_several, is_configured
 
 AHEAD = 0.2
 """Seconds before its turn at which an attempt may begin: time to claim, but no claims beside the posts before it."""

@@ -8,10 +8,11 @@ from aws_lambda_powertools.utilities.parser import parse
 from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SnsNotificationModel
 from pydantic import BaseModel, ValidationError
 
+from relay.contract.event import Event, parse_event
+from relay.contract.fields import field_errors
+from relay.contract.parsing import parse_json
 from relay.errors import FieldError, InvalidEventError
-from relay.event import Event, field_errors, parse_event
-from relay.intake import Carried
-from relay.parsing import parse_json
+from relay.intake.intake import Carried
 
 
 class _EventBridge(EventBridgeModel):

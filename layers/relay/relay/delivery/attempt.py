@@ -7,14 +7,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import uuid4
 
-from relay.account import Account, Failure
+from relay.account.account import Account, Failure
+from relay.account.pace import Turn
+from relay.contract.event import Event
+from relay.delivery.record import REMEMBERED, resume
+from relay.delivery.result import Result
 from relay.errors import CredentialsError, TransportError, UnavailableError, UndeliverableError
-from relay.event import Event
 from relay.masking import mask_identifiers, printable, shorten
-from relay.outcome import Outcome, Result
-from relay.pacing import Budget, Turn
+from relay.outcome import Outcome
 from relay.ports import Claim, Clock, DeadLetter, LaneQueue, Ledger, Record, Reply, Request, Secrets, Transport
 from relay.providers.base import Provider
+from relay.providers.limits import Budget
 
 LONGEST_WAIT = 1.25
 """Seconds a batch may wait for the pace: a little more than a window of a second. A longer wait is deferred."""
@@ -30,9 +33,6 @@ MOMENT = 14
 """Characters at the end of a version that say when it came to us."""
 
 UNREADABLE = "what it said could not be read"
-
-REMEMBERED = 20
-"""How many given-up messages, and replaced contents, of one event its record names, the newest."""
 
 AT_ONCE = 300.0
 """Seconds within which SQS drops copies itself: what comes so soon after its acceptance is no late copy."""
@@ -492,32 +492,6 @@ class Courier:
             correlation_id=delivery.correlation_id,
         )
         return replace(result, age=self._clock.now() - delivery.accepted_at, **more)  # type: ignore[arg-type]
-
-
-def resume(record: Record, before: Record | None, crashes: int) -> Record:
-    """The record of an attempt that begins, with what earlier ones left. Old failures count against the same content
-    only, and only while it is under way: redriven, or sent again, an event begins anew.
-    """
-    if before is None:
-        return replace(record, unknowns=crashes)
-    same, under_way = before.content_hash == record.content_hash, before.state in ("claimed", "open")
-    again = same and under_way
-    # A crash may have sent another content since, and of several only the last one's is known.
-    certain = not crashes or (crashes == 1 and before.content_hash == before.delivered_hash)
-    return replace(
-        record,
-        attempts=(before.attempts if same else 0) + crashes,
-        strikes=before.strikes if again else 0,
-        blame=before.blame if again else 0.0,
-        failed_at=before.failed_at if under_way else 0.0,
-        last_failed_at=before.last_failed_at if again else 0.0,
-        unknowns=(before.unknowns if same else 0) + crashes,
-        reason=before.reason if again else "",
-        given_up=before.given_up,
-        delivered_hash=before.delivered_hash if certain else "",
-        delivered_version=before.delivered_version,
-        replaced=before.replaced,
-    )
 
 
 def _recorded(result: Result, provider: Provider) -> Result:

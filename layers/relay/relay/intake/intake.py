@@ -6,13 +6,13 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from relay.contract.event import Event, parse_event
+from relay.contract.parsing import as_text, parse_json
 from relay.errors import FieldError, InvalidEventError, UnavailableError
-from relay.event import Event, parse_event
+from relay.intake.outbox import LONGEST_CALL, NO_TIME, Outbox
+from relay.intake.routing import route
 from relay.masking import mask_identifiers, shorten
-from relay.outbox import LONGEST_CALL, NO_TIME, Outbox
-from relay.parsing import as_text, parse_json
 from relay.ports import EVIDENCE_BYTES, MOST_BYTES, Clock, IntakeQueues, LaneEntry, RejectedRecord
-from relay.routing import route
 
 REASON_BYTES = 4096
 

@@ -1,0 +1,1 @@
+"""The ports' real ends: SQS, DynamoDB, Secrets Manager, HTTP and the clock."""

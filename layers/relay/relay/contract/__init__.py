@@ -1,0 +1,1 @@
+"""What a customer event is: the public contract, and how its text is read."""

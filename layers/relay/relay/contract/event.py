@@ -1,0 +1,219 @@
+"""The customer event, version 1: the public contract every door accepts and every provider is built from."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails
+
+from relay.contract.fields import (
+    LONGEST_ID,
+    UNNAMED,
+    Bounded,
+    Currency,
+    Destinations,
+    Email,
+    Moment,
+    Name,
+    Number,
+    PhoneNumber,
+    Properties,
+    ProviderIds,
+    Scalar,
+    field_errors,
+    invalid,
+    left_out,
+    message,
+)
+from relay.contract.parsing import bad_body
+from relay.errors import MOST_ERRORS, FieldError, InvalidEventError
+from relay.masking import HOSTERS, from_punycode, shorten, to_punycode
+
+MAX_EVENT_BYTES = 256 * 1024
+"""The `Event.size` that every lane carries with room for what the relay and SQS add."""
+
+IDENTIFIERS = ("email", "phone_number", "id", "provider_ids")
+"""The fields that say who a customer is; at least one is needed."""
+
+
+class _Contract(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _read(cls, data: object, validate: ValidatorFunctionWrapHandler) -> Self:
+        """A field that is null is absent; every error there is, but of unknown fields the first only."""
+        if not isinstance(data, Mapping):
+            return validate(data)  # type: ignore[no-any-return]
+        known = {key: value for key, value in data.items() if value is not None and key in cls.model_fields}
+        unknown = [key for key in data if key not in cls.model_fields]
+        made, wrong = None, list[InitErrorDetails]()
+        try:
+            made = validate(known | dict.fromkeys(unknown[:MOST_ERRORS]))
+        except ValidationError as error:
+            for each in error.errors(include_input=False, include_url=False):
+                wrong.append(_again(each))
+        wrong += [InitErrorDetails(type=invalid(lacks), loc=(), input=None) for lacks in cls._lacks(known)]
+        wrong += left_out(len(unknown[MOST_ERRORS:]))
+        if wrong or made is None:
+            raise ValidationError.from_exception_data(cls.__name__, wrong)
+        return made  # type: ignore[no-any-return]
+
+    @classmethod
+    def _lacks(cls, _data: Mapping[str, object], /) -> Iterator[str]:
+        """What is wrong with the fields together."""
+        yield from ()
+
+
+def _again(error: ErrorDetails) -> InitErrorDetails:
+    """An error read from one ValidationError, to be raised in another."""
+    if error["type"] == UNNAMED:
+        return {**left_out(error["ctx"]["count"])[0], "loc": error["loc"]}
+    return InitErrorDetails(type=invalid(message(error)), loc=error["loc"], input=None)
+
+
+class Customer(_Contract):
+    """Who did it: at least one identifier, and what is known of them."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": [name]} for name in IDENTIFIERS]})
+
+    email: Email | None = None
+    phone_number: PhoneNumber | None = None
+    id: Bounded | None = None
+    provider_ids: ProviderIds = {}
+    properties: Properties = {}
+
+    @classmethod
+    def _lacks(cls, data: Mapping[str, object], /) -> Iterator[str]:
+        if not any(map(_names_somebody, map(data.get, IDENTIFIERS))):
+            yield "needs at least one of email, phone_number, id, provider_ids"
+
+    @property
+    def identities(self) -> frozenset[str]:
+        """Every way this customer is named. Two events with one in common are of one customer and stay in order."""
+        named = {"email": self.email and _one_spelling(self.email), "phone": self.phone_number, "id": self.id}
+        named |= {f"provider:{provider}": value for provider, value in self.provider_ids.items()}
+        return frozenset(f"{kind}={value}" for kind, value in named.items() if value)
+
+    @property
+    def contacts(self) -> tuple[str, ...]:
+        """Where this customer can be reached: what no log may hold."""
+        return tuple(value for value in (self.email, self.phone_number) if value)
+
+
+def _one_spelling(email: str) -> str:
+    """The same for every way to write one address: capitals, accents of their own, full width, a domain as `xn--`."""
+    mailbox, _, domain = email.partition("@")
+    written = f"{mailbox}@{'.'.join(from_punycode(label) or label for label in domain.split('.'))}"
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", written).casefold())
+
+
+def _names_somebody(value: object) -> bool:
+    return any(item is not None for item in value.values()) if isinstance(value, Mapping) else bool(value)
+
+
+class Event(_Contract):
+    """One thing one customer did. Field by field in `docs/event.schema.json`."""
+
+    id: Bounded
+    source: Name
+    type: Name
+    occurred_at: Moment | None = None
+    customer: Customer
+    properties: Properties = {}
+    value: Number | None = None
+    currency: Currency | None = None
+    destinations: Destinations | None = None
+    expires_at: Moment | None = None
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 (hex) of what the producer said happened; where it goes and when it turns stale do not count."""
+        content = self.model_dump(mode="json", exclude={"destinations", "expires_at"}, exclude_none=True)
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def private(self) -> tuple[str, ...]:
+        """All that the event says of its customer, as a provider may quote it, the longest first.
+
+        How the customer is named, in whole and in part, and the values of all properties but booleans. Names of
+        properties are the producer's own, and a value that is the name of a field here (`email`) says nothing.
+        """
+        customer = self.customer
+        named = [customer.id, *customer.provider_ids.values(), *customer.properties.values()]
+        texts = {*_contact_forms(customer), *chain(*map(_as_quoted, [*named, *self.properties.values(), self.value]))}
+        return tuple(
+            sorted((text for text in texts if text.strip() and text.lower() not in _FIELDS), key=len, reverse=True)
+        )
+
+    def to_json(self) -> str:
+        """The event as compact JSON text without absent fields: the body of a lane message."""
+        return self._written()
+
+    @property
+    def size(self) -> int:
+        """UTF-8 bytes of what the producer alone says, as compact JSON: the same before and after the relay has put its
+        own `occurred_at` and the one destination into a lane's copy.
+        """
+        return len(self._written(without={"occurred_at", "destinations"}).encode())
+
+    def _written(self, without: set[str] | None = None) -> str:
+        text = self.model_dump_json(exclude=without, exclude_none=True, exclude_defaults=True)
+        # The two characters that JSON lets stand and SQS refuses.
+        return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+
+
+_FIELDS = {*Customer.model_fields, *Event.model_fields}
+
+
+def _contact_forms(customer: Customer) -> Iterator[str]:
+    yield from customer.contacts
+    if customer.email:
+        mailbox, _, domain = customer.email.partition("@")
+        names = [mailbox, mailbox.partition("+")[0], *([] if domain.lower() in HOSTERS else [domain])]
+        yield from (*names, *(to_punycode(name) for name in names if not name.isascii()))
+    if customer.phone_number:
+        # Without its country code, which has one to three digits.
+        yield from (customer.phone_number[1 + digits :] for digits in range(4))
+
+
+def _as_quoted(value: Scalar | None) -> Iterator[str]:
+    """A property's value as text, a number in the ways it may be written."""
+    match value:
+        case bool() | None:
+            return
+        case float():
+            yield from (str(value), f"{value:g}")
+            # Nobody writes out what has hundreds of digits.
+            if 1e-6 <= abs(value) < 1e24:
+                yield f"{value:.2f}"
+                if value.is_integer():
+                    yield str(int(value))
+        case _:
+            yield str(value)
+
+
+def parse_event(data: object, validate: Callable[[Any], Event] | None = None) -> Event:
+    """Validates parsed JSON as an event, with `validate` (by default the model itself).
+
+    Raises InvalidEventError with every error at once, each naming its field.
+    """
+    if not isinstance(data, Mapping):
+        raise bad_body(f"must be a JSON object, is {_KINDS.get(type(data), 'something else')}")
+    given = data.get("id")
+    event_id = shorten(given, LONGEST_ID) if isinstance(given, str) else None
+    try:
+        event = (validate or Event.model_validate)(data)
+    except ValidationError as error:
+        raise InvalidEventError(field_errors(error), event_id) from None
+    if (size := event.size) > MAX_EVENT_BYTES:
+        raise InvalidEventError([FieldError("body", f"is {size} bytes long, at most {MAX_EVENT_BYTES}")], event_id)
+    return event
+
+
+_KINDS = {list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}

@@ -1,0 +1,1 @@
+"""Takes one lane's events to the provider, a batch at a time."""

@@ -1,0 +1,1 @@
+"""A call of a function, in the domain's words, and the answer back."""

@@ -1,0 +1,51 @@
+"""Deliver is called: with a batch of its lane, or directly."""
+
+import re
+from typing import Any
+
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from relay.delivery.batch import Lane
+from relay.handlers.direct import DirectDoor
+from relay.handlers.records import Context, Json, attribute, correlation_id, is_sqs_batch, moment
+from relay.observability import DeliverObserver
+from relay.ports import Clock, LaneMessage
+
+
+class DeliverDoors:
+    """Every way into deliver."""
+
+    def __init__(self, lane: Lane, direct: DirectDoor, observer: DeliverObserver, clock: Clock) -> None:
+        self._lane = lane
+        self._direct = direct
+        self._observer = observer
+        self._clock = clock
+
+    def open(self, event: Any, context: Context) -> Json:
+        """Returns the partial batch response for SQS, what happened for a direct call."""
+        deadline = self._clock.monotonic() + context.get_remaining_time_in_millis() / 1000
+        if not is_sqs_batch(event):
+            return self._direct.open(event, context, deadline)
+        report = self._lane.handle([lane_message(SQSRecord(record)) for record in event["Records"]], deadline)
+        self._observer.saw(report)
+        return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in report.failed]}
+
+
+def lane_message(record: SQSRecord) -> LaneMessage:
+    """An SQS record of a FIFO lane in the domain's words."""
+    attributes = record.attributes
+    given = attribute(record, "content_hash")
+    # SQS tells the moment of the first receive only.
+    first = attributes.approximate_first_receive_timestamp if attributes.approximate_receive_count == "1" else None
+    return LaneMessage(
+        message_id=record.message_id,
+        receipt_handle=record.receipt_handle,
+        body=record.body,
+        account=attributes.message_group_id or "",
+        sent_at=int(attributes.sent_timestamp) / 1000,
+        received_at=int(first) / 1000 if first else None,
+        receives=int(attributes.approximate_receive_count),
+        content_hash=given if re.fullmatch("[0-9a-f]{64}", given) else None,
+        accepted_at=moment(attribute(record, "accepted_at")),
+        correlation_id=correlation_id(attribute(record, "correlation_id") or record.message_id),
+    )

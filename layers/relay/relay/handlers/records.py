@@ -1,0 +1,55 @@
+"""What a function is called with, and the parts of it that several handlers read."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from relay.masking import mask_identifiers, shorten
+
+type Json = dict[str, Any]
+
+
+class Context(Protocol):
+    """What the relay uses of Lambda's context."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int: ...
+
+
+def is_sqs_batch(event: object) -> bool:
+    return _records(event, "eventSource", "aws:sqs")
+
+
+def is_sns_call(event: object) -> bool:
+    """Whether SNS calls the function itself: a subscription of the protocol `lambda`."""
+    return _records(event, "EventSource", "aws:sns")
+
+
+def _records(event: object, key: str, source: str) -> bool:
+    records = event.get("Records") if isinstance(event, Mapping) else None
+    return (
+        bool(records)
+        and isinstance(records, list)
+        and all(isinstance(record, Mapping) and record.get(key) == source for record in records)
+    )
+
+
+def attribute(record: SQSRecord, name: str) -> str:
+    value = record.raw_event.get("messageAttributes", {}).get(name, {}).get("stringValue")
+    return value if isinstance(value, str) and value != "-" else ""
+
+
+def moment(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"[0-9]{1,10}\.[0-9]{3}", text) else None
+
+
+def correlation_id(name: object) -> str:
+    """What logs call a record by, without personal data; empty where there is nothing to call it by."""
+    return mask_identifiers(shorten(name, 128)) if isinstance(name, str) else ""
+
+
+def described(errors: Any) -> list[dict[str, str]]:
+    return [{"field": error.field, "message": error.message} for error in errors]

@@ -1,0 +1,1 @@
+"""Accepts events: validates, routes, puts each on the lanes of its destinations."""
