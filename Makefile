@@ -42,7 +42,7 @@ lint: $(READY) ## Everything of check that runs none of the code
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
-	$(PYTHON) -m local.schema --check
+	$(PYTHON) -m tools.schema --check
 	for stage in local dev prod; do $(VENV)/bin/sam validate --lint --region us-east-1 --config-env $$stage; done
 
 .PHONY: up
@@ -80,7 +80,7 @@ bench-delivery: $(READY) ## Delivery at the providers' limits, measured
 
 .PHONY: deploy
 deploy: $(READY) ## To AWS: STAGE=dev PARAMETERS="AlarmEmail=… …=…"
-	@$(PYTHON) -m local.deploy "$$STAGE" "$$PARAMETERS"
+	@$(PYTHON) -m tools.deploy "$$STAGE" "$$PARAMETERS"
 
 .PHONY: bench-cost
 bench-cost: $(READY) ## Count what an event needs; the README's cost tables
@@ -88,13 +88,13 @@ bench-cost: $(READY) ## Count what an event needs; the README's cost tables
 
 .PHONY: adopt
 adopt: $(READY) ## Import what a deleted stack of STAGE left: STAGE=dev
-	@$(PYTHON) -m local.adopt $(STAGE)
+	@$(PYTHON) -m tools.adopt $(STAGE)
 
 .PHONY: format
 format: $(READY) ## Format the code and mend what ruff can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
-	$(PYTHON) -m local.schema
+	$(PYTHON) -m tools.schema
 
 # Pins stay as they are unless UPGRADE=1. The layer's pins follow the development ones.
 COMPILE := CUSTOM_COMPILE_COMMAND='make requirements' $(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe \

@@ -34,9 +34,8 @@ from boto3.dynamodb.types import TypeDeserializer
 from rich.console import Console
 
 from bench.delivery import Sandbox, event
-from local.environment import ACCESS_KEY_ID, OWN, SECRET_ACCESS_KEY
-from local.interrupts import raised
-from local.places import ROOT
+from local.machine import ACCESS_KEY_ID, OWN, ROOT, SECRET_ACCESS_KEY
+from local.processes import raised
 from local.stack import Stack, start_stack, stop_stack
 from local.steps import Steps
 from relay.observability import METRICS, DeliverObserver, IntakeObserver

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from local.interrupts import raised
-from local.places import ROOT
+from local.machine import ROOT
+from local.processes import raised
 from local.stack import Stack, start_stack, stop_stack
 from local.steps import Steps
 

@@ -5,10 +5,8 @@ import sys
 
 from rich.text import Text
 
-from local.environment import OWN
-from local.interrupts import Interrupted, raised
-from local.places import ROOT, STATE, locked
-from local.processes import CommandError
+from local.machine import OWN, ROOT, STATE, locked
+from local.processes import CommandError, Interrupted, raised
 from local.shell import credential_lines, output_lines
 from local.stack import load, start_stack, stop_stack
 from local.steps import Steps, terminal

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from local.clients import Clients
 from local.fates import Fate, Journal, Watch, expected_ids
-from local.places import STATE
+from local.machine import STATE
 from local.show import show_fates, show_requests
 from local.stack import Stack, load
 from local.steps import terminal

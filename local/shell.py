@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 
-from local.environment import ACCESS_KEY_ID, OWN, SECRET_ACCESS_KEY
+from local.machine import ACCESS_KEY_ID, OWN, SECRET_ACCESS_KEY
 from local.stack import Stack
 
 LOOPBACK = "127.0.0.1"

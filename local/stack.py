@@ -1,25 +1,84 @@
-"""The stack on one machine: starts it, deploys to it, finds it again, ends it."""
+"""The stack on one machine: starts it, deploys the real template to it with the SAM CLI, finds it again, ends it."""
 
 import json
+import platform
 import shutil
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from local.clients import Clients
-from local.deployment import STAGE, architecture, build, build_folder, deploy
-from local.emulator import start_emulator
-from local.environment import server_environment
-from local.interrupts import held
-from local.places import ROOT, STATE, free_port
-from local.processes import CommandError, Process, start, stop
+from local.machine import REGION, ROOT, STATE, TOOLS, build_environment, free_port, locked, server_environment
+from local.processes import CommandError, Process, held, run, start, stop
 from local.sandbox.providers import TOKENS
 from local.steps import Steps
+from tools.layer import ready
+
+
+def start_emulator(state: Path, port: int) -> Process:
+    """Start it with everything it writes under ``state``. Serves once ``/_ministack/health`` answers."""
+    env = server_environment(state) | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_REGION": REGION,
+        "S3_DATA_DIR": str(state / "tmp" / "s3"),
+        "STATE_DIR": str(state / "tmp" / "state"),
+        "LAMBDA_EXECUTOR": "local",
+        # The functions may do what their roles say and nothing else, as in AWS.
+        "AUTH": "true",
+        # Else it would look for containers of its own to remove, and open ports for services the relay does not use.
+        "DOCKER_HOST": f"unix://{state}/no-docker",
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+    }
+    return start("emulator", [str(TOOLS / "ministack")], env=env, cwd=state, log=state / "emulator.log")
+
+
+STAGE = "local"
+STACK_NAME = "customer-event-relay-local"
+
+
+def architecture() -> str:
+    """Lambda's name for this machine's processor."""
+    return "arm64" if platform.machine().lower() in ("arm64", "aarch64") else "x86_64"
+
+
+def build(state: Path, endpoint_url: str, parameters: Mapping[str, str]) -> None:
+    """Build what changed since the last time. Raises CommandError."""
+    _sam("build", state, endpoint_url, parameters)
+    ready()
+
+
+def deploy(state: Path, clients: Clients, parameters: Mapping[str, str]) -> dict[str, str]:
+    """Deploy what was built and return the stack's outputs. Raises CommandError."""
+    _sam("deploy", state, clients.endpoint_url, parameters, "--stack-name", STACK_NAME)
+    stack = clients.cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+@contextmanager
+def build_folder() -> Iterator[None]:
+    """Inside, nobody else builds or deploys from the build folder: two stacks may start at once."""
+    with locked(ROOT / ".aws-sam", wait=True):
+        yield
+
+
+def _sam(command: str, state: Path, endpoint_url: str, parameters: Mapping[str, str], *arguments: str) -> None:
+    overrides = [f"{name}={value}" for name, value in parameters.items()]
+    run(
+        [str(TOOLS / "sam"), command, "--config-env", STAGE, *arguments, "--parameter-overrides", *overrides],
+        env=build_environment(state, endpoint_url),
+        cwd=ROOT,
+        log=state / f"sam-{command}.log",
+    )
+
 
 _HEALTHY_SECONDS = 60.0
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.environment import OWN
-from local.places import ROOT, TOOLS
+from local.machine import OWN, ROOT, TOOLS
 
 
 @dataclass(frozen=True)

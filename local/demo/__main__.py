@@ -13,9 +13,8 @@ from local.demo.observe import Observed, Observer
 from local.demo.plan import AGAIN, CASES, FAULT, FIRST, files
 from local.demo.publish import publish
 from local.demo.report import Results, as_expected, show_fates, show_reasons, show_received, show_verdict
-from local.interrupts import Interrupted, raised
 from local.invoke import DoorError
-from local.processes import CommandError
+from local.processes import CommandError, Interrupted, raised
 from local.stack import start_stack, stop_stack
 from local.steps import Steps, terminal
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from local.invoke import enter
-from local.places import ROOT
+from local.machine import ROOT
 from local.stack import Stack
 
 

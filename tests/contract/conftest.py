@@ -24,13 +24,12 @@ from mypy_boto3_secretsmanager import SecretsManagerClient
 from mypy_boto3_sqs import SQSClient
 from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-from local.emulator import start_emulator
-from local.environment import server_environment
-from local.places import TOOLS, free_port
+from local.machine import TOOLS, free_port, server_environment
 from local.processes import Process, start, stop
 from local.sandbox.app import application
 from local.sandbox.provider_side import Sandbox
 from local.sandbox.server import server
+from local.stack import start_emulator
 from relay.errors import RelayError
 from tests.contract.documented import documented
 

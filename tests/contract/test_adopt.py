@@ -12,14 +12,13 @@ import pytest
 import urllib3
 from botocore.exceptions import ClientError
 
-from local.adopt import adopt, part, stack_name
 from local.clients import Clients
-from local.emulator import start_emulator
-from local.environment import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
-from local.places import ROOT, free_port
+from local.machine import ACCESS_KEY_ID, REGION, ROOT, SECRET_ACCESS_KEY, free_port
 from local.processes import CommandError, stop
+from local.stack import start_emulator
 from tests.system.running import until
 from tests.template.stack import Stack
+from tools.adopt import adopt, part, stack_name
 
 STACK = Stack.load()
 ENVIRONMENT = {
@@ -91,7 +90,7 @@ def leave_behind(aws: Clients, stage: str, *names: str) -> None:
 def run(aws: Clients, stage: str) -> subprocess.CompletedProcess[str]:
     """The program, as `make adopt` starts it."""
     return subprocess.run(
-        [sys.executable, "-m", "local.adopt", stage],
+        [sys.executable, "-m", "tools.adopt", stage],
         env=ENVIRONMENT | {"AWS_ENDPOINT_URL": aws.endpoint_url},
         cwd=ROOT,
         capture_output=True,

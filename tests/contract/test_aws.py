@@ -17,7 +17,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-from local.places import ROOT, free_port
+from local.machine import ROOT, free_port
 from relay.adapters.dynamodb import DynamoLedger, read_record
 from relay.adapters.secrets_manager import FAILED_SECONDS, MAX_AGE_SECONDS, SecretsManagerSecrets
 from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue

@@ -10,9 +10,9 @@ from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SqsM
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from local.demo.plan import CASES
-from local.deployment import STAGE
 from local.invoke import function_for
-from local.places import ROOT
+from local.machine import ROOT
+from local.stack import STAGE
 from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
 from relay.handlers.direct import DirectDelivery

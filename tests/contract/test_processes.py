@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from local.interrupts import Interrupted, held, raised
-from local.processes import CommandError, Process, moment_of_start, run, start, stop
+from local.processes import CommandError, Interrupted, Process, held, moment_of_start, raised, run, start, stop
 
 PARENT = "import subprocess, sys, time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cfnlint.api import ManualArgs, lint_file  # type: ignore[import-untyped]  # cfn-lint ships no types
 
-from local.places import ROOT
+from local.machine import ROOT
 from relay.contract.event import Event
 from relay.handlers.envelope import open_record
 from tests.filling import at_path, filled_in

@@ -1,9 +1,9 @@
 """The ledger's table in memory.
 
-Mirrors, in `relay/adapters/dynamodb.py`: the claim's update `_CLAIM` and its conditions `_IF_SAME` and `_IF_OVERRIDES` (of the
-clauses `_NEW`, `_NOT_ENDED`, `_FREE`, `_SAME`, `_LATER`), ALL_OLD on success and on a failed condition, what an item
-remembers of the state before its claim, settle's condition `_MINE`, its rule that absent values are not written, and
-its removal of an old `status`, `reason` and `delivered_hash`.
+Mirrors, in `relay/adapters/dynamodb.py`: the claim's update `_CLAIM` and its conditions `_IF_SAME` and `_IF_OVERRIDES`
+(of the clauses `_NEW`, `_NOT_ENDED`, `_FREE`, `_SAME`, `_LATER`), ALL_OLD on success and on a failed condition, what an
+item remembers of the state before its claim, settle's condition `_MINE`, its rule that absent values are not written,
+and its removal of an old `status`, `reason` and `delivered_hash`.
 """
 
 from dataclasses import replace

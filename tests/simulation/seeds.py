@@ -3,7 +3,7 @@
 import hashlib
 import subprocess
 
-from local.places import ROOT
+from local.machine import ROOT
 
 ROOM = 10_000
 """How many seeds each commit has for itself."""

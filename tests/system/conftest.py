@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from local.deployment import STAGE
-from local.stack import Stack, start_stack, stop_stack
+from local.stack import STAGE, Stack, start_stack, stop_stack
 from local.steps import Steps
 from tests.system.running import STORES, Providers, Relay, secret, token
 

@@ -7,11 +7,9 @@ from pathlib import Path
 import urllib3
 
 from local.clients import Clients
-from local.deployment import STAGE, architecture, build, build_folder, deploy
-from local.emulator import start_emulator
-from local.places import free_port
+from local.machine import free_port
 from local.processes import stop
-from local.stack import Stack
+from local.stack import STAGE, Stack, architecture, build, build_folder, deploy, start_emulator
 from tests.system.running import Providers, Relay, secret, until
 
 

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 import pytest
 from rich.console import Console
 
-from local.adopt import adopt, stack_name
-from local.deployment import STAGE, architecture, build_folder, deploy
 from local.processes import CommandError
-from local.stack import start_stack, stop_stack
+from local.stack import STAGE, architecture, build_folder, deploy, start_stack, stop_stack
 from local.steps import Steps
 from tests.system.running import BOTH, Providers, Relay, event, until
+from tools.adopt import adopt, stack_name
 
 
 @pytest.fixture

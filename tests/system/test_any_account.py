@@ -1,6 +1,6 @@
 """`sender/*`: accounts that nobody listed. And what other systems write beyond ASCII and RFC 3339."""
 
-from local.deployment import STAGE
+from local.stack import STAGE
 from tests.system.running import Relay, event, secret, token, until
 
 SHOPS = [f"shop-{number:02}" for number in range(12)]

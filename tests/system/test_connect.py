@@ -12,8 +12,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from local.environment import REGION, SECRET_ACCESS_KEY, server_environment
-from local.places import ROOT
+from local.machine import REGION, ROOT, SECRET_ACCESS_KEY, server_environment
 from local.stack import Stack
 from tests.filling import at_path, filled_in
 from tests.system.running import Json, Relay, event, until

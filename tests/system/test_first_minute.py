@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.deployment import architecture
-from local.places import ROOT
+from local.machine import ROOT
+from local.stack import architecture
 from tests.checkout import Checkout
 from tests.system.running import until
 

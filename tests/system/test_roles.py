@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from local.environment import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from local.machine import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from local.stack import Stack
 from tests.factories import eventbridge
 from tests.system.running import BOTH, Relay, event, until

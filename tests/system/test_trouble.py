@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from local.deployment import STAGE
-from local.stack import Stack
+from local.stack import STAGE, Stack
 from tests.system.conftest import HOLD_SECONDS
 from tests.system.running import Json, Relay, event, secret, token, until
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.places import free_port
+from local.machine import free_port
 from relay import wiring
 from relay.delivery.result import Result
 from relay.observability import DeliverObserver

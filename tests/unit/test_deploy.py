@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-untyped]  # ships no types
 
-from local.deploy import DeployError, configured_stages, parse_parameters, template_parameters, write_overrides
 from tests.template.stack import Stack
+from tools.deploy import DeployError, configured_stages, parse_parameters, template_parameters, write_overrides
 
 KNOWN = frozenset({"AlarmEmail", "Destinations", "DestinationSettings", "HoldSeconds"})
 SETTINGS = '{"yotpo/one": {"identify_by": "phone_number"}, "sender": {"on_unknown": "park"}}'

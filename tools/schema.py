@@ -1,10 +1,10 @@
-"""``python -m local.schema`` writes the event's JSON Schema; with ``--check`` it only says whether it is up to date."""
+"""``python -m tools.schema`` writes the event's JSON Schema; with ``--check`` it only says whether it is up to date."""
 
 import argparse
 import json
 import sys
 
-from local.places import ROOT
+from local.machine import ROOT
 from relay.contract.event import Event
 
 PATH = ROOT / "docs" / "event.schema.json"
@@ -18,14 +18,14 @@ def schema() -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m local.schema", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.schema", description=__doc__)
     parser.add_argument("--check", action="store_true")
     if not parser.parse_args().check:
         PATH.write_text(schema())
         return 0
     if PATH.exists() and PATH.read_text() == schema():
         return 0
-    print(f"{PATH.relative_to(ROOT)} is out of date: run python -m local.schema", file=sys.stderr)
+    print(f"{PATH.relative_to(ROOT)} is out of date: run python -m tools.schema", file=sys.stderr)
     return 1
 
 

@@ -1,4 +1,4 @@
-"""``python -m local.deploy dev "AlarmEmail=you@example.com"``: a stage of samconfig.toml to AWS."""
+"""``python -m tools.deploy dev "AlarmEmail=you@example.com"``: a stage of samconfig.toml to AWS."""
 
 import argparse
 import re
@@ -16,12 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.text import Text
 
-from local.deployment import STAGE as LOCAL
-from local.deployment import build_folder
-from local.environment import OWN
-from local.layer import ready
-from local.places import ROOT, TOOLS
+from local.machine import OWN, ROOT, TOOLS
 from local.processes import CommandError
+from local.stack import STAGE as LOCAL
+from local.stack import build_folder
+from tools.layer import ready
 
 
 class DeployError(Exception):
@@ -132,7 +131,7 @@ def _sam(command: str, stage: str, overrides: list[str]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m local.deploy", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.deploy", description=__doc__)
     parser.add_argument("stage", help="a table of samconfig.toml, such as dev")
     parser.add_argument("parameters", nargs="?", default="", help="Name=value Name=value")
     asked = parser.parse_args()

@@ -1,4 +1,4 @@
-"""``python -m local.adopt STAGE`` gives a new stack the queues and the ledger that a deleted one left behind.
+"""``python -m tools.adopt STAGE`` gives a new stack the queues and the ledger that a deleted one left behind.
 
 CloudFormation imports by name on its own only where the template spells the name out; here it holds the stage. So this
 makes an import of just what is left, under the names of the template, and ``make deploy`` does the rest.
@@ -18,7 +18,7 @@ import boto3
 import cfnlint.decode  # type: ignore[import-untyped]  # cfn-lint ships no types
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-from local.places import ROOT
+from local.machine import ROOT
 from local.processes import CommandError
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _mentioned(value: object) -> set[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m local.adopt", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tools.adopt", description=__doc__.splitlines()[0])
     parser.add_argument("stage")
     stage = parser.parse_args().stage
     try:

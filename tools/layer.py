@@ -1,4 +1,4 @@
-"""``python -m local.layer`` readies the built layer for a fast cold start: bytecode in, what no function calls out.
+"""``python -m tools.layer`` readies the built layer for a fast cold start: bytecode in, what no function calls out.
 
 Lambda unpacks a layer read-only, so without bytecode every cold start compiles every import anew. Nearly all of
 botocore's weight is the descriptions of services the relay does not speak to.
@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-from local.places import ROOT
+from local.machine import ROOT
 
 BUILT = ROOT / ".aws-sam" / "build" / "RelayLayer" / "python"
 SERVICES = frozenset({"dynamodb", "secretsmanager", "sqs", "sts"})

@@ -1,9 +1,39 @@
-"""The environments that the emulator and the SAM CLI run in: nothing of the user's AWS set-up can reach them."""
+"""This machine: where things are, and environments for programs that nothing of the user's AWS set-up reaches."""
 
+import fcntl
 import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from local.places import TOOLS
+ROOT = Path(__file__).parent.parent
+STATE = ROOT / ".local"
+"""What ``make up`` leaves behind and ``make down`` removes."""
+TOOLS = Path(sys.executable).parent
+"""The virtual environment's programs."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nothing listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def locked(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a lock on ``folder``, made if missing. Raises BlockingIOError if another holds it and ``wait`` is off."""
+    folder.mkdir(exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(handle)
+
 
 REGION = "us-east-1"
 ACCESS_KEY_ID = SECRET_ACCESS_KEY = "test"  # noqa: S105 (the one pair that the emulator takes for its account's own)

@@ -1,0 +1,1 @@
+"""What make runs on this repository: nothing of it is deployed."""
