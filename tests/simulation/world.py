@@ -46,7 +46,7 @@ class World:
         self.plan = plan = replace(plan, events=(*plan.events, *_healthy(plan)))
         self.kernel = Kernel()
         self.history = History(plan, Timeline(timeline))
-        self.history.on_fail = self._stop
+        self.history.on_violation = self._stop
         self.checker = Checker(self.kernel, self.history)
         self._rng = random.Random(f"world {plan.seed}")
         self._environments: list[Environment] = []
@@ -63,8 +63,8 @@ class World:
         for name, lane in lanes.items():
             self._map(name, lane)
         self.intake = StandardQueue(self.kernel, "intake", INTAKE_RECEIVES)
-        self.intake.on_delete = self.checker.taken_in
-        self.intake.on_backstop = self.checker.ended_by_count
+        self.intake.on_delete = self.checker.on_record_deleted
+        self.intake.on_receives_used_up = self.checker.on_receives_used_up
         StandardMapping(self.kernel, plan, self.intake, self._function("intake"))
 
     def run(self) -> Run:
@@ -79,10 +79,10 @@ class World:
         patience, end = last + self._patience(), last + plan.oldest + 24 * 3600
         kernel.run(until=min(plan.ends, patience))
         if plan.steady and plan.ends > patience:
-            self.checker.late(self._left())
+            self.checker.on_patience_over(self._left())
         kernel.run(until=min(plan.ends, end))
         if plan.ends > end and not kernel.stopped:
-            self.checker.over(self._left(), self.intake.size)
+            self.checker.on_run_over(self._left(), self.intake.size)
         self.history.totals.steps = kernel.steps
         self.history.totals.crashes = sum(each.crashes for each in self.functions.values())
         for environment in self._environments:
@@ -119,19 +119,21 @@ class World:
             self._environments.append(made)
             return made
 
-        return Function(self.kernel, self.plan, name, make, self._note)
+        return Function(self.kernel, self.plan, name, make, self._on_death)
 
-    def _note(self, environment: str, what: str) -> None:
+    def _on_death(self, environment: str, why: str) -> None:
         if self.history.timeline.on:
-            self.history.timeline.note(self.kernel.now, environment, "", what)
+            self.history.timeline.note(self.kernel.now, environment, "", why)
 
     def _map(self, provider: str, lane: FifoQueue) -> None:
         groups = sum(each.provider == provider for each in self.plan.accounts)
         mapping = FifoMapping(self.kernel, self.plan, lane, self.functions[provider])
-        mapping.responded = self.checker.responded
-        mapping.waited = lambda group, seconds: self.checker.waited(f"{provider}/{group}", seconds, groups)
-        lane.on_delete = self.checker.deleted
-        lane.on_backstop = self.checker.ended_by_count
+        mapping.on_batch_answered = self.checker.on_batch_answered
+        mapping.on_group_chosen = lambda group, seconds: self.checker.on_group_chosen(
+            f"{provider}/{group}", seconds, groups
+        )
+        lane.on_delete = self.checker.on_message_deleted
+        lane.on_receives_used_up = self.checker.on_receives_used_up
 
     def _produce(self, event: EventPlan) -> None:
         body = json.dumps(_body(self.plan, event))
