@@ -137,7 +137,7 @@ class World:
 
     def _produce(self, event: EventPlan) -> None:
         body = json.dumps(_body(self.plan, event))
-        if event.door == "lane":
+        if event.via == "lane":
             for number, destination in enumerate(event.destinations):
                 provider, _, account = destination.partition("/")
                 own = f"own-{event.event_id}-{event.at}-{number}"
@@ -186,7 +186,7 @@ def _body(plan: Plan, event: EventPlan) -> dict[str, Any]:
         "properties": {"order_id": event.event_id, "version": event.version},
         "destinations": list(event.destinations),
     }
-    if event.customer % 2 and event.door != "lane":
+    if event.customer % 2 and event.via != "lane":
         body["occurred_at"] = _iso(float(event.customer))
     if event.expires_in is not None:
         body["expires_at"] = _iso(event.at + event.expires_in)
@@ -208,7 +208,7 @@ def _wrap(event: EventPlan, body: str) -> str:
         "resources": [],
         "detail": json.loads(body),
     }
-    match event.door:
+    match event.via:
         case "eventbridge":
             return json.dumps(enveloped)
         case "sns":

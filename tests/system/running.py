@@ -1,4 +1,4 @@
-"""A running relay as a test sees it: the doors to put events in, and every place where one may end up."""
+"""A running relay as a test sees it: the ways to put events in, and every place where one may end up."""
 
 import json
 import time
@@ -129,7 +129,7 @@ class Relay:
     _lines: list[Json] = field(default_factory=list)
     _read: int = 0
 
-    # ---------------------------------------------------------------------------------------------------- doors
+    # -------------------------------------------------------------------------------------------------- ways in
 
     def send(self, *bodies: Json | str) -> None:
         """To IntakeQueue, ten at a time: text as it is, all else as JSON."""

@@ -182,7 +182,7 @@ def test_a_bus_passes_on_what_has_our_shape(relay: Relay) -> None:
 
 
 def test_accounts_that_are_named_send_and_others_do_not(relay: Relay) -> None:
-    """To IntakeQueue. On the bus the emulator takes nobody of another account: tests/template/test_doors.py."""
+    """To IntakeQueue. On the bus the emulator takes nobody of another account: tests/template/test_admission.py."""
     ours = event("sent_from_elsewhere", destinations=...)
     url, body = relay.outputs["IntakeQueueUrl"], json.dumps(ours)
     aws(relay, "sqs", PRODUCER).send_message(QueueUrl=url, MessageBody=body)

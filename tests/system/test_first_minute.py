@@ -90,8 +90,8 @@ def test_only_those_credentials_are_taken(newcomer: Newcomer) -> None:
     assert "security token included in the request is invalid" in refused.stderr
 
 
-def test_the_aws_cli_goes_through_all_three_doors(newcomer: Newcomer) -> None:
-    """GIVEN the README's commands WHEN typed as they stand THEN each door's event arrives at its providers, once."""
+def test_the_aws_cli_goes_in_all_three_ways(newcomer: Newcomer) -> None:
+    """GIVEN the README's commands WHEN typed as they stand THEN each way's event arrives at its providers, once."""
     commands = readme_block("through all three doors:").replace("make down\n", "")
     assert "sqs send-message" in commands
     assert "lambda invoke" in commands
@@ -103,7 +103,7 @@ def test_the_aws_cli_goes_through_all_three_doors(newcomer: Newcomer) -> None:
         in written
     )
     wanted = sorted(["order_shipped", "signed_up", "survey_answered"] * 2 + ["store_visited"])
-    until(lambda: len(newcomer.received()) >= before + len(wanted), "the events of three doors at the providers")
+    until(lambda: len(newcomer.received()) >= before + len(wanted), "the events of all three ways at the providers")
     requests = newcomer.received()[before:]
     assert sorted(one["type"] for one in requests) == wanted
     assert all(one["accepted"] and not one["repeat"] for one in requests)

@@ -38,7 +38,7 @@ def test_the_emulator_enforces(enforcing: Relay) -> None:
 
 
 def test_every_permission_is_there_and_used(enforcing: Relay) -> None:
-    """One event through each door, one rejected, one dead letter for each lane, one deferral for each lane."""
+    """One event each way in, one rejected, one dead letter for each lane, one deferral for each lane."""
     enforcing.put_on_bus(event("role_bus", destinations=...))
     enforcing.send(event("role_sqs", destinations=...), event("role_bad", colour="blue"))
     enforcing.call("Intake", event("role_direct", destinations=...))

@@ -1,4 +1,4 @@
-"""Arbitrary input at every door: no crash, no loss, errors name fields."""
+"""Arbitrary input to every handler: no crash, no loss, errors name fields."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
 from tests.factories import DESTINATIONS, event_data, eventbridge, lane_record, sns, sqs_batch, sqs_record
 from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues
-from tests.unit.rooms import Room
+from tests.unit.harness import Harness
 
 CONTEXT = FakeContext()
 COMMON = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
@@ -69,18 +69,18 @@ inputs = (
 bodies = st.text(max_size=200) | inputs.map(json.dumps) | st.binary(max_size=100).map(lambda raw: raw.decode("latin-1"))
 
 
-def intake_room() -> tuple[IntakeDoors, FakeIntakeQueues]:
+def intake_handler() -> tuple[IntakeDoors, FakeIntakeQueues]:
     queues = FakeIntakeQueues()
     return IntakeDoors(
         Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate), IntakeObserver(), FakeClock()
     ), queues
 
 
-def deliver_doors(room: Room) -> DeliverDoors:
-    observer = DeliverObserver(room.provider)
+def deliver_handler(harness: Harness) -> DeliverDoors:
+    observer = DeliverObserver(harness.provider)
     return DeliverDoors(
-        room.lane,
-        DirectDoor(room.provider, DESTINATIONS, room.courier, room.account, observer, SystemClock()),
+        harness.lane,
+        DirectDoor(harness.provider, DESTINATIONS, harness.courier, harness.account, observer, SystemClock()),
         observer,
         SystemClock(),
     )
@@ -97,10 +97,10 @@ def named(errors: list[dict[str, str]]) -> bool:
 
 @COMMON
 @given(st.lists(bodies, min_size=1, max_size=6))
-def test_any_batch_at_intake(given_bodies: list[str]) -> None:
+def test_any_batch_to_intake(given_bodies: list[str]) -> None:
     """Each record is on its lanes or kept with a reason; nothing is reported, nothing lost, nothing doubled."""
-    doors, queues = intake_room()
-    assert doors.open(sqs_batch(*map(sqs_record, given_bodies)), CONTEXT) == {"batchItemFailures": []}
+    handler, queues = intake_handler()
+    assert handler.open(sqs_batch(*map(sqs_record, given_bodies)), CONTEXT) == {"batchItemFailures": []}
     accepted = {entry.correlation_id for entry in queues.entries}
     assert len(accepted) + len(queues.rejects) == len(given_bodies)
     assert all(kept.body in map(as_text, given_bodies) and ": " in kept.reason for kept in queues.rejects)
@@ -111,13 +111,13 @@ def test_any_batch_at_intake(given_bodies: list[str]) -> None:
 
 @COMMON
 @given(st.lists(bodies, min_size=1, max_size=6), st.sets(st.integers(0, 5)))
-def test_any_batch_at_intake_while_queues_fail(given_bodies: list[str], failing: set[int]) -> None:
+def test_any_batch_to_intake_while_queues_fail(given_bodies: list[str], failing: set[int]) -> None:
     """What our queues would not take is reported: accepted, kept or reported, each record once."""
-    doors, queues = intake_room()
+    handler, queues = intake_handler()
     calls = iter(range(1_000))
     queues.fails_for = lambda body: next(calls) % 6 in failing
     records = [sqs_record(body) for body in given_bodies]
-    answer = doors.open(sqs_batch(*records), CONTEXT)
+    answer = handler.open(sqs_batch(*records), CONTEXT)
     reported = [entry["itemIdentifier"] for entry in answer["batchItemFailures"]]
     assert len(set(reported)) == len(reported)
     assert set(reported) <= {record["messageId"] for record in records}
@@ -128,10 +128,10 @@ def test_any_batch_at_intake_while_queues_fail(given_bodies: list[str], failing:
 
 @COMMON
 @given(inputs)
-def test_anything_at_intakes_other_doors(given_input: Any) -> None:
+def test_anything_else_to_intake(given_input: Any) -> None:
     """A direct call, EventBridge's or SNS's is accepted, or comes back with errors that name fields; and is kept."""
-    doors, queues = intake_room()
-    answer = doors.open(given_input, CONTEXT)
+    handler, queues = intake_handler()
+    answer = handler.open(given_input, CONTEXT)
     json.dumps(answer).encode()
     if "batchItemFailures" in answer:
         return
@@ -153,8 +153,8 @@ def records_in(call: Any) -> int:
 @given(events.map(eventbridge))
 def test_any_detail_from_eventbridge(envelope: dict[str, Any]) -> None:
     """Nobody hears the answer: what is not accepted is kept."""
-    doors, queues = intake_room()
-    answer = doors.open(envelope, CONTEXT)
+    handler, queues = intake_handler()
+    answer = handler.open(envelope, CONTEXT)
     assert len(queues.rejects) == len(answer["rejected"])
     assert bool(queues.entries) != bool(queues.rejects)
 
@@ -164,26 +164,26 @@ def test_any_detail_from_eventbridge(envelope: dict[str, Any]) -> None:
 @given(st.lists(bodies | events.map(json.dumps), min_size=1, max_size=6))
 def test_any_batch_on_a_lane(provider: str, given_bodies: list[str]) -> None:
     """Each message comes to its end, a dead letter with its body and reason included, or is reported."""
-    room = Room(provider, deaf=True)
+    harness = Harness(provider, deaf=True)
     records = [lane_record(body) for body in given_bodies]
-    report = room.handle([lane_message(SQSRecord(record)) for record in records])
+    report = harness.handle([lane_message(SQSRecord(record)) for record in records])
     final = [result for result in report.results if result.final]
     assert len(final) + len(report.failed) == len(records)
     assert report.failed == [each for each in map(itemgetter("messageId"), records) if each in set(report.failed)]
     rejected = [result for result in final if result.outcome is Outcome.REJECTED]
-    assert len(room.queue.letters) == len(rejected)
-    assert len({letter.deduplication_id for letter in room.queue.letters}) == len(rejected)
-    assert all(letter.reason and letter.body in given_bodies for letter in room.queue.letters)
+    assert len(harness.queue.letters) == len(rejected)
+    assert len({letter.deduplication_id for letter in harness.queue.letters}) == len(rejected)
+    assert all(letter.reason and letter.body in given_bodies for letter in harness.queue.letters)
 
 
 @COMMON
 @given(inputs, inputs, st.booleans() | values)
-def test_anything_at_delivers_direct_door(given_event: Any, anything: Any, dry_run: Any) -> None:
+def test_anything_in_a_direct_call_of_deliver(given_event: Any, anything: Any, dry_run: Any) -> None:
     """A direct call of deliver is carried out or answered with errors that name fields."""
-    room = Room("yotpo", deaf=True)
-    doors = deliver_doors(room)
+    harness = Harness("yotpo", deaf=True)
+    handler = deliver_handler(harness)
     for call in ({"destination": "yotpo/main", "event": given_event, "dry_run": dry_run}, anything):
-        answer = doors.open(call, CONTEXT)
+        answer = handler.open(call, CONTEXT)
         json.dumps(answer).encode()
         if "batchItemFailures" not in answer and "dry_run" not in answer:
             assert answer["outcome"] in {"delivered", "duplicate", "rejected", "throttled"}
