@@ -54,10 +54,10 @@ from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from relay.delivery.attempt import BROKEN, OUTDATED
+from relay.delivery.attempt import OUTDATED
 from relay.delivery.batch import BatchReport
-from relay.delivery.result import Result
-from relay.outcome import Outcome
+from relay.delivery.post import BROKEN
+from relay.outcome import Outcome, Result
 from relay.ports import Claim, DeadLetter, LaneMessage, Record, RejectedRecord
 from tests.simulation.conduct import Conduct
 from tests.simulation.history import Delivery, History, Kept
@@ -198,7 +198,7 @@ class Checker:
         self.private("a ledger record", record.reason)
         if self._history.timeline.on:
             what = f"settled by {environment.name}: {record.state}, {record.outcome}, {record.reason}"
-            self._note(record, f"{what}, strikes {record.strikes}")
+            self._note(record, f"{what}, strikes {record.failure.strikes}")
 
     def unsure(self, about: Record | DeadLetter) -> None:
         """A call of ours about this event failed: it may or may not have taken effect."""

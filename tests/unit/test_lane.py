@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from relay.account.account import IDLE, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Account, Failure
+from relay.account.account import IDLE, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Account
 from relay.account.pace import LONGEST_DEFERRAL, Pace
 from relay.adapters.clock import ThreadWorkers
 from relay.contract.destination import KNOWN, recent
 from relay.contract.event import Event
-from relay.delivery.attempt import BROKEN, RESERVE
-from relay.delivery.batch import LETTER_SECONDS, UNKEPT, BatchReport, Lane
+from relay.delivery.batch import BAD_RECORD_RETRY, LETTER_SECONDS, BatchReport, Lane
+from relay.delivery.post import BROKEN, RESERVE
 from relay.errors import CredentialsError, FieldError, NoAnswerError
 from relay.handlers.envelope import open_record
 from relay.outcome import Outcome
-from relay.ports import DeadLetter, LaneMessage, Record, Reply, Request
+from relay.ports import DeadLetter, Failure, LaneMessage, Record, Reply, Request
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
 from tests.factories import EMAIL, NOW, lane_message, make_event, make_reply
@@ -187,7 +187,12 @@ def test_an_event_that_keeps_failing_gives_way(sender: Room) -> None:
     a1 = message("a1", "ada", receives=PASSES_AFTER)
     content = make_event(id="a1", customer={"email": "ada@example.com"}, properties={"name": "a1"}).content_hash
     sender.ledger.records["a1", "sender/main"] = Record(
-        "a1", "sender/main", content, "open", attempts=PASSES_AFTER - 1, strikes=1, failed_at=NOW
+        "a1",
+        "sender/main",
+        content,
+        "open",
+        attempts=PASSES_AFTER - 1,
+        failure=Failure(strikes=1, failed_at=NOW),
     )
     sender.answers = {"a1": [make_reply(500)]}
     report = sender.handle([a1, message("a2", "ada")])
@@ -293,7 +298,7 @@ def test_no_time_left(room: Room) -> None:
 def test_time_runs_out_in_the_middle(room: Room) -> None:
     """GIVEN answers that take a second each WHEN the time is up THEN what was not sent comes back."""
     room.transport.takes = 1.0
-    report = room.handle([message(f"e{number}") for number in range(10)], seconds=room.courier.longest + 0.5)
+    report = room.handle([message(f"e{number}") for number in range(10)], seconds=room.services.longest + 0.5)
     assert room.sent == ["e0", "e1", "e2"]
     assert report.failed == [f"e{number}" for number in range(3, 10)]
 
@@ -329,7 +334,7 @@ def test_after_the_hold_one_asks(sender: Room) -> None:
     sender.answers = {"e0": [make_reply(401, x_ratelimit_remaining="59")] * 2}
     sender.handle([message("e0")])
     sender.clock.pass_by(301)
-    assert sender.account("sender/main").room == 1
+    assert sender.account("sender/main").max_in_flight == 1
     assert sender.handle([message(f"e{number}") for number in range(4)]).failed == []
 
 
@@ -675,16 +680,7 @@ def any_account(most: int = KNOWN) -> tuple[Room, Counter[str]]:
         met[destination] += 1
         return Account(Pace(Yotpo.limit, room.clock), room.clock, rng=middle)
 
-    room.lane = Lane(
-        provider="yotpo",
-        destinations=["yotpo/*"],
-        courier=room.courier,
-        accounts=recent(meet, most),
-        queue=room.queue,
-        workers=room.workers,
-        clock=room.clock,
-        open_record=open_record,
-    )
+    room.lane = Lane("yotpo", ["yotpo/*"], room.services, recent(meet, most), room.workers, open_record)
     return room, met
 
 
@@ -815,7 +811,7 @@ def test_a_bad_record_whose_dead_letter_cannot_be_written(room: Room) -> None:
     report = room.handle([lane_message("bad", body="{"), message("e1"), message("e2")])
     assert report.failed == ["bad", "e2"]
     assert room.sent == ["e1", "e2"]
-    assert room.queue.deferred == [(["e2", "bad"], UNKEPT)]
+    assert room.queue.deferred == [(["e2", "bad"], BAD_RECORD_RETRY)]
 
 
 class Letters(FakeLaneQueue):
@@ -878,7 +874,7 @@ def test_no_dead_letter_is_begun_without_time_for_it(seconds: float) -> None:
     assert written == [f"bad{number}" for number in range(len(written))]
     assert report.failed == [f"bad{number}" for number in range(len(written), 9)]
     assert all(at - began <= 30 - LETTER_SECONDS for at in letters.began)
-    assert room.queue.deferred == ([(report.failed, UNKEPT)] if report.failed else [])
+    assert room.queue.deferred == ([(report.failed, BAD_RECORD_RETRY)] if report.failed else [])
     assert len(written) == min(9, 1 + int((30 - LETTER_SECONDS - RESERVE / 2 - 0.02) // seconds))
 
 
@@ -890,8 +886,8 @@ def test_no_dead_letter_is_begun_after_one_that_could_not_be_written() -> None:
     assert len(letters.began) == 1
     assert room.sent == ["e0"]
     assert report.failed == [f"bad{number}" for number in range(9)]
-    assert room.queue.deferred == [(report.failed, UNKEPT)]
-    assert [result.outcome for result in report.results if result.ours] == [Outcome.RETRY]
+    assert room.queue.deferred == [(report.failed, BAD_RECORD_RETRY)]
+    assert [result.outcome for result in report.results if result.internal] == [Outcome.RETRY]
 
 
 def test_a_dead_letter_that_does_not_end() -> None:
@@ -906,7 +902,7 @@ def test_a_dead_letter_that_does_not_end() -> None:
 def test_a_record_for_nobody_whose_dead_letter_cannot_be_written(room: Room) -> None:
     """An account that is none of ours blocks its group no longer than another, and is more patient when worn."""
     room.queue.loses_letters = True
-    for receives, seconds in ((1, UNKEPT), (700, 700)):
+    for receives, seconds in ((1, BAD_RECORD_RETRY), (700, 700)):
         assert room.handle([message("e0", account="elsewhere", receives=receives)]).failed == ["e0"]
         assert room.queue.deferred[-1] == (["e0"], seconds)
 
