@@ -41,7 +41,7 @@ SHORTEST_HOLD = 30.0
 """Seconds that an account is held while one event alone was refused: it may be that event."""
 
 SIDE_BY_SIDE = 1.0
-"""Seconds by which a success may have begun before a refusal and still speak for the credentials of both."""
+"""A success that began up to so many seconds before a refusal was sent with the same credentials: they are good."""
 
 LONGEST_BACKOFF = 900.0
 PASSES_AFTER = 3
@@ -139,7 +139,7 @@ class Account:
             case Outcome.THROTTLED:
                 batch.wait = max(batch.wait, result.wait)
             case Outcome.RETRY | Outcome.UNKNOWN | Outcome.UNAUTHORIZED:
-                # Parked or not: the provider did not answer, or not to us.
+                # Parked or not, the provider did not do its work.
                 batch.failed = True
                 if result.outcome is Outcome.RETRY:
                     batch.asked = max(batch.asked, min(result.wait, LONGEST_BACKOFF))
@@ -212,7 +212,7 @@ class Account:
         """
         weight = 0.0
         if strike:
-            # The first one says nothing against it, by however few witnesses; it only begins the count.
+            # A first strike is no evidence against the event; it only begins the count.
             weight = self._weight(event_id, throttled) if before.strikes else 1.0
         self._witness(event_id, False)
         strikes, blame = before.strikes + strike, before.blame + weight
@@ -242,7 +242,7 @@ class Account:
         by_chance = 1.0 / (len(others) + 2) if throttled else 0.0
         if not all(others):
             share = others.count(False) / len(others)
-            # As high as it may well be, by so few witnesses.
+            # The upper bound of what so few attempts are evidence for (two standard errors).
             by_chance = max(by_chance, min(share + 2.0 * math.sqrt(share * (1.0 - share) / len(others)), 0.999))
         return min(1.0, POISON_FAILURES * math.log(by_chance) / math.log(CHANCE)) if by_chance else 1.0
 
@@ -326,14 +326,14 @@ class Account:
             if self._held_until > self._clock.now():
                 return 0
             failed_now = sum(at >= self._round_at for at in self._failing.values())
-            # A second one would take its place for as long again.
+            # While probing, one slow failure is enough: a second would hold one of the few threads for as long again.
             enough = 3 if not self._half_open else 2 if self._waited < SLOW else 1
             if failed_now >= enough:
                 return 0
             return 1 if self._half_open else 1_000
 
     def _worked_since(self, moment: float) -> bool:
-        # A while ago says nothing: an outage may have begun.
+        # An older success says nothing: an outage may have begun since.
         return self._worked_at > max(moment, self._down_at, self._clock.now() - RECENT_SECONDS)
 
     def stands_aside(self, event_id: str) -> bool:
@@ -379,7 +379,8 @@ class Account:
                 # The provider is down: until it works again no failure is an event's own.
                 self._down_at = self._clock.now()
             most = max(LONGEST_LONE_BACKOFF, failing_for / 20) if lone else LONGEST_BACKOFF
-            # In proportion to what it has lasted: that grows as powers of a number of tries would, and needs no count.
+            # In proportion to how long it has lasted: that grows as exponential back-off does, and needs no count of
+            # tries.
             wait = self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF), most, LONGEST_BACKOFF)
             return max(1.0, wait, (0.5 + self._rng()) * IDLE * self._waited)
 

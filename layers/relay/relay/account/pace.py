@@ -99,7 +99,8 @@ class Pace:
         self._others_at = float("-inf")
         self._others: list[tuple[float, int]] = []
         self._is_short = limit.window <= SHORT_WINDOW
-        # Who was here before us is unknown. A short window is waited out; in a long one a single request asks.
+        # Another environment may just have used up the limit. A short window is waited out; in a long one a single
+        # request finds out.
         self._blocked_until = clock.monotonic() + limit.window if self._is_short else float("-inf")
         self._most_in_flight = math.inf if self._is_short else 1.0
 
@@ -114,10 +115,11 @@ class Pace:
                 if self._is_short:
                     self._blocked_until = min(self._blocked_until, handed_out + self._limit.window)
             elif not environments_rotate or now_since - self._idle_since < self._fastest:
-                # Nobody can have had an answer in between: the batch before this one was ours.
+                # Too short for anyone else to have had an answer in between: the batch before was this environment's.
                 return
             elif self._is_short and waited:
-                # Somebody's last request left an answer's time before that batch ended, or earlier.
+                # The batch before ended with an answer, so its last request left at least an answer's time earlier: a
+                # window after that moment nothing of it counts any more.
                 self._blocked_until = max(self._blocked_until, now_since - self._fastest + self._limit.window)
             else:
                 self._most_in_flight = 1.0
@@ -189,10 +191,10 @@ class Pace:
                     self._in_flight += 1
                     self._forget(now)
                     return slot
-                # A reply may change everything: do not sleep through it.
+                # A reply may change the plan: wake up now and then to see.
                 look = GLANCE if self._others or self._most_in_flight < math.inf else at_most
                 if any(other.sent and not other.ended for other in self._ahead_of(slot)):
-                    # Its answer may be about to tell that it was not late.
+                    # An answer under way may tell that its request was not late, and bring the next turn forward.
                     look = min(look, max(at - now - self._lateness, self._lateness / 5))
             self._clock.sleep(min(at - now, look) if at > now else GLANCE)
 
@@ -201,13 +203,13 @@ class Pace:
             now = self._clock.monotonic()
             self._end(slot)
             slot.at += connect_seconds
-            # All that it took longer than the fastest may have been on its way there.
+            # Whatever it took longer than the fastest may all have been on its way to the provider.
             took = now - slot.at
             self._fastest = min(took, 0.99 * self._fastest + 0.01 * took) if self._fastest else took
             slot.late = min(took - self._fastest, LATEST * self._limit.window, 0.25)
             self._answers += 1
             if self._answers <= self._limit.requests:
-                # How fast the fastest is, is not known yet.
+                # Too few answers so far to know the fastest.
                 slot.late = max(slot.late, self._lateness)
             self._throttled = 0
             if budget.limit and budget.limit != self._limit.requests:
@@ -219,7 +221,7 @@ class Pace:
             if budget.remaining is not None:
                 self._learn(budget.remaining, budget.reset_after, slot, now)
             else:
-                # A provider that says nothing is believed a request at a time.
+                # No header says how much is left, so each success allows one more at once (slow start).
                 self._most_in_flight += 1.0
 
     def _learn(self, remaining: int, reset_after: float | None, slot: _Slot, now: float) -> None:
@@ -227,7 +229,7 @@ class Pace:
         others = limit.requests - remaining - self._own(slot, now)
         self._zeros = 0 if remaining > 0 else self._zeros + (others > 0)
         if self._zeros > DOUBTED:
-            # Nothing left, it says, and takes one after the other.
+            # It says that nothing is left, and accepts one request after the other: do not believe it.
             others, remaining = 0, limit.requests
         if others > 0:
             self._others_at = now
@@ -236,10 +238,10 @@ class Pace:
         if self._is_short:
             self._others = [(end, count) for end, count in self._others if end > now]
             if others > 0:
-                # For long enough to be seen again.
+                # For two windows, so that another reply can confirm it before it is forgotten.
                 self._others.append((now + 2 * limit.window, others))
         else:
-            # It was left when this request was counted: what has left since has taken of it.
+            # `remaining` is as of when this request was counted; those sent since have used some of it.
             later = sum(other.sent and other.at > slot.at for other in self._slots)
             self._most_in_flight = max(1.0, self._in_flight + remaining - later)
             if others > 0 and remaining == 0:
@@ -254,24 +256,24 @@ class Pace:
             self._zeros = 0
             growing = min(self._backoff * 2.0**self._throttled, LONGEST_GROWING_WAIT)
             named = budget.retry_after or budget.reset_after
-            # Refused again and again at the moment it named, the provider is not believed any more.
+            # Throttled again and again at the very moment it named, the provider is not believed any more.
             wait = named if named and self._throttled < BELIEVED else max(named or 0.0, growing)
             if self._blocked_until <= now:
                 self._throttled = min(self._throttled + 1, 16)
             self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_DEFERRAL))
             if named:
                 self._asked_until = max(self._asked_until, now + min(named, LONGEST_DEFERRAL))
-            # Where replies show nobody else, a first one is our own jitter.
+            # Where replies show no other client, a first 429 comes of our own requests arriving a little early.
             jitter = budget.remaining is not None and self._is_alone(now)
             if not jitter or not self._is_short:
-                # One request asks whether it is over; the others come when it was told.
+                # One request at a time until a reply shows that the limit lets more through.
                 self._most_in_flight = 1.0
             if slot.at > self._throttled_at:
-                # Those sent beside it would say the same again.
+                # Only the first 429 of those in flight together: the others tell the same news again.
                 self._throttled_at = now
                 if not jitter:
                     self._share = max(LEAST_SHARE * self._limit.requests, DECREASE * self._share)
-            # What was refused did not count.
+            # The provider does not count what it refuses.
             self._slots.remove(slot)
 
     def _unanswered(self, slot: _Slot) -> None:
@@ -286,7 +288,7 @@ class Pace:
         return now - max(self._others_at, self._throttled_at) > ALONE * self._limit.window
 
     def _own(self, slot: _Slot, now: float) -> int:
-        # Generous towards the future: what left before this answer came may have been counted before it.
+        # Requests sent while this one was under way may have been counted before it, too.
         window = self._limit.window
         slack = max(min(0.05 * window, 0.25), min(now - slot.at, window / 2))
         since, until = slot.at - window, slot.at + slack
@@ -307,7 +309,7 @@ class Pace:
         """The next request's place after those `slots`."""
         at = max(now, self._blocked_until, slots[-1].at if slots else now)
         counted = sorted(slot.counted for slot in slots)
-        # A share that is no whole number: the next greater one, in a window that is longer by as much.
+        # A share that is no whole number is rounded up, and its window stretched in proportion.
         most = math.ceil(self._share)
         window = self._limit.window
         stretched = window * most / self._share

@@ -130,7 +130,7 @@ class Attempt:
         record, now = self._record, self._clock.now()
         was_delivered = record.delivered_hash == record.content_hash
         if self._crashes and not was_delivered and self._provider.settings.on_unknown == "park":
-            # One of its crashes is what it is parked for: counted by its outcome.
+            # The outcome `unknown` counts one of the crashes; the others are counted beside it.
             self._crashes -= 1
             return self._give_up(Exchange(Outcome.UNKNOWN, CRASHED))
         if was_delivered:
@@ -179,7 +179,7 @@ class Attempt:
         try:
             self.exchange = post.send()
         except Exception as error:
-            # Nothing was sent: whatever raises once it may have been is caught there.
+            # Nothing was sent: what raises after the request may have left is caught in Post.
             self.exchange = Exchange(Outcome.RETRY, fault(error), started_at=began, broken=True)
         return self._conclude(self.exchange)
 
@@ -194,7 +194,8 @@ class Attempt:
                 if exchange.status is not None and exchange.status < 400:
                     account.succeeded(event_id, exchange.started_at)
                 else:
-                    # A front may refuse it while what is behind is down, or the token is bad: that proves nothing.
+                    # A gateway may answer 4xx while the service behind it is down: that does not prove that the
+                    # provider works.
                     account.forget(event_id)
                 self._count(attempts=bool(exchange.status))
                 return self._give_up(exchange)
@@ -208,7 +209,7 @@ class Attempt:
         account.forget(event_id)
         # An unknown stays one: it may have been acted on, and is counted.
         outcome = exchange.outcome if exchange.outcome is Outcome.UNKNOWN else Outcome.REJECTED
-        # An answer of 429 is no attempt, but it was a try.
+        # An answer of 429 is not counted as an attempt, but each was a try.
         self._record = replace(self._record, attempts=max(self._record.attempts, failure.strikes))
         reason = f"failed {failure.strikes} times while others succeeded, last {exchange.reason}"
         return self._give_up(replace(exchange, outcome=outcome, reason=reason))
@@ -231,7 +232,7 @@ class Attempt:
                 failure = account.unauthorized(event_id, before, started_at)
                 if not failure.is_poison:
                     since = before.last_failed_at or started_at
-                    # Forbidden may be what this event asks for; unknown is who asks.
+                    # 403: this one event may ask for something forbidden. 401: the account's credentials are unknown.
                     suspect = event_id if exchange.status == 403 else None
                     exchange = replace(exchange, wait=account.hold(failure.failed_at, since, suspect))
         self._record = replace(self._record, failure=replace(failure, is_poison=False))

@@ -127,7 +127,7 @@ class _Group:
         return ready
 
     def _stands_aside(self, item: _Item) -> bool:
-        # What comes for the first time is another version, or was sent again: it begins anew.
+        # On its first receive it is a new version, or was sent again: what failed before does not count.
         return item.message.receives > 1 and self.account.stands_aside(item.delivery.event.id)
 
     def _is_hopeless(self, item: _Item) -> bool:
@@ -335,7 +335,7 @@ class _Batch:
         deferred: dict[str, float] = {}
         refused = 0
         for destination, left, wait in self._left():
-            # At once would be before this batch is over: somebody else might have it beside us.
+            # Never zero: visible at once, the messages could go to another environment while this batch still runs.
             seconds = min(max(math.ceil(wait), 1), LONGEST_DEFERRAL - 60)
             deferred[destination] = seconds
             not_hidden = self._hide(left, seconds)
@@ -366,7 +366,8 @@ class _Batch:
         wait = group.account.end_batch(waiting, running)
         if not waiting:
             return 0.0
-        # Rounded down where it comes back to us: a moment early is a short wait, a moment late the provider's time.
+        # Rounded down where the messages come back to this environment: too early costs a short wait here, too late the
+        # provider's time. Another environment could not wait, so there it is rounded up.
         paced = (math.ceil if self._rotates else math.floor)(group.account.pace.delay())
         return max(wait, paced)
 
@@ -378,7 +379,7 @@ class _Batch:
         until = self._clock.monotonic() + seconds
         failed = queue.defer(messages, seconds)
         for pause in PAUSES:
-            # Shown too early, to another environment, they would be sent too early.
+            # A message that SQS shows too early is sent too early, by whichever environment gets it.
             if not failed or self._clock.monotonic() + pause > deadline - RESERVE / 2:
                 break
             self._clock.sleep(pause)

@@ -84,7 +84,7 @@ class Post:
         again = self._exchange(fresh)
         if again.outcome is Outcome.UNAUTHORIZED:
             return replace(again, started_at=refused.started_at)
-        # New credentials that had no turn yet prove nothing; the old ones were refused.
+        # The same credentials once more, without a turn to use them: the first answer stands.
         return refused if again.is_unsent and fresh == credentials else again
 
     def _exchange(self, credentials: Mapping[str, str]) -> Exchange:

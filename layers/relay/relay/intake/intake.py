@@ -1,4 +1,4 @@
-"""Accepts events: validate, route, put on the lanes. Knows no AWS; the doors hand it parsed or raw records."""
+"""Accepts events: validate, route, put on the lanes. Handlers hand it parsed or raw records."""
 
 import hashlib
 import math
@@ -19,7 +19,7 @@ REASON_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One record as it came through a door. Times are Unix seconds."""
+    """One record as its handler got it. Times are Unix seconds."""
 
     content: object = field(repr=False)
     """Raw text, or parsed JSON."""
@@ -31,7 +31,7 @@ class Incoming:
     first_sent_at: float | None = None
     """When it was for the first time, where it was rejected and is put in again."""
     errors: tuple[FieldError, ...] = ()
-    """What its door has found wrong with it."""
+    """What its handler has found wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
