@@ -583,6 +583,30 @@ def test_an_event_is_stuck_after_three_429s_with_no_success_since(account: Accou
     assert not account.is_stuck("a")
 
 
+@pytest.mark.parametrize("end", ["succeeded", "forgotten", "long ago"])
+def test_an_event_that_was_stuck_until_another_got_through_is_stuck_again(
+    account: Account, clock: FakeClock, end: str
+) -> None:
+    """GIVEN an event that was stuck until another got through WHEN it comes back THEN the next may pass it at once,
+    until it gets through, is given up, or hours have passed; another version of it is not held to that.
+    """
+    for _ in range(PASSES_AFTER):
+        account.throttled("a", NEVER, clock.now())
+    account.throttled("unlucky", NEVER, clock.now())
+    account.succeeded("b", clock.now())
+    assert account.is_stuck("a", came_before=True)
+    assert not account.is_stuck("a")
+    assert not account.is_stuck("unlucky", came_before=True)
+    match end:
+        case "succeeded":
+            account.succeeded("a", clock.now())
+        case "forgotten":
+            account.forget("a")
+        case _:
+            clock.pass_by(TRIED_SECONDS)
+    assert not account.is_stuck("a", came_before=True)
+
+
 # ------------------------------------------------------------------------------------------------ memory
 
 

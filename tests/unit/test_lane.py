@@ -508,6 +508,22 @@ def test_behind_an_event_always_answered_429_only_one_of_its_customer_may_go(
     assert report.failed == ["a1", "a2", "a3"]
 
 
+def test_one_customers_events_behind_an_event_answered_429_wait_for_few_tries_of_it(sender: Room) -> None:
+    """GIVEN one customer's events alone, the first always answered 429 for a quarter of an hour THEN after three tries
+    of it each further one is a strike, for the next of its customer passes it: in three hours it is a dead letter.
+    """
+    sender.answers = {"a0": [make_reply(429, retry_after="900") for _ in range(50)]}
+    left, tries = [f"a{number}" for number in range(30)], 0
+    while "a0" in left and tries < 30:
+        tries += 1
+        batch = [message(name, "ada", receives=tries) for name in left[:10]]
+        report = sender.handle(batch)
+        left = [*report.failed, *left[10:]]
+        sender.clock.pass_by(report.deferred["sender/main"])
+    assert [letter.event_id for letter in sender.queue.letters] == ["a0"]
+    assert tries <= 12
+
+
 def test_behind_events_always_answered_429_one_of_all_customers_goes_at_a_time(sender: Room) -> None:
     """One is enough to ask with."""
     names = ["a1", "a2", "b1", "b2"]

@@ -100,6 +100,8 @@ class Account:
         """Events that the last batch had no turn for."""
         self._throttled: dict[str, int] = {}
         """How often each event was answered 429 since the last success."""
+        self._suspects: dict[str, float] = {}
+        """Events that were answered 429 again and again until another one got through, and when it did."""
         self._turned_away: deque[str] = deque(maxlen=WITNESSES)
         """Events that were answered 429, 401 or 403 last."""
         self._refused: set[str | None] = set()
@@ -182,7 +184,11 @@ class Account:
             self._half_open = False
             self._held_until = 0.0
             self._refused.clear()
+            for other, times in self._throttled.items():
+                if times >= PASSES_AFTER:
+                    _keep(self._suspects, other, self._clock.now())
             self._throttled.clear()
+            self._suspects.pop(event_id, None)
 
     def failed(self, event_id: str, before: Failure, started_at: float, attempts: int = 1) -> Failure:
         """The event failed again, in an attempt begun then, its `attempts`th; `before` is what the ledger remembers."""
@@ -251,6 +257,7 @@ class Account:
         with self._lock:
             self._failing.pop(event_id, None)
             self._tries.pop(event_id, None)
+            self._suspects.pop(event_id, None)
 
     def throttled(self, event_id: str, before: Failure, started_at: float) -> Failure:
         """The event was answered 429, in an attempt begun then: for its account's pace, or for what it is. It is the
@@ -346,10 +353,14 @@ class Account:
         tries, at = self._tries.get(event_id, (0, 0.0))
         return tries if at > self._clock.now() - TRIED_SECONDS else 0
 
-    def is_stuck(self, event_id: str) -> bool:
-        """Whether the event is answered 429 again and again, and nothing else gets through."""
+    def is_stuck(self, event_id: str, *, came_before: bool = False) -> bool:
+        """Whether the event is answered 429 again and again, and nothing else gets through; or, where it `came_before`,
+        whether it was, until something else did.
+        """
         with self._lock:
-            return self._throttled.get(event_id, 0) >= PASSES_AFTER
+            suspected_at = self._suspects.get(event_id, float("-inf")) if came_before else float("-inf")
+            is_suspect = suspected_at > self._clock.now() - TRIED_SECONDS
+            return is_suspect or self._throttled.get(event_id, 0) >= PASSES_AFTER
 
     def order[T](self, items: list[T], event_id: Callable[[T], str]) -> list[T]:
         """The order in which to try: as they come, but what did not get through after the others, or a few bad events

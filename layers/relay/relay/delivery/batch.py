@@ -118,7 +118,7 @@ class _Group:
             if item.future is None and item.result is None and not names & ahead:
                 (behind if names & throttled else ready).append(item)
             ahead.add(f"event={event.id}")
-            if item.future is None and self.account.is_stuck(event.id):
+            if item.future is None and self._is_stuck(item):
                 throttled |= event.customer.identities
             elif item.future is not None or not self._stands_aside(item):
                 ahead |= event.customer.identities
@@ -131,7 +131,10 @@ class _Group:
         return item.message.receives > 1 and self.account.stands_aside(item.delivery.event.id)
 
     def _is_hopeless(self, item: _Item) -> bool:
-        return self.account.is_stuck(item.delivery.event.id) or self._stands_aside(item)
+        return self._is_stuck(item) or self._stands_aside(item)
+
+    def _is_stuck(self, item: _Item) -> bool:
+        return self.account.is_stuck(item.delivery.event.id, came_before=item.message.receives > 1)
 
 
 @dataclass(frozen=True, slots=True)
