@@ -10,11 +10,11 @@ from relay.account.account import (
     LONGEST_BACKOFF,
     PASSES_AFTER,
     POISON_FAILURES,
-    REFUSED_SECONDS,
     REMEMBERED,
     SHORTEST_BACKOFF,
     SHORTEST_HOLD,
     TRIED_SECONDS,
+    UNAUTHORIZED_SECONDS,
     WITNESS_SECONDS,
     Account,
 )
@@ -90,7 +90,7 @@ def test_a_provider_that_fails_now_and_then_makes_no_poison(
     poison = []
     while waiting:
         for event, before in list(waiting.items()):
-            clock.pass_by(REFUSED_SECONDS / 7 if kind == "unauthorized" else 0.2)
+            clock.pass_by(UNAUTHORIZED_SECONDS / 7 if kind == "unauthorized" else 0.2)
             if rng.random() >= share:
                 account.succeeded(event, clock.now())
             else:
@@ -115,7 +115,7 @@ def test_one_bad_event_among_good_ones_goes_after_five(
     """
     rng, failure = random.Random(seed), NEVER
     for number in range(100):
-        clock.pass_by(REFUSED_SECONDS)
+        clock.pass_by(UNAUTHORIZED_SECONDS)
         failure = missed(account, kind, "bad", failure, clock.now())
         if failure.is_poison:
             break
@@ -143,7 +143,7 @@ def test_bad_events_do_not_excuse_each_other_for_ever(account: Account, clock: F
                 strikes.append(failures.pop(name).strikes)
                 account.forget(name)
         for good in range(10):
-            clock.pass_by(REFUSED_SECONDS / 10)
+            clock.pass_by(UNAUTHORIZED_SECONDS / 10)
             account.succeeded(f"e{round_}-{good}", clock.now())
     assert failures == {}
     assert max(strikes) <= 2 * POISON_FAILURES
@@ -388,7 +388,7 @@ def test_an_event_refused_while_others_get_through_is_poison_after_minutes(accou
         account.succeeded("good", clock.now())
         clock.pass_by(2)
     assert failure.strikes == POISON_FAILURES
-    assert 4 * REFUSED_SECONDS <= clock.now() - began < 6 * REFUSED_SECONDS
+    assert 4 * UNAUTHORIZED_SECONDS <= clock.now() - began < 6 * UNAUTHORIZED_SECONDS
 
 
 def test_refused_credentials_are_nobodys_fault_while_nothing_gets_through(account: Account, clock: FakeClock) -> None:

@@ -65,7 +65,7 @@ def known(limit: Limit, clock: FakeClock) -> Pace:
     return pace
 
 
-def take_over(
+def begin_batch(
     pace: Pace, clock: FakeClock, *, handed_out: float = 0.0, waited: bool = True, environments_rotate: bool = True
 ) -> None:
     """A batch of the account begins now."""
@@ -91,7 +91,7 @@ def test_a_short_window_counts_from_when_nobody_else_was_there(since: float, fir
     """What has passed of the window need not be waited out again."""
     clock = FakeClock()
     pace = Pace(YOTPO, clock)
-    take_over(pace, clock, handed_out=since)
+    begin_batch(pace, clock, handed_out=since)
     assert send_at(pace, clock) == pytest.approx(first)
 
 
@@ -103,14 +103,14 @@ def test_what_replies_said_stands_against_when_we_began() -> None:
     first.throttle(Budget(retry_after=30))
     second.observe(Budget(remaining=0))
     before = pace.delay()
-    take_over(pace, clock, handed_out=-60)
+    begin_batch(pace, clock, handed_out=-60)
     assert pace.delay() == before >= 30
 
 
 def served_elsewhere(limit: Limit, clock: FakeClock, answers_in: float) -> Pace:
     """A pace that has used up a window a while ago; since then other environments had the account."""
     pace = Pace(limit, clock)
-    take_over(pace, clock, handed_out=-60)
+    begin_batch(pace, clock, handed_out=-60)
     for left in range(limit.requests):
         turn = send(pace)
         clock.pass_by(answers_in)
@@ -126,7 +126,7 @@ def test_after_somebody_elses_batch_a_short_window_is_waited_out() -> None:
     """
     clock = FakeClock()
     pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
-    take_over(pace, clock)
+    begin_batch(pace, clock)
     assert pace.delay() == pytest.approx(0.9, abs=0.01)
 
 
@@ -136,7 +136,7 @@ def test_after_our_own_batch_nothing_is_waited_for() -> None:
     pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
     pace.end_batch()
     clock.pass_by(0.09)
-    take_over(pace, clock)
+    begin_batch(pace, clock)
     assert pace.delay() == 0
 
 
@@ -144,7 +144,7 @@ def test_the_only_account_of_a_lane_is_always_ours() -> None:
     """One account has one batch at a time: there is no second environment to take turns with."""
     clock = FakeClock()
     pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
-    take_over(pace, clock, environments_rotate=False)
+    begin_batch(pace, clock, environments_rotate=False)
     assert pace.delay() == 0
 
 
@@ -152,7 +152,7 @@ def test_an_event_that_waited_for_nobody_asks_at_once() -> None:
     """GIVEN an account that was idle THEN one request goes at once, and its answer tells what others have left."""
     clock = FakeClock()
     pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
-    take_over(pace, clock, waited=False)
+    begin_batch(pace, clock, waited=False)
     assert pace.delay() == 0
     asking = send(pace)
     assert pace.delay() == YOTPO.window
@@ -165,7 +165,7 @@ def test_a_long_window_is_asked_again_after_somebody_elses_batch() -> None:
     """A minute cannot be waited out: one request asks."""
     clock = FakeClock()
     pace = served_elsewhere(SENDER, clock, answers_in=0.1)
-    take_over(pace, clock)
+    begin_batch(pace, clock)
     asking = send(pace)
     assert pace.delay() == SENDER.window
     asking.observe(Budget(remaining=7))
@@ -205,7 +205,7 @@ def test_a_429_before_any_other_answer_is_heeded_by_the_next_batch() -> None:
     clock = FakeClock()
     pace = Pace(YOTPO, clock)
     send(pace).throttle(Budget(retry_after=30))
-    take_over(pace, clock, handed_out=clock.monotonic())
+    begin_batch(pace, clock, handed_out=clock.monotonic())
     assert pace.delay() == pytest.approx(30, abs=0.01)
 
 
@@ -215,7 +215,7 @@ def test_a_first_window_counts_as_late() -> None:
     """
     clock = FakeClock()
     pace = Pace(YOTPO, clock)
-    take_over(pace, clock, handed_out=-60)
+    begin_batch(pace, clock, handed_out=-60)
     for late in (LATE, 0.0):
         for turn in [send(pace) for _ in range(5)]:
             turn.observe(Budget(remaining=0))

@@ -34,7 +34,7 @@ REMEMBERED = 1_000
 RECENT_SECONDS = 60.0
 """For how long a success is taken to say that the provider works."""
 
-REFUSED_SECONDS = 30.0
+UNAUTHORIZED_SECONDS = 30.0
 """Least seconds between two refusals of an event's credentials that count against it."""
 
 SHORTEST_HOLD = 30.0
@@ -104,8 +104,8 @@ class Account:
         """Events that were answered 429 again and again until another one got through, and when it did."""
         self._turned_away: deque[str] = deque(maxlen=WITNESSES)
         """Events that were answered 429, 401 or 403 last."""
-        self._refused: set[str | None] = set()
-        """Events that were refused since the last success, two at most; None: it was not for the event."""
+        self._unauthorized: set[str | None] = set()
+        """Events whose credentials were refused since the last success, two at most; None: it was not for the event."""
         self._held_alone = False
         self._attempts: deque[tuple[str, bool, float]] = deque(maxlen=2 * WITNESSES)
         """The last attempts: whose, whether the provider took it, and when."""
@@ -183,7 +183,7 @@ class Account:
             }
             self._half_open = False
             self._held_until = 0.0
-            self._refused.clear()
+            self._unauthorized.clear()
             for other, times in self._throttled.items():
                 if times >= PASSES_AFTER:
                     _keep(self._suspects, other, self._clock.now())
@@ -280,7 +280,7 @@ class Account:
             _keep(self._tries, event_id, (self._tried(event_id) + 1, self._clock.now()))
             first = before.failed_at or started_at
             strike = before.strikes == 0 or (
-                self._worked_at > before.last_failed_at and started_at - before.last_failed_at >= REFUSED_SECONDS
+                self._worked_at > before.last_failed_at and started_at - before.last_failed_at >= UNAUTHORIZED_SECONDS
             )
             if not strike:
                 self._witness(event_id, False)
@@ -296,11 +296,11 @@ class Account:
         """
         with self._lock:
             now = self._clock.now()
-            if len(self._refused) < 2:
-                self._refused.add(event_id)
+            if len(self._unauthorized) < 2:
+                self._unauthorized.add(event_id)
             if self._worked_at > since - SIDE_BY_SIDE:
                 return 0.0
-            lone = self._refused == {event_id} and event_id is not None
+            lone = self._unauthorized == {event_id} and event_id is not None
             if self._held_until <= now or self._held_alone > lone:
                 lasted = now - refused_at
                 seconds = self._hold_seconds * min(max(1 + lasted // self._hold_seconds, 1.0), 3.0)

@@ -43,10 +43,10 @@ DECREASE = 0.9
 """What a 429 leaves of our share of the limit."""
 
 LEAST_SHARE = 0.1
-"""The part of the limit that is tried however often it is refused."""
+"""The part of the limit that is used however often it is throttled."""
 
 TARGET_REJECTIONS = 0.01
-"""The part of the requests to be refused: a delivery grows the share by this part of what a 429 cuts."""
+"""The part of the requests that may be throttled: a delivery grows the share by this part of what a 429 cuts."""
 
 ALONE = 5
 """After so many windows in which nobody else was seen the share grows by `INCREASE` of the limit with each delivery."""
@@ -273,7 +273,7 @@ class Pace:
                 self._throttled_at = now
                 if not jitter:
                     self._share = max(LEAST_SHARE * self._limit.requests, DECREASE * self._share)
-            # The provider does not count what it refuses.
+            # The provider does not count what it throttles.
             self._slots.remove(slot)
 
     def _unanswered(self, slot: _Slot) -> None:

@@ -270,10 +270,10 @@ class _Batch:
             if each.future is not None or (each.tried and not each.done):
                 return
             if not each.done:
-                each.future = self._workers.submit(lambda each=each: self._refuse(each))  # type: ignore[misc]
+                each.future = self._workers.submit(lambda each=each: self._reject(each))  # type: ignore[misc]
                 return
 
-    def _refuse(self, bad: _Bad) -> Result:
+    def _reject(self, bad: _Bad) -> Result:
         event_id, message = bad.error.event_id or "", bad.message
         reason = shorten("; ".join(map(str, bad.error.errors)), 1024)
         masked = mask_identifiers(shorten(event_id, 255))
@@ -336,7 +336,7 @@ class _Batch:
         destination, and how many messages SQS would not hide.
         """
         deferred: dict[str, float] = {}
-        refused = 0
+        unhidden = 0
         for destination, left, wait in self._left():
             # Never zero: visible at once, the messages could go to another environment while this batch still runs.
             seconds = min(max(math.ceil(wait), 1), LONGEST_DEFERRAL - 60)
@@ -344,8 +344,8 @@ class _Batch:
             not_hidden = self._hide(left, seconds)
             if not_hidden and seconds > BACK_AFTER and self._clock.monotonic() < self._deadline - RESERVE / 2:
                 self._note_quiet(destination, seconds)
-            refused += not_hidden
-        return deferred, refused
+            unhidden += not_hidden
+        return deferred, unhidden
 
     def _left(self) -> Iterator[tuple[Destination, list[LaneMessage], float]]:
         """Each destination's messages that are to come again, and the seconds until then."""
