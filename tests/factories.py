@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from relay.contract.destination import Destination
 from relay.contract.event import Event, parse_event
-from relay.delivery.attempt import Delivery
+from relay.delivery.delivery import Delivery
 from relay.ports import LaneMessage, Reply
 
 NOW = 1_795_341_600.0
@@ -149,7 +150,7 @@ def make_delivery(
     event = make_event(**changes)
     return Delivery(
         event=event,
-        destination=destination,
+        destination=Destination(destination),
         body=event.to_json(),
         content_hash=event.content_hash,
         accepted_at=accepted_at,

@@ -180,7 +180,7 @@ class FakeIntakeQueues:
         self.away: Exception | None = None
 
     def send(self, entries: Sequence[LaneEntry]) -> Mapping[int, Refusal]:
-        (provider,) = {entry.provider for entry in entries}
+        (provider,) = {entry.destination.provider for entry in entries}
         return self._take(provider, entries, self.entries)
 
     def reject(self, records: Sequence[RejectedRecord]) -> Mapping[int, Refusal]:

@@ -5,8 +5,8 @@ from typing import Any
 from relay import wiring
 from relay.handlers.records import Context
 
-doors = wiring.deliver()
+deliver = wiring.deliver()
 
 
 def handler(event: Any, context: Context) -> dict[str, Any]:
-    return doors.open(event, context)
+    return deliver.handle(event, context)

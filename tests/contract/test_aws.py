@@ -21,11 +21,23 @@ from local.machine import ROOT, free_port
 from relay.adapters.dynamodb import DynamoLedger, read_record
 from relay.adapters.secrets_manager import FAILED_SECONDS, MAX_AGE_SECONDS, SecretsManagerSecrets
 from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
+from relay.contract.destination import Destination
 from relay.errors import CredentialsError, NotAcceptedError, UnavailableError
 from relay.handlers.deliver import lane_message
 from relay.intake.outbox import Outbox
 from relay.intake.routing import route
-from relay.ports import MOST_BYTES, Claim, DeadLetter, LaneEntry, LaneMessage, Ledger, Record, Refusal, RejectedRecord
+from relay.ports import (
+    MOST_BYTES,
+    Claim,
+    DeadLetter,
+    Failure,
+    LaneEntry,
+    LaneMessage,
+    Ledger,
+    Record,
+    Refusal,
+    RejectedRecord,
+)
 from tests.contract.conftest import ONCE, Aws, Client
 from tests.contract.documented import LARGEST
 from tests.factories import (
@@ -302,7 +314,7 @@ def letter(**changes: Any) -> DeadLetter:
     given = DeadLetter(
         body=event_json(),
         reason="HTTP 422: bad",
-        destination="yotpo/main",
+        destination=Destination("yotpo/main"),
         event_id="evt-1",
         status=422,
         content_hash="0" * 64,
@@ -573,14 +585,19 @@ def test_a_claim_between_attempts(ledger: Ledger, overrides: bool, state: Any) -
     """Settled but not delivered: granted, with all that is remembered."""
     ledger.claim(claim(), now=NOW, overrides=overrides)
     ended = claim(
-        state=state, attempts=2, strikes=1, failed_at=NOW + 0.5, outcome="retry", reason="HTTP 503", status=503
+        state=state,
+        attempts=2,
+        failure=Failure(strikes=1, failed_at=NOW + 0.5),
+        outcome="retry",
+        reason="HTTP 503",
+        status=503,
     )
     ledger.settle(ended)
     granted = ledger.claim(claim("m-2@2"), now=NOW + 1, overrides=overrides)
     assert granted.granted
     before = granted.before
     assert before is not None
-    assert (before.state, before.attempts, before.strikes, before.failed_at) == (state, 2, 1, NOW + 0.5)
+    assert (before.state, before.attempts, before.failure.strikes, before.failure.failed_at) == (state, 2, 1, NOW + 0.5)
     assert (before.outcome, before.reason, before.status) == ("retry", "HTTP 503", 503)
 
 

@@ -85,7 +85,7 @@ def fates(path: Path, record: Any) -> list[tuple[str, str]]:
         entries = route(event, DESTINATIONS, 0.0)
     except InvalidEventError as error:
         return [(error.event_id or "", "")]
-    return [(event.id, f"{entry.provider}/{entry.account}") for entry in entries]
+    return [(event.id, str(entry.destination)) for entry in entries]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

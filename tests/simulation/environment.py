@@ -15,9 +15,12 @@ from greenlet import GreenletExit
 
 from relay.account.account import Account as OwnAccount
 from relay.account.pace import Pace
+from relay.contract.destination import Destination
 from relay.contract.event import Event
-from relay.delivery.attempt import Courier, Delivery
+from relay.delivery.attempt import Attempt
+from relay.delivery.attempt import Services as DeliverServices
 from relay.delivery.batch import BatchReport, Lane
+from relay.delivery.delivery import Delivery
 from relay.errors import CredentialsError, FieldError, InvalidEventError, NoAnswerError, NotSentError, UnavailableError
 from relay.handlers.envelope import open_record, unwrap, validate
 from relay.intake.intake import Failed, Incoming, Intake, Rejected
@@ -102,7 +105,7 @@ class Environment:
 
 
 class IntakeEnvironment(Environment):
-    """Runs the real Intake as `IntakeDoors` does. Satisfies `ports.IntakeQueues`."""
+    """Runs the real Intake as `IntakeHandler` does. Satisfies `ports.IntakeQueues`."""
 
     def __init__(self, services: Services, name: str) -> None:
         super().__init__(services, name)
@@ -147,8 +150,7 @@ class IntakeEnvironment(Environment):
             "correlation_id": entry.correlation_id,
         }
         self.services.put_on_lane(
-            entry.provider,
-            entry.account,
+            entry.destination,
             entry.body,
             entry.deduplication_id,
             attributes,
@@ -162,7 +164,7 @@ def _incoming(message: Message) -> Incoming:
 
 
 class DeliverEnvironment(Environment):
-    """Runs the real Lane as `DeliverDoors` does. Satisfies Clock, Transport, Ledger, Secrets, LaneQueue, Workers."""
+    """Runs the real Lane as `DeliverHandler` does. Satisfies Clock, Transport, Ledger, Secrets, LaneQueue, Workers."""
 
     longest = CONNECT + READ
     size = LANE_WORKERS
@@ -180,7 +182,8 @@ class DeliverEnvironment(Environment):
         self._running = 0
         self._queued: deque[Callable[[], None]] = deque()
         self.direct = False
-        self.courier = Courier(
+        destinations = [each.destination for each in self.plan.accounts]
+        self.delivering = DeliverServices(
             provider_for=self._provider_for,
             transport=self,
             ledger=self,
@@ -189,16 +192,7 @@ class DeliverEnvironment(Environment):
             clock=self,
             oldest=self.plan.oldest,
         )
-        self.lane = Lane(
-            provider=provider,
-            destinations=[each.destination for each in self.plan.accounts],
-            courier=self.courier,
-            accounts=self.account,
-            queue=self,
-            workers=self,
-            clock=self,
-            open_record=open_record,
-        )
+        self.lane = Lane(provider, destinations, self.delivering, self.account, self, open_record)
 
     def handle(self, batch: Sequence[Message]) -> object:
         self.direct = False
@@ -208,19 +202,18 @@ class DeliverEnvironment(Environment):
         return {"batchItemFailures": [{"itemIdentifier": each} for each in report.failed]}
 
     def deliver_directly(self, message: Message) -> None:
-        """What `DirectDoor` does with an event that is on the lane as well."""
+        """What `DirectHandler` does with an event that is on the lane as well."""
         self.direct, self.alone_since = True, math.inf
         lane_message = _lane_message(message)
         try:
             event = open_record(lane_message.body)
         except InvalidEventError:
             return
-        destination = f"{self._provider}/{lane_message.account}"
+        destination = Destination.of(self._provider, lane_message.account)
         key = f"direct-{self.name}"
         content = lane_message.content_hash or event.content_hash
         delivery = Delivery(event, destination, lane_message.body, content, self.now(), key, key, direct=True)
-        account = self.account(destination)
-        result = self.courier.attempt(delivery, account, account.pace.turn(), self._deadline())
+        result = Attempt(self.delivering, delivery, self.account(destination), self._deadline()).run()
         self._report(BatchReport([], [result], {}))
 
     def _report(self, report: BatchReport) -> None:
@@ -253,12 +246,12 @@ class DeliverEnvironment(Environment):
             checker.conduct.on_exchange_ended(exchange, "refused", None)
             self.kernel.sleep(self.rng.choice((half, CONNECT)))
             raise NotSentError("NewConnectionError")
-        left_after = 0.0
+        connect_seconds = 0.0
         if self._connections:
             self._connections -= 1
         else:
-            left_after = self.rng.uniform(0.0, 5 * account.plan.network)
-            self.kernel.sleep(left_after)
+            connect_seconds = self.rng.uniform(0.0, 5 * account.plan.network)
+            self.kernel.sleep(connect_seconds)
         task = self.kernel.current
         token = task.token
 
@@ -276,7 +269,7 @@ class DeliverEnvironment(Environment):
         checker.conduct.on_exchange_ended(exchange, arrival.cause, arrival.reply)
         self.step("post, after its answer")
         self._connections += 1
-        reply: Reply = replace(arrival.reply, left_after=left_after)
+        reply: Reply = replace(arrival.reply, connect_seconds=connect_seconds)
         return reply
 
     # Ledger

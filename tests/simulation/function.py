@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.simulation.environment import Environment
 from tests.simulation.kernel import Kernel
-from tests.simulation.plan import Plan
+from tests.simulation.plan import LATEST_COPY, Plan
 from tests.simulation.sqs import FifoQueue, Message, StandardQueue, failures
 
 TIMEOUT_SECONDS = 30.0
@@ -204,7 +204,7 @@ class FifoMapping:
         if faulty and plan.twice and self._odd.random() < plan.twice:
             self._running += 1
             heard = self._odd.random() < 0.5
-            self._kernel.call_in(self._odd.choice((0.0, 0.05, 2.0, 20.0)), lambda: invoke(heard))
+            self._kernel.call_in(self._odd.choice((0.0, 0.05, 2.0, LATEST_COPY)), lambda: invoke(heard))
 
     def _receive(self) -> list[Message]:
         batch: list[Message] = []

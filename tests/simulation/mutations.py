@@ -10,16 +10,18 @@ from typing import Any
 import relay.account.account
 import relay.delivery.attempt
 import relay.delivery.batch
+import relay.delivery.post
 import relay.intake.intake
 import relay.providers.base
-from relay.account.account import Account, Failure
-from relay.account.pace import Pace, Turn
+from relay.account.account import Account
+from relay.account.pace import Pace, Permit
 from relay.contract.event import Customer
-from relay.delivery.attempt import Courier
+from relay.delivery.attempt import Attempt, Services
 from relay.delivery.batch import Lane
+from relay.delivery.delivery import Delivery
 from relay.intake.intake import Intake
 from relay.outcome import Outcome
-from relay.ports import Claim
+from relay.ports import Claim, Failure
 from relay.providers.base import Provider
 from relay.providers.limits import Limit
 from relay.providers.sender import Sender
@@ -126,7 +128,7 @@ def _port(swap: Swap, owner: type, name: str, **calls: Callable[..., object]) ->
 
 @mutation("settle never writes")
 def _(swap: Swap) -> None:
-    _port(swap, Courier, "ledger", settle=lambda ledger, record: None)
+    _port(swap, Services, "ledger", settle=lambda ledger, record: None)
 
 
 @mutation("a claim is always granted")
@@ -134,7 +136,7 @@ def _(swap: Swap) -> None:
     def claim(ledger: Any, record: Any, **more: Any) -> Claim:
         return Claim(granted=True, before=ledger.claim(record, **more).before)
 
-    _port(swap, Courier, "ledger", claim=claim)
+    _port(swap, Services, "ledger", claim=claim)
 
 
 @mutation("a lease is over as it begins")
@@ -143,7 +145,7 @@ def _(swap: Swap) -> None:
         answer: Claim = ledger.claim(replace(record, lease_until=now), now=now, overrides=overrides)
         return answer
 
-    _port(swap, Courier, "ledger", claim=claim)
+    _port(swap, Services, "ledger", claim=claim)
 
 
 UNSEEN = {
@@ -176,17 +178,17 @@ def _(swap: Swap) -> None:
     def claim(ledger: Any, record: Any, **more: Any) -> Claim:
         return Claim(granted=ledger.claim(record, **more).granted, before=None)
 
-    _port(swap, Courier, "ledger", claim=claim)
+    _port(swap, Services, "ledger", claim=claim)
 
 
 @mutation("only the head of an account is deferred")
 def _(swap: Swap) -> None:
-    _port(swap, Lane, "queue", defer=lambda queue, messages, seconds: queue.defer(messages[:1], seconds))
+    _port(swap, Services, "queue", defer=lambda queue, messages, seconds: queue.defer(messages[:1], seconds))
 
 
 @mutation("nothing is deferred")
 def _(swap: Swap) -> None:
-    _port(swap, Lane, "queue", defer=lambda queue, messages, seconds: set())
+    _port(swap, Services, "queue", defer=lambda queue, messages, seconds: set())
 
 
 def _report(swap: Swap, change: Callable[[Any], Any]) -> None:
@@ -211,7 +213,7 @@ def _(swap: Swap) -> None:
 
 @mutation("the pace does not limit")
 def _(swap: Swap) -> None:
-    swap(Turn, "wait", lambda self, at_most: True)
+    swap(Permit, "wait", lambda self, at_most: True)
     swap(Pace, "delay", lambda self: 0.0)
 
 
@@ -228,8 +230,8 @@ def _(swap: Swap) -> None:
 
 @mutation("environments do not allow for each other", figure="4 Yotpo accounts, 150 each")
 def _(swap: Swap) -> None:
-    take_over = vars(Pace)["take_over"]
-    swap(Pace, "take_over", lambda self, **more: take_over(self, **{**more, "roams": False}))
+    begin = vars(Pace)["begin_batch"]
+    swap(Pace, "begin_batch", lambda self, **more: begin(self, **{**more, "environments_rotate": False}))
 
 
 @mutation("the pace is ten times too slow", figure="600 to Yotpo, 20 ms")
@@ -245,6 +247,7 @@ def _(swap: Swap) -> None:
 @mutation("long waits are slept in the function", figure="240 to Sender")
 def _(swap: Swap) -> None:
     swap(relay.delivery.batch, "LONGEST_WAIT", 100.0)
+    swap(relay.delivery.post, "LONGEST_WAIT", 100.0)
     swap(relay.delivery.attempt, "LONGEST_WAIT", 100.0)
 
 
@@ -255,13 +258,13 @@ def _(swap: Swap) -> None:
 
 @mutation("refusals by chance are an event's fault", figure="a bad hour, 82 of 100 answered 401")
 def _(swap: Swap) -> None:
-    refused = vars(Account)["refused"]
+    unauthorized = vars(Account)["unauthorized"]
 
     def sure(self: Any, event_id: str, before: Failure, started_at: float) -> Failure:
-        failure: Failure = refused(self, event_id, before, started_at)
+        failure: Failure = unauthorized(self, event_id, before, started_at)
         return replace(failure, is_poison=failure.strikes >= relay.account.account.POISON_FAILURES)
 
-    swap(Account, "refused", sure)
+    swap(Account, "unauthorized", sure)
 
 
 @mutation("a 429 is never the event's own", figure="2,000 to Yotpo, one always 429")
@@ -281,12 +284,12 @@ def _(swap: Swap) -> None:
 
 @mutation("an event that breaks us is nobody's fault", figure="one every 60 s, one that breaks us")
 def _(swap: Swap) -> None:
-    post = relay.delivery.attempt._Post
+    exchange = relay.delivery.post.Exchange
 
     def made(*args: Any, broken: bool = False, **more: Any) -> Any:
-        return post(*args, **{**more, "ours": broken or more.get("ours", False)})
+        return exchange(*args, **{**more, "internal": broken or more.get("internal", False)})
 
-    swap(relay.delivery.attempt, "_Post", made)
+    swap(relay.delivery.attempt, "Exchange", made)
 
 
 @mutation("what failed is asked first again", figure="200 to Yotpo, six always 500")
@@ -312,7 +315,7 @@ def _(swap: Swap) -> None:
 
 @mutation("versions have no order")
 def _(swap: Swap) -> None:
-    swap(relay.delivery.attempt, "_is_outdated", lambda *args: False)
+    swap(Delivery, "is_outdated", lambda *args: False)
 
 
 @mutation("a copy is as old as its last copy")
@@ -331,30 +334,33 @@ def _(swap: Swap) -> None:
     swap(
         relay.intake.intake,
         "route",
-        lambda *args: [replace(each, deduplication_id=f"{each.provider} {each.content_hash}") for each in route(*args)],
+        lambda *args: [
+            replace(each, deduplication_id=f"{each.destination.provider} {each.content_hash}") for each in route(*args)
+        ],
     )
 
 
 @mutation("crashes in a row count once")
 def _(swap: Swap) -> None:
-    attempt = vars(Courier)["attempt"]
+    run = vars(Attempt)["run"]
 
-    def once(self: Courier, *args: Any, **more: Any) -> Any:
-        result = attempt(self, *args, **more)
+    def once(self: Attempt) -> Any:
+        result = run(self)
         return replace(result, crashed=min(result.crashed, 1))
 
-    swap(Courier, "attempt", once)
+    swap(Attempt, "run", once)
 
 
 @mutation("an attempt begins however late it is")
 def _(swap: Swap) -> None:
-    swap(Courier, "_is_late", lambda self, deadline: False)
+    swap(relay.delivery.attempt, "is_late", lambda *args: False)
+    swap(relay.delivery.post, "is_late", lambda *args: False)
 
 
 @mutation("an outage of our own is asked every few seconds", figure="six hours without a ledger")
 def _(swap: Swap) -> None:
-    swap(Account, "troubled", lambda self: self._clock.now())
-    swap(relay.delivery.batch, "WORN", 1_000_000)
+    swap(Account, "dependency_failed", lambda self: self._clock.now())
+    swap(relay.delivery.batch, "PATIENT_AFTER_RECEIVES", 1_000_000)
 
 
 @mutation("back-off is zero", first=72)
@@ -375,17 +381,17 @@ def _(swap: Swap) -> None:
 
 @mutation("the dead letter is not written")
 def _(swap: Swap) -> None:
-    _port(swap, Courier, "queue", give_up=lambda queue, letter: None)
+    _port(swap, Services, "queue", give_up=lambda queue, letter: None)
 
 
 @mutation("a dead letter has no reason")
 def _(swap: Swap) -> None:
-    _port(swap, Courier, "queue", give_up=lambda queue, letter: queue.give_up(replace(letter, reason="")))
+    _port(swap, Services, "queue", give_up=lambda queue, letter: queue.give_up(replace(letter, reason="")))
 
 
 @mutation("a 429 teaches nothing")
 def _(swap: Swap) -> None:
-    swap(Turn, "throttle", lambda self, *args: None)
+    swap(Permit, "throttle", lambda self, *args: None)
 
 
 @mutation("no event is ever at fault", figure="300 to Yotpo, one always 500, one always 403")
@@ -398,7 +404,7 @@ def _(swap: Swap) -> None:
 def _(swap: Swap) -> None:
     hold = vars(Account)["hold"]
     swap(Account, "hold", lambda self, refused_at, since, event_id=None: hold(self, refused_at, math.inf, event_id))
-    swap(Account, "refused", lambda self, event_id, before, started_at: before)
+    swap(Account, "unauthorized", lambda self, event_id, before, started_at: before)
 
 
 @mutation("the first failure is poison")
@@ -436,22 +442,24 @@ def _(swap: Swap) -> None:
 
 @mutation("no word is left of what cannot be hidden", figure="40 to Sender, 429 for 15 min, nothing is hidden")
 def _(swap: Swap) -> None:
-    _port(swap, Courier, "ledger", note_quiet=lambda ledger, destination, until: None)
+    _port(swap, Services, "ledger", note_quiet=lambda ledger, destination, until: None)
 
 
 @mutation("word of what could not be hidden is not heeded", figure="40 to Sender, 429 for 15 min, nothing is hidden")
 def _(swap: Swap) -> None:
-    _port(swap, Courier, "ledger", quiet_until=lambda ledger, destination: 0.0)
+    _port(swap, Services, "ledger", quiet_until=lambda ledger, destination: 0.0)
 
 
 @mutation("a refused secret is not fetched again")
 def _(swap: Swap) -> None:
-    _port(swap, Courier, "secrets", refresh=lambda secrets, destination, seen: seen)
+    _port(swap, Services, "secrets", refresh=lambda secrets, destination, seen: seen)
 
 
 @mutation("a dead letter does not say how often it was tried")
 def _(swap: Swap) -> None:
-    _port(swap, Courier, "queue", give_up=lambda queue, letter: queue.give_up(replace(letter, attempts=0, status=None)))
+    _port(
+        swap, Services, "queue", give_up=lambda queue, letter: queue.give_up(replace(letter, attempts=0, status=None))
+    )
 
 
 @mutation("unknown counts as delivered")
@@ -467,18 +475,18 @@ def _(swap: Swap) -> None:
 
 @mutation("a crash before is not counted as unknown")
 def _(swap: Swap) -> None:
-    attempt = vars(Courier)["attempt"]
-    swap(Courier, "attempt", lambda self, *a, **more: replace(attempt(self, *a, **more), crashed=0))
+    run = vars(Attempt)["run"]
+    swap(Attempt, "run", lambda self: replace(run(self), crashed=0))
 
 
 @mutation("nothing ever expires")
 def _(swap: Swap) -> None:
-    swap(Courier, "_stale", lambda self, *args: "")
+    swap(Attempt, "_stale", lambda self, *args: "")
 
 
 @mutation("everything expires at once")
 def _(swap: Swap) -> None:
-    swap(Courier, "_stale", lambda self, *args: "passed its expires_at")
+    swap(Attempt, "_stale", lambda self, *args: "passed its expires_at")
 
 
 @mutation("the order of a customer's events is ignored")

@@ -13,6 +13,9 @@ type Nature = Literal["good", "poison", "forbidden", "capped", "bad", "unfit", "
 them. Our own code breaks on a broken one.
 """
 
+LATEST_COPY = 20.0
+"""Seconds after which the second invocation of a batch begins at the latest; it has its place meanwhile."""
+
 FAULTY = ("poison", "forbidden", "capped", "broken")
 """Natures of events that go on failing until they are given up."""
 

@@ -39,6 +39,8 @@ FAILED_SINCE: dict[int, str] = {
     5151510614: "undone: a duplicate that could not be recorded left its place among the versions to an earlier one",
     5151510758: "poison: a success that nobody could read passed for one (a mistake of the rule)",
     616161117: "delay: an account's own stalled batches had both places (a mistake of the rule)",
+    909090585: "prompt: one customer's events waited behind one answered 429, which counted once in an hour",
+    909091480: "delay: the copy of a batch had its place before it began (a mistake of the rule)",
 }
 """The same, played as plans are drawn now."""
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from relay.contract.destination import Destination
 from relay.ports import DeadLetter, RejectedRecord, Request
 from tests.simulation.kernel import Kernel
 from tests.simulation.ledger import Table
@@ -40,19 +41,17 @@ class Services:
 
     def put_on_lane(
         self,
-        provider: str,
-        account: str,
+        destination: Destination,
         body: str,
         deduplication_id: str,
         attributes: dict[str, str],
         record_at: float | None = None,
     ) -> Message | None:
         """`record_at` is when the record behind it came to the relay first; None: now."""
-        message = self.lanes[provider].send(account, body, deduplication_id, attributes)
+        lane = self.lanes[destination.provider]
+        message = lane.send(destination.account, body, deduplication_id, attributes)
         if message is not None:
-            self.checker.on_put_on_lane(
-                f"{provider}/{account}", message, self.kernel.now if record_at is None else record_at
-            )
+            self.checker.on_put_on_lane(destination, message, self.kernel.now if record_at is None else record_at)
         return message
 
     def keep_rejected(self, record: RejectedRecord) -> None:
@@ -70,9 +69,8 @@ class Services:
         """Puts every dead letter back on its lane, as an operator does: the body as it lies there, a fresh id."""
         letters, self.letters = self.letters, []
         for number, letter in enumerate(letters):
-            provider, _, account = letter.destination.partition("/")
             attributes = {"content_hash": letter.content_hash} if letter.content_hash else {}
             if letter.accepted_at is not None:
                 attributes["accepted_at"] = f"{letter.accepted_at:.3f}"
             first = self.checker.record_at(letter)
-            self.put_on_lane(provider, account, letter.body, f"redrive-{number}", attributes, first)
+            self.put_on_lane(letter.destination, letter.body, f"redrive-{number}", attributes, first)

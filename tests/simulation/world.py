@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from relay.contract.destination import Destination
 from tests.simulation.environment import DeliverEnvironment, Environment, IntakeEnvironment
 from tests.simulation.function import FifoMapping, Function, StandardMapping
 from tests.simulation.history import History
@@ -139,9 +140,8 @@ class World:
         body = json.dumps(_body(self.plan, event))
         if event.via == "lane":
             for number, destination in enumerate(event.destinations):
-                provider, _, account = destination.partition("/")
                 own = f"own-{event.event_id}-{event.at}-{number}"
-                self.services.put_on_lane(provider, account, body, own, {})
+                self.services.put_on_lane(Destination(destination), body, own, {})
             return
         wrapped = _wrap(event, body)
         self.intake.send(wrapped, {"is": json.dumps([event.event_id, event.version, event.destinations])})

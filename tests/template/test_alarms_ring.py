@@ -8,9 +8,8 @@ import pytest
 
 from local.machine import free_port
 from relay import wiring
-from relay.delivery.result import Result
 from relay.observability import DeliverObserver
-from relay.outcome import Outcome
+from relay.outcome import Outcome, Result
 from tests.factories import DESTINATIONS, event_json, sqs_batch, sqs_record
 from tests.fakes import FakeContext
 from tests.template.cloudwatch import rings
@@ -163,7 +162,7 @@ def test_alarms_on_intake_s_metrics_ask_for_what_it_writes(
         "RELAY_REJECTED_QUEUE_URL": f"{nowhere}/rejected",
     }.items():
         monkeypatch.setenv(name, value)
-    assert wiring.intake().open(sqs_batch(sqs_record(event_json())), FakeContext())["batchItemFailures"]
+    assert wiring.intake().handle(sqs_batch(sqs_record(event_json())), FakeContext())["batchItemFailures"]
     written = metrics(capsys.readouterr().out)
     assert asked(stack, "service", "intake") == {name for name in written if name[1] in ("IntakeFailed", "IntakeAge")}
 

@@ -1,7 +1,7 @@
 """No queue loses an event, and none lets anybody else in."""
 
 from relay.account.account import LONGEST_BACKOFF
-from relay.delivery.batch import WORN
+from relay.delivery.batch import PATIENT_AFTER_RECEIVES
 from relay.ports import MOST_BYTES
 from tests.simulation.function import BATCH, TIMEOUT_SECONDS
 from tests.simulation.sqs import RETENTION, VISIBILITY
@@ -44,7 +44,7 @@ def test_the_receive_count_is_a_far_backstop(stack: Stack) -> None:
     counts = receives(stack)
     del counts["IntakeQueue"]
     assert set(counts.values()) == {1000}
-    least = sum(min(receive, LONGEST_BACKOFF) for receive in range(WORN + 1, 1000))
+    least = sum(min(receive, LONGEST_BACKOFF) for receive in range(PATIENT_AFTER_RECEIVES + 1, 1000))
     assert stack.parameters["MaxDeliveryAgeHours"]["MaxValue"] * 3600 < least
 
 

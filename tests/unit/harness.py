@@ -7,7 +7,8 @@ from typing import Any
 
 from relay.account.account import Account
 from relay.account.pace import Pace
-from relay.delivery.attempt import Courier
+from relay.contract.destination import Destination
+from relay.delivery.attempt import Services
 from relay.delivery.batch import BatchReport, Lane
 from relay.errors import NoAnswerError
 from relay.handlers.envelope import open_record
@@ -45,12 +46,12 @@ class Harness:
     faults: dict[str, Callable[..., Any]] = field(default_factory=dict)
     """Methods of the provider that are not what they should be."""
     transport: FakeTransport = field(init=False)
-    courier: Courier = field(init=False)
+    services: Services = field(init=False)
     lane: Lane = field(init=False)
 
     def __post_init__(self) -> None:
         self.transport = FakeTransport(otherwise=self._answer, clock=self.clock, takes=0.01)
-        self.courier = Courier(
+        self.services = Services(
             provider_for=self._provider,
             transport=self.transport,
             ledger=self.ledger,
@@ -59,25 +60,17 @@ class Harness:
             clock=self.clock,
             oldest=72 * 3600.0,
         )
-        self.lane = Lane(
-            provider=self.provider,
-            destinations=[f"{self.provider}/{name}" for name in self.names],
-            courier=self.courier,
-            accounts=self.account,
-            queue=self.queue,
-            workers=self.workers,
-            clock=self.clock,
-            open_record=open_record,
-        )
+        destinations = [f"{self.provider}/{name}" for name in self.names]
+        self.lane = Lane(self.provider, destinations, self.services, self.account, self.workers, open_record)
         for name in self.names if self.knows else ():
-            with self.account(f"{self.provider}/{name}").pace.turn() as turn:
+            with self.account(f"{self.provider}/{name}").pace.permit() as turn:
                 turn.wait(60)
                 turn.observe(Budget(remaining=100))
         if self.knows:
             self.clock.pass_by(61)
 
     def _provider(self, destination: str) -> Provider:
-        made: type[Provider] = type("Faulty", (PROVIDERS[destination.partition("/")[0]],), dict(self.faults))
+        made: type[Provider] = type("Faulty", (PROVIDERS[Destination(destination).provider],), dict(self.faults))
         return made("https://api.example.com")
 
     def account(self, destination: str) -> Account:

@@ -10,16 +10,16 @@ from relay.account.account import (
     LONGEST_BACKOFF,
     PASSES_AFTER,
     POISON_FAILURES,
-    REFUSED_SECONDS,
     REMEMBERED,
     SHORTEST_BACKOFF,
     SHORTEST_HOLD,
     TRIED_SECONDS,
+    UNAUTHORIZED_SECONDS,
     WITNESS_SECONDS,
     Account,
-    Failure,
 )
 from relay.account.pace import Pace
+from relay.ports import Failure
 from relay.providers.limits import Limit
 from tests.fakes import FakeClock, middle
 
@@ -67,7 +67,7 @@ def test_an_event_that_fails_while_others_succeed_is_poison(account: Account, cl
     assert failure.is_poison
 
 
-KINDS = pytest.mark.parametrize("kind", ["failed", "refused", "throttled"])
+KINDS = pytest.mark.parametrize("kind", ["failed", "unauthorized", "throttled"])
 """The three ways in which an event does not get through; each is a method of the account, with the same arguments."""
 
 
@@ -90,7 +90,7 @@ def test_a_provider_that_fails_now_and_then_makes_no_poison(
     poison = []
     while waiting:
         for event, before in list(waiting.items()):
-            clock.pass_by(REFUSED_SECONDS / 7 if kind == "refused" else 0.2)
+            clock.pass_by(UNAUTHORIZED_SECONDS / 7 if kind == "unauthorized" else 0.2)
             if rng.random() >= share:
                 account.succeeded(event, clock.now())
             else:
@@ -115,7 +115,7 @@ def test_one_bad_event_among_good_ones_goes_after_five(
     """
     rng, failure = random.Random(seed), NEVER
     for number in range(100):
-        clock.pass_by(REFUSED_SECONDS)
+        clock.pass_by(UNAUTHORIZED_SECONDS)
         failure = missed(account, kind, "bad", failure, clock.now())
         if failure.is_poison:
             break
@@ -143,7 +143,7 @@ def test_bad_events_do_not_excuse_each_other_for_ever(account: Account, clock: F
                 strikes.append(failures.pop(name).strikes)
                 account.forget(name)
         for good in range(10):
-            clock.pass_by(REFUSED_SECONDS / 10)
+            clock.pass_by(UNAUTHORIZED_SECONDS / 10)
             account.succeeded(f"e{round_}-{good}", clock.now())
     assert failures == {}
     assert max(strikes) <= 2 * POISON_FAILURES
@@ -351,9 +351,9 @@ def test_a_success_makes_the_next_refusal_a_lone_one_again(account: Account, clo
 def test_nothing_is_sent_while_held(account: Account, clock: FakeClock) -> None:
     """GIVEN a held account THEN there is no room; WHEN the hold ends THEN one request asks how things are."""
     account.hold(clock.now(), since=clock.now())
-    assert account.room == 0
+    assert account.max_in_flight == 0
     clock.pass_by(300)
-    assert account.room == 1
+    assert account.max_in_flight == 1
 
 
 def test_a_success_ends_the_holding(account: Account, clock: FakeClock) -> None:
@@ -362,7 +362,7 @@ def test_a_success_ends_the_holding(account: Account, clock: FakeClock) -> None:
     clock.pass_by(300)
     account.hold(clock.now(), since=clock.now())
     account.succeeded("a", clock.now())
-    assert account.room > 1
+    assert account.max_in_flight > 1
     clock.pass_by(2)
     assert account.hold(clock.now(), since=clock.now()) == 300
 
@@ -383,19 +383,19 @@ def test_an_event_refused_while_others_get_through_is_poison_after_minutes(accou
     """
     failure, began = NEVER, clock.now()
     while not failure.is_poison:
-        failure = account.refused("bad", failure, clock.now())
+        failure = account.unauthorized("bad", failure, clock.now())
         clock.pass_by(2)
         account.succeeded("good", clock.now())
         clock.pass_by(2)
     assert failure.strikes == POISON_FAILURES
-    assert 4 * REFUSED_SECONDS <= clock.now() - began < 6 * REFUSED_SECONDS
+    assert 4 * UNAUTHORIZED_SECONDS <= clock.now() - began < 6 * UNAUTHORIZED_SECONDS
 
 
 def test_refused_credentials_are_nobodys_fault_while_nothing_gets_through(account: Account, clock: FakeClock) -> None:
     """Refused for a day with all the others: not one strike more than the first."""
     failure = NEVER
     for _ in range(200):
-        failure = account.refused("any", failure, clock.now())
+        failure = account.unauthorized("any", failure, clock.now())
         clock.pass_by(430)
     assert failure.strikes == 1
 
@@ -407,9 +407,9 @@ def test_room_ends_when_whatever_is_tried_fails(account: Account, clock: FakeClo
     """Three events in a row that fail are reason enough to stop the batch."""
     for name in ("a", "b"):
         account.failed(name, NEVER, clock.now())
-        assert account.room > 0
+        assert account.max_in_flight > 0
     account.failed("c", NEVER, clock.now())
-    assert account.room == 0
+    assert account.max_in_flight == 0
 
 
 def test_one_event_that_fails_leaves_room(account: Account, clock: FakeClock) -> None:
@@ -417,7 +417,7 @@ def test_one_event_that_fails_leaves_room(account: Account, clock: FakeClock) ->
     failure = NEVER
     for _ in range(4):
         failure = account.failed("bad", failure, clock.now())
-    assert account.room > 1
+    assert account.max_in_flight > 1
 
 
 def test_after_an_outage_one_request_asks_first(account: Account, clock: FakeClock) -> None:
@@ -426,9 +426,9 @@ def test_after_an_outage_one_request_asks_first(account: Account, clock: FakeClo
         account.failed(name, NEVER, clock.now())
     clock.pass_by(account.back_off(1, succeeded=False, failing_for=0))
     account.begin_batch(was_tried=False)
-    assert account.room == 1
+    assert account.max_in_flight == 1
     account.succeeded("a", clock.now())
-    assert account.room > 1
+    assert account.max_in_flight > 1
 
 
 def test_an_event_given_up_no_longer_counts(account: Account, clock: FakeClock) -> None:
@@ -436,7 +436,7 @@ def test_an_event_given_up_no_longer_counts(account: Account, clock: FakeClock) 
     for name in ("a", "b", "c"):
         account.failed(name, NEVER, clock.now())
     account.forget("c")
-    assert account.room > 0
+    assert account.max_in_flight > 0
     account.forget("unheard of")
 
 
@@ -447,7 +447,7 @@ def test_a_success_that_started_before_a_failure_does_not_outweigh_it(account: A
     for name in ("a", "b", "c"):
         account.failed(name, NEVER, clock.now())
     account.succeeded("slow", started)
-    assert account.room == 0
+    assert account.max_in_flight == 0
 
 
 def test_an_outage_backs_off_to_a_quarter_of_an_hour(clock: FakeClock) -> None:
@@ -562,11 +562,11 @@ def test_a_parked_event_counts_against_its_provider_only(account: Account, clock
     account.succeeded("good", clock.now())
     for name in ("a", "b", "c"):
         account.parked(name, clock.now() - 1)
-    assert account.room > 0
+    assert account.max_in_flight > 0
     clock.pass_by(1)
     for name in ("d", "e", "f"):
         account.parked(name, clock.now())
-    assert account.room == 0
+    assert account.max_in_flight == 0
 
 
 # ------------------------------------------------------------------------------------------------ who may pass
@@ -583,10 +583,34 @@ def test_an_event_is_stuck_after_three_429s_with_no_success_since(account: Accou
     assert not account.is_stuck("a")
 
 
+@pytest.mark.parametrize("end", ["succeeded", "forgotten", "long ago"])
+def test_an_event_that_was_stuck_until_another_got_through_is_stuck_again(
+    account: Account, clock: FakeClock, end: str
+) -> None:
+    """GIVEN an event that was stuck until another got through WHEN it comes back THEN the next may pass it at once,
+    until it gets through, is given up, or hours have passed; another version of it is not held to that.
+    """
+    for _ in range(PASSES_AFTER):
+        account.throttled("a", NEVER, clock.now())
+    account.throttled("unlucky", NEVER, clock.now())
+    account.succeeded("b", clock.now())
+    assert account.is_stuck("a", came_before=True)
+    assert not account.is_stuck("a")
+    assert not account.is_stuck("unlucky", came_before=True)
+    match end:
+        case "succeeded":
+            account.succeeded("a", clock.now())
+        case "forgotten":
+            account.forget("a")
+        case _:
+            clock.pass_by(TRIED_SECONDS)
+    assert not account.is_stuck("a", came_before=True)
+
+
 # ------------------------------------------------------------------------------------------------ memory
 
 
-@pytest.mark.parametrize("way", ["failed", "refused", "throttled", "parked", "held"])
+@pytest.mark.parametrize("way", ["failed", "unauthorized", "throttled", "parked", "held"])
 def test_an_account_remembers_so_many_events_and_no_more(account: Account, clock: FakeClock, way: str) -> None:
     """However many do not get through, whatever is kept of them stays bounded, the newest of them."""
     for number in range(3 * REMEMBERED):
@@ -622,11 +646,11 @@ def test_an_event_that_goes_on_failing_is_not_forgotten_for_new_ones(account: Ac
 
 def test_trouble_of_our_own_is_remembered_until_something_ends(account: Account, clock: FakeClock) -> None:
     """Since when a service of ours fails: that, not the last failure, is what the back-off grows with."""
-    began = account.troubled()
+    began = account.dependency_failed()
     clock.pass_by(600)
-    assert account.troubled() == began
-    account.untroubled()
-    assert account.troubled() == clock.now()
+    assert account.dependency_failed() == began
+    account.dependency_recovered()
+    assert account.dependency_failed() == clock.now()
 
 
 # ------------------------------------------------------------------------------------------------ whose turn it is
@@ -658,12 +682,12 @@ def test_who_had_no_turn_at_the_end_stands_in_its_place_again(account: Account, 
 def test_an_environment_that_meets_messages_that_came_before_probes(account: Account, clock: FakeClock) -> None:
     """It does not know why they came back: one request asks, from anywhere, and a success opens the account."""
     account.begin_batch(was_tried=True)
-    assert account.room == 1
+    assert account.max_in_flight == 1
     assert account.order(["a", "b", "c", "d"], str) == ["c", "d", "a", "b"]
     account.succeeded("c", clock.now())
-    assert account.room > 1
+    assert account.max_in_flight > 1
     account.begin_batch(was_tried=True)
-    assert account.room > 1
+    assert account.max_in_flight > 1
 
 
 def test_failures_of_long_ago_let_nobody_pass(account: Account, clock: FakeClock) -> None:
@@ -683,7 +707,7 @@ def test_two_bad_events_that_hold_the_account_in_turn_both_let_others_pass(accou
     failures = {"a": NEVER, "b": NEVER}
     for _ in range(PASSES_AFTER):
         for name, before in failures.items():
-            failures[name] = account.refused(name, before, clock.now())
+            failures[name] = account.unauthorized(name, before, clock.now())
             account.hold(failures[name].failed_at, failures[name].failed_at, name)
             clock.pass_by(LONGEST_BACKOFF + 3)
     assert account.stands_aside("a")
@@ -697,6 +721,6 @@ def test_one_hanging_request_is_enough_while_we_probe(account: Account, clock: F
         began = clock.now()
         clock.pass_by(took)
         account.failed(f"took-{took}", NEVER, began)
-        assert account.room == room
+        assert account.max_in_flight == room
         account.back_off(1, succeeded=False, failing_for=took)
         clock.pass_by(1000)

@@ -11,12 +11,14 @@ import pytest
 
 from relay.account.account import POISON_FAILURES, SHORTEST_HOLD, Account
 from relay.account.pace import Pace
-from relay.delivery.attempt import AT_ONCE, BROKEN, LONGEST_WAIT, OUTDATED, UNREADABLE, Courier, Delivery
+from relay.contract.destination import Destination
+from relay.delivery.attempt import OUTDATED, Attempt, Services
+from relay.delivery.delivery import AT_ONCE, Delivery
+from relay.delivery.post import BROKEN, LONGEST_WAIT, UNREADABLE
 from relay.delivery.record import REMEMBERED
-from relay.delivery.result import Result
 from relay.errors import CredentialsError, NoAnswerError, NotSentError, UnavailableError, UndeliverableError
-from relay.outcome import Outcome
-from relay.ports import Claim, Record, Reply, Request
+from relay.outcome import Outcome, Result
+from relay.ports import Claim, Failure, Record, Reply, Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
 from relay.providers.limits import Budget
@@ -32,7 +34,7 @@ ALONE = {"x_ratelimit_remaining": "59", "ratelimit_remaining": "4"}
 
 @dataclass
 class Harness:
-    """A courier among fakes, and one account per destination."""
+    """Attempts among fakes, and one account per destination."""
 
     clock: FakeClock = field(default_factory=FakeClock)
     transport: FakeTransport = field(default_factory=FakeTransport)
@@ -45,7 +47,7 @@ class Harness:
     """Methods of the provider that are not what they should be."""
 
     def provider(self, destination: str) -> Provider:
-        named = PROVIDERS[destination.partition("/")[0]]
+        named = PROVIDERS[Destination(destination).provider]
         made: type[Provider] = type("Faulty", (named,), dict(self.faults))
         return made(BASE, made.settings_model(**self.settings))
 
@@ -58,8 +60,8 @@ class Harness:
         return self.accounts[destination]
 
     @property
-    def courier(self) -> Courier:
-        return Courier(
+    def services(self) -> Services:
+        return Services(
             provider_for=self.provider,
             transport=self.transport,
             ledger=self.ledger,
@@ -70,8 +72,8 @@ class Harness:
         )
 
     def attempt(self, delivery: Delivery, seconds: float = 30.0) -> Result:
-        account = self.account(delivery.destination)
-        return self.courier.attempt(delivery, account, account.pace.turn(), self.clock.monotonic() + seconds)
+        account, deadline = self.account(delivery.destination), self.clock.monotonic() + seconds
+        return Attempt(self.services, delivery, account, deadline).run()
 
     def record(self, delivery: Delivery) -> Record:
         return self.ledger.records[delivery.event.id, delivery.destination]
@@ -131,7 +133,7 @@ def test_an_event_without_a_moment_happened_when_it_was_accepted(harness: Harnes
 def test_a_preview_shows_what_would_be_sent(harness: Harness) -> None:
     """The exact request, and nothing is sent, claimed or recorded."""
     delivery = make_delivery("sender/main")
-    request = harness.courier.preview(delivery)
+    request = harness.services.preview(delivery)
     assert harness.transport.requests == []
     assert harness.ledger.claims == 0
     harness.attempt(delivery)
@@ -141,7 +143,7 @@ def test_a_preview_shows_what_would_be_sent(harness: Harness) -> None:
 def test_a_preview_of_an_event_without_a_moment(harness: Harness) -> None:
     """What would be delivered can be previewed."""
     delivery = make_delivery("yotpo/main", occurred_at=...)
-    request = harness.courier.preview(delivery)
+    request = harness.services.preview(delivery)
     harness.attempt(delivery)
     assert harness.transport.requests == [request]
 
@@ -149,10 +151,10 @@ def test_a_preview_of_an_event_without_a_moment(harness: Harness) -> None:
 def test_a_preview_says_what_is_wrong(harness: Harness) -> None:
     """What cannot be built or read is raised to the caller, who asked to see it."""
     with pytest.raises(UndeliverableError):
-        harness.courier.preview(make_delivery("yotpo/main", customer={"id": "1"}))
+        harness.services.preview(make_delivery("yotpo/main", customer={"id": "1"}))
     harness.secrets.failure = CredentialsError("no readable secret for yotpo/main")
     with pytest.raises(CredentialsError):
-        harness.courier.preview(make_delivery("yotpo/main"))
+        harness.services.preview(make_delivery("yotpo/main"))
 
 
 # ------------------------------------------------------------------------------------------------ retry, unknown
@@ -348,7 +350,7 @@ def test_a_rotated_secret_is_picked_up(harness: Harness, destination: str, statu
     old, new = harness.transport.requests
     assert "old" in f"{old.url} {old.headers}"
     assert "new" in f"{new.url} {new.headers}"
-    assert harness.account(destination).room > 0
+    assert harness.account(destination).max_in_flight > 0
 
 
 @BOTH
@@ -360,7 +362,7 @@ def test_credentials_that_stay_refused_hold_the_account(harness: Harness, destin
     assert (result.outcome, result.final, result.wait) == (Outcome.UNAUTHORIZED, False, 300)
     assert len(harness.transport.requests) == 2
     assert harness.secrets.refreshed == 1
-    assert harness.account(destination).room == 0
+    assert harness.account(destination).max_in_flight == 0
     assert harness.record(delivery).state == "open"
     assert harness.queue.letters == []
 
@@ -419,7 +421,7 @@ def test_secrets_that_cannot_be_read_just_now(harness: Harness) -> None:
     delivery = make_delivery("yotpo/main")
     result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.attempts) == (Outcome.RETRY, False, 0)
-    assert harness.account("yotpo/main").room > 0
+    assert harness.account("yotpo/main").max_in_flight > 0
     assert harness.record(delivery).state == "open"
 
 
@@ -490,7 +492,7 @@ def test_strikes_of_before_do_not_make_todays_trouble_the_events_fault(harness: 
     harness.transport = FakeTransport(make_reply(503), otherwise=make_reply(401, **ALONE))
     harness.attempt(delivery)
     key = (delivery.event.id, delivery.destination)
-    harness.ledger.records[key] = replace(harness.ledger.records[key], strikes=8)
+    harness.ledger.records[key] = replace(harness.ledger.records[key], failure=Failure(strikes=8))
     if trouble == "ours":
         harness.secrets.failure = UnavailableError("Secrets Manager")
     result = harness.attempt(delivery)
@@ -513,7 +515,7 @@ def test_a_redriven_event_begins_anew(harness: Harness) -> None:
     assert (result.outcome, result.final) == (Outcome.REJECTED, True)
     again = harness.attempt(replace(delivery, key="m-2"))
     assert (again.outcome, again.final, again.strikes) == (Outcome.RETRY, False, 1)
-    assert harness.record(delivery).blame == 1
+    assert harness.record(delivery).failure.blame == 1
 
 
 def test_what_strikes_weighed_is_remembered(harness: Harness) -> None:
@@ -529,10 +531,10 @@ def test_what_strikes_weighed_is_remembered(harness: Harness) -> None:
         harness.attempt(make_delivery("yotpo/main", id=f"other-{number}"))
         harness.clock.pass_by(2)
     record = harness.record(bad)
-    assert (record.strikes, record.blame) == (3, 3)
-    harness.ledger.records["evt-bad", "yotpo/main"] = replace(record, blame=1.5)
+    assert (record.failure.strikes, record.failure.blame) == (3, 3)
+    harness.ledger.records["evt-bad", "yotpo/main"] = replace(record, failure=replace(record.failure, blame=1.5))
     harness.attempt(bad)
-    assert (harness.record(bad).strikes, harness.record(bad).blame) == (4, 2.5)
+    assert (harness.record(bad).failure.strikes, harness.record(bad).failure.blame) == (4, 2.5)
 
 
 def test_a_second_try_without_budget_is_still_a_refusal(harness: Harness) -> None:
@@ -661,7 +663,7 @@ def test_poison(harness: Harness) -> None:
     (letter,) = harness.queue.letters
     assert (letter.event_id, letter.attempts, letter.status) == ("poison", POISON_FAILURES, 500)
     assert "while others succeeded" in letter.reason
-    assert harness.account("yotpo/main").room > 1
+    assert harness.account("yotpo/main").max_in_flight > 1
 
 
 def test_an_outage_makes_no_poison(harness: Harness) -> None:
@@ -698,13 +700,13 @@ def test_no_fault_in_what_else_an_answer_says_loses_its_outcome(
     harness.transport, harness.faults = FakeTransport(otherwise=make_reply(status)), faults
     delivery = make_delivery(destination)
     result, expected = harness.attempt(delivery), plain.attempt(delivery)
-    assert (result.outcome, result.final, result.status, result.attempts, result.reason, result.ours) == (
+    assert (result.outcome, result.final, result.status, result.attempts, result.reason, result.internal) == (
         expected.outcome,
         expected.final,
         expected.status,
         expected.attempts,
         expected.reason,
-        expected.ours,
+        expected.internal,
     )
     assert harness.record(delivery).state == plain.record(delivery).state
     assert len(harness.queue.letters) == len(plain.queue.letters)
@@ -788,7 +790,7 @@ def test_a_fault_of_a_service_of_our_own_is_nobodys(harness: Harness) -> None:
     """What nobody thought of, outside of any event: it comes back, its account backs off, and nothing counts."""
     harness.ledger = FaultyLedger()
     result = harness.attempt(make_delivery("sender/main"))
-    assert (result.outcome, result.final, result.ours, result.strikes) == (Outcome.RETRY, False, True, 0)
+    assert (result.outcome, result.final, result.internal, result.strikes) == (Outcome.RETRY, False, True, 0)
     assert result.reason == f"{BROKEN}: RuntimeError"
     assert result.failed_at == harness.clock.now()
     assert harness.transport.requests == []
@@ -1019,7 +1021,7 @@ def test_changed_content_starts_its_own_count(harness: Harness) -> None:
     harness.attempt(make_delivery("yotpo/main"))
     changed = make_delivery("yotpo/main", value=7)
     assert harness.attempt(changed).attempts == 1
-    assert harness.record(changed).strikes == 0
+    assert harness.record(changed).failure.strikes == 0
 
 
 @BOTH
@@ -1124,21 +1126,19 @@ def test_a_reused_id_whose_dead_letter_cannot_be_written(harness: Harness) -> No
     assert harness.record(first) == before
 
 
-# ------------------------------------------------------------------------------------------------ the witness
+# ------------------------------------------------------------------------------------------------ the exchange
 
 
-def test_a_witness_sees_the_exchange(harness: Harness) -> None:
+def test_an_attempt_shows_its_exchange(harness: Harness) -> None:
     """A direct call is shown what went out and what came back."""
-    seen: list[tuple[Request | None, Reply | None]] = []
-    delivery, account = make_delivery("yotpo/main"), harness.account("yotpo/main")
     harness.transport = FakeTransport(make_reply(200, {"ok": True}))
-    harness.courier.attempt(
-        delivery, account, account.pace.turn(), harness.clock.monotonic() + 30, witness=lambda *both: seen.append(both)
-    )
-    ((request, reply),) = seen
-    assert request == harness.transport.requests[0]
-    assert reply is not None
-    assert reply.status == 200
+    account = harness.account("yotpo/main")
+    attempt = Attempt(harness.services, make_delivery("yotpo/main"), account, harness.clock.monotonic() + 30)
+    attempt.run()
+    assert attempt.exchange is not None
+    assert attempt.exchange.request == harness.transport.requests[0]
+    assert attempt.exchange.reply is not None
+    assert attempt.exchange.reply.status == 200
 
 
 def test_a_turn_is_given_back(harness: Harness) -> None:
@@ -1542,7 +1542,7 @@ def test_a_delivery_that_cannot_be_recorded_where_a_repeat_does_no_harm(harness:
     harness.ledger.fails_on = {"settle"}
     later = make_delivery("yotpo/main", accepted_at=NOW + 1, value=2)
     result = harness.attempt(later)
-    assert (result.outcome, result.final, result.ours) == (Outcome.RETRY, False, True)
+    assert (result.outcome, result.final, result.internal) == (Outcome.RETRY, False, True)
     assert "not recorded" in result.reason
     harness.ledger.fails_on = set()
     harness.clock.pass_by(60)
@@ -1563,7 +1563,7 @@ def test_a_repeat_that_cannot_be_recorded_comes_back_for_its_place_among_the_ver
     back = make_delivery("yotpo/main", key="m-3", accepted_at=NOW + 30, value=1)
     harness.ledger.fails_on = {"settle"}
     result = harness.attempt(back)
-    assert (result.outcome, result.final, result.ours) == (Outcome.RETRY, False, True)
+    assert (result.outcome, result.final, result.internal) == (Outcome.RETRY, False, True)
     harness.ledger.fails_on = set()
     harness.clock.pass_by(60)
     assert harness.attempt(back).outcome is Outcome.DUPLICATE

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from relay.adapters.clock import SystemClock
 from relay.contract.parsing import as_text
-from relay.handlers.deliver import DeliverDoors, lane_message
-from relay.handlers.direct import DirectDoor
+from relay.handlers.deliver import DeliverHandler, lane_message
+from relay.handlers.direct import DirectHandler
 from relay.handlers.envelope import open_record, unwrap, validate
-from relay.handlers.intake import IntakeDoors
+from relay.handlers.intake import IntakeHandler
 from relay.handlers.records import is_sns_call
 from relay.intake.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver
@@ -69,18 +69,18 @@ inputs = (
 bodies = st.text(max_size=200) | inputs.map(json.dumps) | st.binary(max_size=100).map(lambda raw: raw.decode("latin-1"))
 
 
-def intake_handler() -> tuple[IntakeDoors, FakeIntakeQueues]:
+def intake_handler() -> tuple[IntakeHandler, FakeIntakeQueues]:
     queues = FakeIntakeQueues()
-    return IntakeDoors(
+    return IntakeHandler(
         Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate), IntakeObserver(), FakeClock()
     ), queues
 
 
-def deliver_handler(harness: Harness) -> DeliverDoors:
+def deliver_handler(harness: Harness) -> DeliverHandler:
     observer = DeliverObserver(harness.provider)
-    return DeliverDoors(
+    return DeliverHandler(
         harness.lane,
-        DirectDoor(harness.provider, DESTINATIONS, harness.courier, harness.account, observer, SystemClock()),
+        DirectHandler(harness.provider, DESTINATIONS, harness.services, harness.account, observer),
         observer,
         SystemClock(),
     )
@@ -100,7 +100,7 @@ def named(errors: list[dict[str, str]]) -> bool:
 def test_any_batch_to_intake(given_bodies: list[str]) -> None:
     """Each record is on its lanes or kept with a reason; nothing is reported, nothing lost, nothing doubled."""
     handler, queues = intake_handler()
-    assert handler.open(sqs_batch(*map(sqs_record, given_bodies)), CONTEXT) == {"batchItemFailures": []}
+    assert handler.handle(sqs_batch(*map(sqs_record, given_bodies)), CONTEXT) == {"batchItemFailures": []}
     accepted = {entry.correlation_id for entry in queues.entries}
     assert len(accepted) + len(queues.rejects) == len(given_bodies)
     assert all(kept.body in map(as_text, given_bodies) and ": " in kept.reason for kept in queues.rejects)
@@ -117,7 +117,7 @@ def test_any_batch_to_intake_while_queues_fail(given_bodies: list[str], failing:
     calls = iter(range(1_000))
     queues.fails_for = lambda body: next(calls) % 6 in failing
     records = [sqs_record(body) for body in given_bodies]
-    answer = handler.open(sqs_batch(*records), CONTEXT)
+    answer = handler.handle(sqs_batch(*records), CONTEXT)
     reported = [entry["itemIdentifier"] for entry in answer["batchItemFailures"]]
     assert len(set(reported)) == len(reported)
     assert set(reported) <= {record["messageId"] for record in records}
@@ -131,7 +131,7 @@ def test_any_batch_to_intake_while_queues_fail(given_bodies: list[str], failing:
 def test_anything_else_to_intake(given_input: Any) -> None:
     """A direct call, EventBridge's or SNS's is accepted, or comes back with errors that name fields; and is kept."""
     handler, queues = intake_handler()
-    answer = handler.open(given_input, CONTEXT)
+    answer = handler.handle(given_input, CONTEXT)
     json.dumps(answer).encode()
     if "batchItemFailures" in answer:
         return
@@ -154,7 +154,7 @@ def records_in(call: Any) -> int:
 def test_any_detail_from_eventbridge(envelope: dict[str, Any]) -> None:
     """Nobody hears the answer: what is not accepted is kept."""
     handler, queues = intake_handler()
-    answer = handler.open(envelope, CONTEXT)
+    answer = handler.handle(envelope, CONTEXT)
     assert len(queues.rejects) == len(answer["rejected"])
     assert bool(queues.entries) != bool(queues.rejects)
 
@@ -183,7 +183,7 @@ def test_anything_in_a_direct_call_of_deliver(given_event: Any, anything: Any, d
     harness = Harness("yotpo", deaf=True)
     handler = deliver_handler(harness)
     for call in ({"destination": "yotpo/main", "event": given_event, "dry_run": dry_run}, anything):
-        answer = handler.open(call, CONTEXT)
+        answer = handler.handle(call, CONTEXT)
         json.dumps(answer).encode()
         if "batchItemFailures" not in answer and "dry_run" not in answer:
             assert answer["outcome"] in {"delivered", "duplicate", "rejected", "throttled"}

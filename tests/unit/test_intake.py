@@ -46,7 +46,7 @@ def many(count: int, **changes: Any) -> list[Incoming]:
 def test_accepted(intake: Intake, queues: FakeIntakeQueues) -> None:
     """A valid event is on the lane of each of its destinations."""
     assert take(intake, event_json(), "corr-1") == Accepted("evt-1", DESTINATIONS)
-    assert [entry.provider for entry in queues.entries] == ["yotpo", "sender"]
+    assert [entry.destination.provider for entry in queues.entries] == ["yotpo", "sender"]
     assert {entry.correlation_id for entry in queues.entries} == {"corr-1"}
 
 
@@ -305,7 +305,7 @@ def test_one_call_per_lane_and_ten_entries(intake: Intake, queues: FakeIntakeQue
         [("rejected", 10), ("rejected", 2)] + [(p, n) for p in ("yotpo", "sender") for n in (10, 10, 5)]
     )
     for provider in ("yotpo", "sender"):
-        ids = [json.loads(entry.body)["id"] for entry in queues.entries if entry.provider == provider]
+        ids = [json.loads(entry.body)["id"] for entry in queues.entries if entry.destination.provider == provider]
         assert ids == [f"e-{number}" for number in range(25)]
 
 
@@ -320,7 +320,7 @@ def test_a_record_fails_where_one_of_its_destinations_does(queues: FakeIntakeQue
     queues.fails_for = lambda body: '"e-1"' in body and "sender" in body
     verdicts = Intake(queues, FakeClock(), DESTINATIONS).accept(many(3))
     assert [type(verdict) for verdict in verdicts] == [Accepted, Failed, Accepted]
-    sent = [(json.loads(entry.body)["id"], entry.provider) for entry in queues.entries]
+    sent = [(json.loads(entry.body)["id"], entry.destination.provider) for entry in queues.entries]
     assert sorted(sent) == sorted({(f"e-{n}", p) for n in range(3) for p in ("yotpo", "sender")} - {("e-1", "sender")})
     before = list(queues.entries)
     queues.fails_for = lambda body: False
@@ -357,7 +357,7 @@ def test_order_holds_across_calls(queues: FakeIntakeQueues) -> None:
     intake = Intake(queues, FakeClock(), ["yotpo/a", "yotpo/b"])
     verdicts = intake.accept(many(5, **to) + later)
     assert [type(verdict) for verdict in verdicts] == [Failed, *[Accepted] * 4, Failed, Failed, Accepted]
-    sent = {(json.loads(entry.body)["id"], entry.account) for entry in queues.entries}
+    sent = {(json.loads(entry.body)["id"], entry.destination.account) for entry in queues.entries}
     assert {account for name, account in sent if name in ("e-0", "late", "later")} == {"b"}
 
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from relay.account.account import IDLE, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Account, Failure
+from relay.account.account import IDLE, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Account
 from relay.account.pace import LONGEST_DEFERRAL, Pace
 from relay.adapters.clock import ThreadWorkers
 from relay.contract.destination import KNOWN, recent
 from relay.contract.event import Event
-from relay.delivery.attempt import BROKEN, RESERVE
-from relay.delivery.batch import LETTER_SECONDS, UNKEPT, BatchReport, Lane
+from relay.delivery.batch import BAD_RECORD_RETRY, LETTER_SECONDS, BatchReport, Lane
+from relay.delivery.post import BROKEN, RESERVE
 from relay.errors import CredentialsError, FieldError, NoAnswerError
 from relay.handlers.envelope import open_record
 from relay.outcome import Outcome
-from relay.ports import DeadLetter, LaneMessage, Record, Reply, Request
+from relay.ports import DeadLetter, Failure, LaneMessage, Record, Reply, Request
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
 from tests.factories import EMAIL, NOW, lane_message, make_event, make_reply
@@ -187,7 +187,12 @@ def test_an_event_that_keeps_failing_gives_way(sender: Harness) -> None:
     a1 = message("a1", "ada", receives=PASSES_AFTER)
     content = make_event(id="a1", customer={"email": "ada@example.com"}, properties={"name": "a1"}).content_hash
     sender.ledger.records["a1", "sender/main"] = Record(
-        "a1", "sender/main", content, "open", attempts=PASSES_AFTER - 1, strikes=1, failed_at=NOW
+        "a1",
+        "sender/main",
+        content,
+        "open",
+        attempts=PASSES_AFTER - 1,
+        failure=Failure(strikes=1, failed_at=NOW),
     )
     sender.answers = {"a1": [make_reply(500)]}
     report = sender.handle([a1, message("a2", "ada")])
@@ -293,7 +298,7 @@ def test_no_time_left(harness: Harness) -> None:
 def test_time_runs_out_in_the_middle(harness: Harness) -> None:
     """GIVEN answers that take a second each WHEN the time is up THEN what was not sent comes back."""
     harness.transport.takes = 1.0
-    report = harness.handle([message(f"e{number}") for number in range(10)], seconds=harness.courier.longest + 0.5)
+    report = harness.handle([message(f"e{number}") for number in range(10)], seconds=harness.services.longest + 0.5)
     assert harness.sent == ["e0", "e1", "e2"]
     assert report.failed == [f"e{number}" for number in range(3, 10)]
 
@@ -329,7 +334,7 @@ def test_after_the_hold_one_asks(sender: Harness) -> None:
     sender.answers = {"e0": [make_reply(401, x_ratelimit_remaining="59")] * 2}
     sender.handle([message("e0")])
     sender.clock.pass_by(301)
-    assert sender.account("sender/main").room == 1
+    assert sender.account("sender/main").max_in_flight == 1
     assert sender.handle([message(f"e{number}") for number in range(4)]).failed == []
 
 
@@ -501,6 +506,22 @@ def test_behind_an_event_always_answered_429_only_one_of_its_customer_may_go(
     assert sender.sent[0] == "a2"
     assert "a3" not in sender.sent
     assert report.failed == ["a1", "a2", "a3"]
+
+
+def test_one_customers_events_behind_an_event_answered_429_wait_for_few_tries_of_it(sender: Harness) -> None:
+    """GIVEN one customer's events alone, the first always answered 429 for a quarter of an hour THEN after three tries
+    of it each further one is a strike, for the next of its customer passes it: in three hours it is a dead letter.
+    """
+    sender.answers = {"a0": [make_reply(429, retry_after="900") for _ in range(50)]}
+    left, tries = [f"a{number}" for number in range(30)], 0
+    while "a0" in left and tries < 30:
+        tries += 1
+        batch = [message(name, "ada", receives=tries) for name in left[:10]]
+        report = sender.handle(batch)
+        left = [*report.failed, *left[10:]]
+        sender.clock.pass_by(report.deferred["sender/main"])
+    assert [letter.event_id for letter in sender.queue.letters] == ["a0"]
+    assert tries <= 12
 
 
 def test_behind_events_always_answered_429_one_of_all_customers_goes_at_a_time(sender: Harness) -> None:
@@ -675,16 +696,7 @@ def any_account(most: int = KNOWN) -> tuple[Harness, Counter[str]]:
         met[destination] += 1
         return Account(Pace(Yotpo.limit, harness.clock), harness.clock, rng=middle)
 
-    harness.lane = Lane(
-        provider="yotpo",
-        destinations=["yotpo/*"],
-        courier=harness.courier,
-        accounts=recent(meet, most),
-        queue=harness.queue,
-        workers=harness.workers,
-        clock=harness.clock,
-        open_record=open_record,
-    )
+    harness.lane = Lane("yotpo", ["yotpo/*"], harness.services, recent(meet, most), harness.workers, open_record)
     return harness, met
 
 
@@ -815,7 +827,7 @@ def test_a_bad_record_whose_dead_letter_cannot_be_written(harness: Harness) -> N
     report = harness.handle([lane_message("bad", body="{"), message("e1"), message("e2")])
     assert report.failed == ["bad", "e2"]
     assert harness.sent == ["e1", "e2"]
-    assert harness.queue.deferred == [(["e2", "bad"], UNKEPT)]
+    assert harness.queue.deferred == [(["e2", "bad"], BAD_RECORD_RETRY)]
 
 
 class Letters(FakeLaneQueue):
@@ -878,7 +890,7 @@ def test_no_dead_letter_is_begun_without_time_for_it(seconds: float) -> None:
     assert written == [f"bad{number}" for number in range(len(written))]
     assert report.failed == [f"bad{number}" for number in range(len(written), 9)]
     assert all(at - began <= 30 - LETTER_SECONDS for at in letters.began)
-    assert harness.queue.deferred == ([(report.failed, UNKEPT)] if report.failed else [])
+    assert harness.queue.deferred == ([(report.failed, BAD_RECORD_RETRY)] if report.failed else [])
     assert len(written) == min(9, 1 + int((30 - LETTER_SECONDS - RESERVE / 2 - 0.02) // seconds))
 
 
@@ -890,8 +902,8 @@ def test_no_dead_letter_is_begun_after_one_that_could_not_be_written() -> None:
     assert len(letters.began) == 1
     assert harness.sent == ["e0"]
     assert report.failed == [f"bad{number}" for number in range(9)]
-    assert harness.queue.deferred == [(report.failed, UNKEPT)]
-    assert [result.outcome for result in report.results if result.ours] == [Outcome.RETRY]
+    assert harness.queue.deferred == [(report.failed, BAD_RECORD_RETRY)]
+    assert [result.outcome for result in report.results if result.internal] == [Outcome.RETRY]
 
 
 def test_a_dead_letter_that_does_not_end() -> None:
@@ -906,7 +918,7 @@ def test_a_dead_letter_that_does_not_end() -> None:
 def test_a_record_for_nobody_whose_dead_letter_cannot_be_written(harness: Harness) -> None:
     """An account that is none of ours blocks its group no longer than another, and is more patient when worn."""
     harness.queue.loses_letters = True
-    for receives, seconds in ((1, UNKEPT), (700, 700)):
+    for receives, seconds in ((1, BAD_RECORD_RETRY), (700, 700)):
         assert harness.handle([message("e0", account="elsewhere", receives=receives)]).failed == ["e0"]
         assert harness.queue.deferred[-1] == (["e0"], seconds)
 

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from relay.delivery.batch import BatchReport
-from relay.delivery.result import Result
 from relay.errors import FieldError, UnavailableError
 from relay.intake.intake import Accepted, Failed, Rejected
 from relay.observability import METRICS, DeliverObserver, IntakeObserver, silence_libraries
-from relay.outcome import Outcome
+from relay.outcome import Outcome, Result
 from tests.factories import EMAIL, PHONE
 
 RESULT = Result(

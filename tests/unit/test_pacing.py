@@ -6,7 +6,7 @@ from email.utils import formatdate
 
 import pytest
 
-from relay.account.pace import ALONE, DOUBTED, LATE, LONGEST_DEFERRAL, MARGIN, Pace, Turn
+from relay.account.pace import ALONE, DOUBTED, LATE, LONGEST_DEFERRAL, MARGIN, Pace, Permit
 from relay.providers.limits import Budget, Limit, read_count, read_wait
 from tests.factories import NOW
 from tests.fakes import FakeClock
@@ -44,9 +44,9 @@ class Account:
         return max(sum(start <= time < start + self.limit.window for time in self.times) for start in self.times)
 
 
-def send(pace: Pace) -> Turn:
+def send(pace: Pace) -> Permit:
     """Sends one request as soon as the pace allows; it is under way until it is answered or closed."""
-    turn = pace.turn()
+    turn = pace.permit()
     assert turn.wait(EVER)
     return turn
 
@@ -65,11 +65,13 @@ def known(limit: Limit, clock: FakeClock) -> Pace:
     return pace
 
 
-def take_over(
-    pace: Pace, clock: FakeClock, *, handed_out: float = 0.0, waited: bool = True, roams: bool = True
+def begin_batch(
+    pace: Pace, clock: FakeClock, *, handed_out: float = 0.0, waited: bool = True, environments_rotate: bool = True
 ) -> None:
     """A batch of the account begins now."""
-    pace.take_over(now_since=clock.monotonic(), handed_out=handed_out, waited=waited, roams=roams)
+    pace.begin_batch(
+        now_since=clock.monotonic(), handed_out=handed_out, waited=waited, environments_rotate=environments_rotate
+    )
 
 
 # ------------------------------------------------------------------------------------------------ the first requests
@@ -89,7 +91,7 @@ def test_a_short_window_counts_from_when_nobody_else_was_there(since: float, fir
     """What has passed of the window need not be waited out again."""
     clock = FakeClock()
     pace = Pace(YOTPO, clock)
-    take_over(pace, clock, handed_out=since)
+    begin_batch(pace, clock, handed_out=since)
     assert send_at(pace, clock) == pytest.approx(first)
 
 
@@ -101,19 +103,19 @@ def test_what_replies_said_stands_against_when_we_began() -> None:
     first.throttle(Budget(retry_after=30))
     second.observe(Budget(remaining=0))
     before = pace.delay()
-    take_over(pace, clock, handed_out=-60)
+    begin_batch(pace, clock, handed_out=-60)
     assert pace.delay() == before >= 30
 
 
 def served_elsewhere(limit: Limit, clock: FakeClock, answers_in: float) -> Pace:
     """A pace that has used up a window a while ago; since then other environments had the account."""
     pace = Pace(limit, clock)
-    take_over(pace, clock, handed_out=-60)
+    begin_batch(pace, clock, handed_out=-60)
     for left in range(limit.requests):
         turn = send(pace)
         clock.pass_by(answers_in)
         turn.observe(Budget(remaining=limit.requests - 1 - left))
-    pace.rest()
+    pace.end_batch()
     clock.pass_by(10 * limit.window)
     return pace
 
@@ -124,7 +126,7 @@ def test_after_somebody_elses_batch_a_short_window_is_waited_out() -> None:
     """
     clock = FakeClock()
     pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
-    take_over(pace, clock)
+    begin_batch(pace, clock)
     assert pace.delay() == pytest.approx(0.9, abs=0.01)
 
 
@@ -132,9 +134,9 @@ def test_after_our_own_batch_nothing_is_waited_for() -> None:
     """GIVEN the next batch comes sooner than any other could have had an answer THEN the last one was ours."""
     clock = FakeClock()
     pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
-    pace.rest()
+    pace.end_batch()
     clock.pass_by(0.09)
-    take_over(pace, clock)
+    begin_batch(pace, clock)
     assert pace.delay() == 0
 
 
@@ -142,7 +144,7 @@ def test_the_only_account_of_a_lane_is_always_ours() -> None:
     """One account has one batch at a time: there is no second environment to take turns with."""
     clock = FakeClock()
     pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
-    take_over(pace, clock, roams=False)
+    begin_batch(pace, clock, environments_rotate=False)
     assert pace.delay() == 0
 
 
@@ -150,7 +152,7 @@ def test_an_event_that_waited_for_nobody_asks_at_once() -> None:
     """GIVEN an account that was idle THEN one request goes at once, and its answer tells what others have left."""
     clock = FakeClock()
     pace = served_elsewhere(YOTPO, clock, answers_in=0.1)
-    take_over(pace, clock, waited=False)
+    begin_batch(pace, clock, waited=False)
     assert pace.delay() == 0
     asking = send(pace)
     assert pace.delay() == YOTPO.window
@@ -163,7 +165,7 @@ def test_a_long_window_is_asked_again_after_somebody_elses_batch() -> None:
     """A minute cannot be waited out: one request asks."""
     clock = FakeClock()
     pace = served_elsewhere(SENDER, clock, answers_in=0.1)
-    take_over(pace, clock)
+    begin_batch(pace, clock)
     asking = send(pace)
     assert pace.delay() == SENDER.window
     asking.observe(Budget(remaining=7))
@@ -203,7 +205,7 @@ def test_a_429_before_any_other_answer_is_heeded_by_the_next_batch() -> None:
     clock = FakeClock()
     pace = Pace(YOTPO, clock)
     send(pace).throttle(Budget(retry_after=30))
-    take_over(pace, clock, handed_out=clock.monotonic())
+    begin_batch(pace, clock, handed_out=clock.monotonic())
     assert pace.delay() == pytest.approx(30, abs=0.01)
 
 
@@ -213,7 +215,7 @@ def test_a_first_window_counts_as_late() -> None:
     """
     clock = FakeClock()
     pace = Pace(YOTPO, clock)
-    take_over(pace, clock, handed_out=-60)
+    begin_batch(pace, clock, handed_out=-60)
     for late in (LATE, 0.0):
         for turn in [send(pace) for _ in range(5)]:
             turn.observe(Budget(remaining=0))
@@ -244,14 +246,14 @@ def test_in_a_long_window_one_request_asks() -> None:
     """Nobody knows who was here before: one request goes at once, and no other while it is under way."""
     clock = FakeClock()
     pace = Pace(SENDER, clock)
-    asking = pace.turn()
+    asking = pace.permit()
     assert asking.wait(0)
     assert pace.delay() == SENDER.window
-    assert not pace.turn().wait(at_most=10)
+    assert not pace.permit().wait(at_most=10)
     with asking:
         pass
     assert pace.delay() == 0
-    assert pace.turn().wait(0)
+    assert pace.permit().wait(0)
 
 
 @pytest.mark.parametrize("limit", [YOTPO, SENDER])
@@ -316,7 +318,7 @@ def test_side_by_side_threads_share_one_budget() -> None:
     barrier = threading.Barrier(20)
 
     def work() -> None:
-        with pace.turn() as turn:
+        with pace.permit() as turn:
             barrier.wait()
             went.append(turn.wait(at_most=0.0))
 
@@ -335,18 +337,18 @@ def test_a_wait_that_is_too_long_takes_nothing() -> None:
     for number in range(60):
         send(pace).observe(Budget(remaining=59 - number))
     for _ in range(5):
-        assert not pace.turn().wait(at_most=1.0)
+        assert not pace.permit().wait(at_most=1.0)
     before = pace.delay()
     assert 59 < before <= 61
     clock.pass_by(before)
-    assert pace.turn().wait(at_most=1.0)
+    assert pace.permit().wait(at_most=1.0)
 
 
 def test_delay_counts_those_in_line() -> None:
     """Who asks next is told of the wait behind all whose turn is already given."""
     clock = FakeClock()
     pace = known(YOTPO, clock)
-    turns = [pace.turn() for _ in range(5)]
+    turns = [pace.permit() for _ in range(5)]
     assert pace.delay() >= 1.0
     turns[0].close()
     turns[0].close()
@@ -368,7 +370,7 @@ def test_a_429_reaches_those_already_waiting() -> None:
         clock.on_sleep = None
 
     clock.on_sleep = throttled_meanwhile
-    assert not pace.turn().wait(at_most=2.0)
+    assert not pace.permit().wait(at_most=2.0)
     assert pace.delay() > 50
 
 
@@ -376,7 +378,7 @@ def test_a_reply_without_a_request_teaches_nothing() -> None:
     """A turn that never went has nothing to learn from."""
     clock = FakeClock()
     pace = known(YOTPO, clock)
-    turn = pace.turn()
+    turn = pace.permit()
     turn.close()
     turn.observe(Budget(remaining=0))
     turn.throttle(Budget(retry_after=60))
@@ -533,7 +535,7 @@ def test_after_a_429_one_request_asks(limit: Limit) -> None:
     send(pace).throttle(Budget(retry_after=7))
     asking = send(pace)
     assert pace.delay() == limit.window
-    assert not pace.turn().wait(at_most=0.5)
+    assert not pace.permit().wait(at_most=0.5)
     asking.observe(Budget(remaining=limit.requests - 1))
     assert pace.delay() == 0
 
@@ -652,7 +654,7 @@ def test_no_more_under_way_than_is_left() -> None:
     for _ in range(3):
         send(pace)
     assert pace.delay() > 0
-    assert not pace.turn().wait(at_most=1)
+    assert not pace.permit().wait(at_most=1)
 
 
 def test_without_headers_a_request_more_after_each_reply() -> None:
@@ -661,7 +663,7 @@ def test_without_headers_a_request_more_after_each_reply() -> None:
     pace = Pace(SENDER, clock)
     for under_way in range(1, 6):
         turns = [send(pace) for _ in range(under_way)]
-        assert not pace.turn().wait(at_most=0)
+        assert not pace.permit().wait(at_most=0)
         turns[0].observe(Budget())
         for turn in turns[1:]:
             turn.__exit__()
@@ -770,7 +772,7 @@ def test_a_lone_429_is_asked_about_within_a_minute() -> None:
         pace = Pace(Limit(5, 1.0), clock)
         clock.pass_by(2)
         for _ in range(12):
-            with pace.turn() as turn:
+            with pace.permit() as turn:
                 assert turn.wait(1000)
                 turn.throttle(Budget(retry_after=named))
             pace.ask_within(60.0)
@@ -792,10 +794,10 @@ def test_what_was_left_before_later_requests_left_is_not_left_any_more() -> None
     """GIVEN three requests for the three that were left WHEN their replies come in any order THEN none goes beyond."""
     clock = FakeClock()
     pace = Pace(Limit(60, 60.0), clock)
-    with pace.turn() as turn:
+    with pace.permit() as turn:
         turn.wait(0)
         turn.observe(Budget(remaining=3))
-    three = [pace.turn() for _ in range(3)]
+    three = [pace.permit() for _ in range(3)]
     for turn in three:
         clock.pass_by(0.01)
         assert turn.wait(0)

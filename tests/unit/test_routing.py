@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.contract.destination import Destination, has_several, is_configured
+from relay.contract.destination import Destination, has_several
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
@@ -16,14 +16,14 @@ from tests.factories import DESTINATIONS, NOW, make_event
 def test_without_destinations_every_configured_one() -> None:
     """An event that names none goes to all, in the configured order."""
     entries = route(make_event(), DESTINATIONS, NOW, "corr-1")
-    assert [(entry.provider, entry.account) for entry in entries] == [("yotpo", "main"), ("sender", "main")]
+    assert [entry.destination for entry in entries] == ["yotpo/main", "sender/main"]
     assert {entry.correlation_id for entry in entries} == {"corr-1"}
 
 
 def test_named_destinations_only() -> None:
     """An event goes where it says, once each."""
     event = make_event(destinations=["sender/main", "sender/main"])
-    assert [f"{entry.provider}/{entry.account}" for entry in route(event, DESTINATIONS, NOW)] == ["sender/main"]
+    assert [entry.destination for entry in route(event, DESTINATIONS, NOW)] == ["sender/main"]
 
 
 def test_unknown_destinations() -> None:
@@ -62,7 +62,7 @@ def test_unknown_destinations() -> None:
 )
 def test_any_account_of_a_provider(name: str, is_one: bool) -> None:
     """GIVEN `yotpo/*` THEN every account that could have a secret is a destination, and nothing else is."""
-    assert is_configured(name, ["yotpo/*", "sender/main"]) is is_one
+    assert Destination(name).is_configured(["yotpo/*", "sender/main"]) is is_one
 
 
 def test_an_event_goes_to_any_account_it_names() -> None:
@@ -70,8 +70,8 @@ def test_an_event_goes_to_any_account_it_names() -> None:
     configured = ["yotpo/main", "yotpo/*", "sender/*"]
     wanted = ["yotpo/shop-0417", "sender/shop-0417", "yotpo/main"]
     sent = route(make_event(destinations=wanted), configured, NOW)
-    assert [f"{entry.provider}/{entry.account}" for entry in sent] == wanted
-    assert [each.account for each in route(make_event(), configured, NOW)] == ["main"]
+    assert [entry.destination for entry in sent] == wanted
+    assert [each.destination.account for each in route(make_event(), configured, NOW)] == ["main"]
 
 
 def test_an_event_that_goes_nowhere_is_an_error() -> None:
@@ -102,7 +102,7 @@ def test_each_entry_is_complete_in_itself() -> None:
     """A lane message is an event again, for its one destination."""
     for entry in route(make_event(), DESTINATIONS, NOW):
         event = parse_event(parse_json(entry.body))
-        assert event.destinations == [f"{entry.provider}/{entry.account}"]
+        assert event.destinations == [entry.destination]
         assert event.id == "evt-1"
         assert entry.content_hash == make_event().content_hash
 
@@ -170,10 +170,10 @@ def test_copies_of_a_record_are_one_message() -> None:
 )
 def test_destination(text: str, provider: str, account: str) -> None:
     """Provider before the first slash, account after it."""
-    destination = Destination.parse(text)
+    destination = Destination(text)
     assert (destination.provider, destination.account) == (provider, account)
 
 
 def test_destination_as_text() -> None:
     """Written as it is read."""
-    assert str(Destination("yotpo", "main")) == "yotpo/main"
+    assert Destination.of("yotpo", "main") == "yotpo/main"

@@ -1,9 +1,11 @@
 """What the wiring puts together, as far as only the whole shows it."""
 
+from collections.abc import Callable
+
 import pytest
 
 from relay import wiring
-from relay.contract.destination import KNOWN
+from relay.contract.destination import KNOWN, Destination
 from tests.unit.test_settings import DELIVER
 
 
@@ -12,14 +14,14 @@ def test_deliver_knows_so_many_accounts(monkeypatch: pytest.MonkeyPatch) -> None
     for name, value in {**DELIVER, "RELAY_DESTINATIONS": "yotpo/*", "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)
     lane = wiring.deliver()._lane
-    known = {
-        "accounts": lane._accounts,
-        "providers": lane._courier._provider_for,
-        "secrets": lane._courier._secrets._secret,  # type: ignore[attr-defined]
+    known: dict[str, Callable[..., object]] = {
+        "accounts": lane.accounts,
+        "providers": lane.services.provider_for,
+        "secrets": lane.services.secrets._secret,  # type: ignore[attr-defined]
     }
     for what, get in known.items():
-        first, busy = get("yotpo/first"), get("yotpo/busy")
+        first, busy = get(Destination("yotpo/first")), get(Destination("yotpo/busy"))
         for number in range(KNOWN - 1):
-            get(f"yotpo/{number}")
-            assert get("yotpo/busy") is busy, what
-        assert get("yotpo/first") is not first, what
+            get(Destination(f"yotpo/{number}"))
+            assert get(Destination("yotpo/busy")) is busy, what
+        assert get(Destination("yotpo/first")) is not first, what

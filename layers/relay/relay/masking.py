@@ -180,21 +180,38 @@ def _readings(text: str) -> list[_Reading]:
 def _plain(text: str) -> _Reading:
     if text.isascii() and text.isprintable():
         return _Reading(text.lower(), range(len(text)), range(1, len(text) + 1))
-    parts: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
+    made = _Making()
     for index, character in enumerate(text):
-        _append(_plain_character(character), index, index + 1, parts, starts, ends)
-    return _Reading("".join(parts), starts, ends)
+        made.stands_for(_plain_character(character), index, index + 1)
+    return made.reading
 
 
-def _append(plain: str, start: int, end: int, parts: list[str], starts: list[int], ends: list[int]) -> None:
-    parts.append(plain)
-    starts += [start] * len(plain)
-    ends += [end] * len(plain)
-    if not plain and ends:
-        # What cannot be seen goes with what it stands behind.
-        ends[-1] = end
+class _Making:
+    """A reading in the making."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def stands_for(self, plain: str, start: int, end: int) -> None:
+        """Next comes what stands for the original from `start` to `end`."""
+        self._parts.append(plain)
+        self._starts += [start] * len(plain)
+        self._ends += [end] * len(plain)
+        if not plain and self._ends:
+            # What cannot be seen goes with what it stands behind.
+            self._ends[-1] = end
+
+    def copies(self, reading: _Reading, start: int, end: int | None = None) -> None:
+        """Next comes a part of another reading as it is."""
+        self._parts.append(reading.text[start:end])
+        self._starts += reading.starts[start:end]
+        self._ends += reading.ends[start:end]
+
+    @property
+    def reading(self) -> _Reading:
+        return _Reading("".join(self._parts), self._starts, self._ends)
 
 
 def _plain_text(characters: str) -> str:
@@ -224,26 +241,19 @@ def _plain_part(character: str) -> str:
 
 def _decoded(reading: _Reading) -> _Reading | None:
     """With one layer of encoding less; None if there is none."""
-    parts: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    at = 0
+    made, at = _Making(), 0
     for match in _ESCAPE.finditer(reading.text):
         character = _character(match)
         if character is None:
             continue
         start, end = match.span()
-        parts.append(reading.text[at:start])
-        starts += reading.starts[at:start]
-        ends += reading.ends[at:start]
-        _append(_plain_text(character), reading.starts[start], reading.ends[end - 1], parts, starts, ends)
+        made.copies(reading, at, start)
+        made.stands_for(_plain_text(character), reading.starts[start], reading.ends[end - 1])
         at = end
     if at == 0:
         return None
-    parts.append(reading.text[at:])
-    starts += reading.starts[at:]
-    ends += reading.ends[at:]
-    return _Reading("".join(parts), starts, ends)
+    made.copies(reading, at)
+    return made.reading
 
 
 def _character(match: re.Match[str]) -> str | None:

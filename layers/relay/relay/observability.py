@@ -7,10 +7,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 from relay.delivery.batch import BatchReport
-from relay.delivery.result import Result
 from relay.intake.intake import Accepted, Failed, Verdict
 from relay.masking import mask_identifiers
-from relay.outcome import Outcome
+from relay.outcome import Outcome, Result
 
 METRICS = {outcome: outcome.name.title() for outcome in Outcome}
 _ROUTINE = (Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.THROTTLED)

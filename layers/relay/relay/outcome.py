@@ -1,4 +1,4 @@
-"""The closed set of outcomes.
+"""The closed set of outcomes, and what became of one attempt.
 
 | outcome        | when                                              | what happens                                    |
 |----------------|---------------------------------------------------|-------------------------------------------------|
@@ -12,6 +12,7 @@
 | `expired`      | too old, or past its own `expires_at`             | dead letter with that reason                    |
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -24,3 +25,38 @@ class Outcome(StrEnum):
     REJECTED = "rejected"
     UNKNOWN = "unknown"
     EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one attempt to deliver one event to one destination.
+
+    `final` says the message is done with and may be deleted; all others come back. `wait` is the least number of
+    seconds to stay away, where something other than the pace named one. `reason` and `detail` are masked: safe for
+    logs and dead letters.
+    """
+
+    outcome: Outcome
+    reason: str
+    final: bool = False
+    status: int | None = None
+    detail: str = ""
+    attempts: int = 0
+    wait: float = 0.0
+    event_id: str = ""
+    destination: str = ""
+    correlation_id: str = ""
+    age: float = 0.0
+    """Seconds since acceptance."""
+    strikes: int = 0
+    """Failures so far, others succeeding in between."""
+    failed_at: float = 0.0
+    """Unix seconds of the first failure, or refusal of credentials, that it has not got over yet; zero for none."""
+    crashed: int = 0
+    """How many earlier attempts ended between their post and its record: counted as `unknown` besides this outcome."""
+    unknowns: int = 0
+    """How often the provider may have acted on the event without our knowing, this attempt included."""
+    unrecorded: bool = False
+    """The ledger could not write it down."""
+    internal: bool = False
+    """A service of our own failed, not the provider."""

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from relay.contract.destination import Destination
 from relay.masking import MASK
 
 
@@ -50,8 +51,8 @@ class Reply:
     body: bytes = field(default=b"", repr=False)
     complete: bool = True
     """Whether `body` is the whole body: not cut off, not longer than 64 KiB, in no coding that we cannot undo."""
-    left_after: float = 0.0
-    """Seconds until the request left: what it took to have a connection."""
+    connect_seconds: float = 0.0
+    """What it took to have a connection, before the request left."""
 
 
 class Transport(Protocol):
@@ -102,7 +103,7 @@ class DeadLetter:
 
     body: str = field(repr=False)
     reason: str
-    destination: str
+    destination: Destination
     event_id: str
     status: int | None
     attempts: int
@@ -127,6 +128,23 @@ class LaneQueue(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """One event's failures: `strikes` counts those since which others succeeded, the first one included.
+
+    `blame` is what they weigh: a strike weighs less where others fail, too.
+
+    `failed_at` and `last_failed_at` are when the first and the last attempt that failed began, in Unix seconds.
+    """
+
+    strikes: int = 0
+    blame: float = 0.0
+    failed_at: float = 0.0
+    last_failed_at: float = 0.0
+    is_poison: bool = False
+    """The account's verdict on the attempt just made; never remembered."""
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """What the ledger knows of one event at one destination. Times are Unix seconds. No personal data.
 
@@ -146,10 +164,7 @@ class Record:
     claims: int = 0
     """Attempts since the last one that left a record of its end: more than the present one have crashed."""
     attempts: int = 0
-    strikes: int = 0
-    blame: float = 0.0
-    failed_at: float = 0.0
-    last_failed_at: float = 0.0
+    failure: Failure = Failure()
     unknowns: int = 0
     """How often the provider may have acted on it without our knowing: no answer, or an attempt that left no record."""
     given_up: tuple[str, ...] = ()
@@ -218,8 +233,7 @@ class Workers(Protocol):
 class LaneEntry:
     """One event on its way to one destination, as intake puts it on a lane."""
 
-    provider: str
-    account: str
+    destination: Destination
     body: str = field(repr=False)
     content_hash: str
     deduplication_id: str
@@ -237,7 +251,7 @@ class LaneEntry:
     @property
     def order(self) -> frozenset[str]:
         """What must not be overtaken by an entry that has any of this in common."""
-        return frozenset(f"{self.account} {identity}" for identity in self.identities)
+        return frozenset(f"{self.destination.account} {identity}" for identity in self.identities)
 
 
 @dataclass(frozen=True, slots=True)

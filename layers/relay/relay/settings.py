@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from relay.contract.destination import ACCOUNT, ANY, Destination, is_configured
+from relay.contract.destination import ACCOUNT, ANY, Destination
 from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
 from relay.providers import PROVIDERS
@@ -51,7 +51,7 @@ class _Settings(BaseModel):
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            destination = Destination.parse(name)
+            destination = Destination(name)
             if destination.provider not in PROVIDERS or not (
                 destination.account == ANY or ACCOUNT.fullmatch(destination.account)
             ):
@@ -77,7 +77,7 @@ class IntakeSettings(_Settings):
     @field_validator("lanes")
     @classmethod
     def _every_provider_has_one(cls, lanes: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        needed = {Destination.parse(name).provider for name in info.data.get("destinations", ())}
+        needed = {Destination(name).provider for name in info.data.get("destinations", ())}
         if lacking := sorted(needed - set(lanes)):
             raise ValueError(f"lacks the lane of {', '.join(lacking)}, which destinations name")
         return lanes
@@ -114,17 +114,15 @@ class DeliverSettings(_Settings):
     def _known_and_right(cls, given: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
         destinations = info.data.get("destinations", ())
         for name, values in given.items():
-            if Destination.parse(name).account == ANY:
-                raise ValueError(
-                    f"{name}: what holds for every account stands under {Destination.parse(name).provider}"
-                )
-            if name not in PROVIDERS and not is_configured(name, destinations):
+            if Destination(name).account == ANY:
+                raise ValueError(f"{name}: what holds for every account stands under {Destination(name).provider}")
+            if name not in PROVIDERS and not Destination(name).is_configured(destinations):
                 raise ValueError(
                     f"{name} is neither a provider ({', '.join(PROVIDERS)}) nor a destination of this stack "
                     f"({', '.join(destinations)})"
                 )
             try:
-                PROVIDERS[Destination.parse(name).provider].settings_model.model_validate(values)
+                PROVIDERS[Destination(name).provider].settings_model.model_validate(values)
             except ValidationError as error:
                 # By the names of the settings only: somebody may have put a token there.
                 wrong = [(".".join(map(str, (name, *each["loc"]))), each["msg"]) for each in error.errors()]
@@ -133,6 +131,6 @@ class DeliverSettings(_Settings):
 
     def of(self, destination: str) -> DestinationSettings:
         """The settings of one destination: its own over its provider's over the defaults."""
-        provider = Destination.parse(destination).provider
+        provider = Destination(destination).provider
         merged = {**self.destination_settings.get(provider, {}), **self.destination_settings.get(destination, {})}
         return PROVIDERS[provider].settings_model.model_validate(merged)

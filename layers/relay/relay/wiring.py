@@ -1,5 +1,7 @@
 """Builds each function from its settings, when its handler is loaded: Lambda gives that a whole processor."""
 
+from dataclasses import replace
+
 import boto3
 from botocore.config import Config
 
@@ -10,13 +12,13 @@ from relay.adapters.dynamodb import DynamoLedger
 from relay.adapters.http import HttpTransport
 from relay.adapters.secrets_manager import SecretsManagerSecrets
 from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
-from relay.contract.destination import recent
-from relay.delivery.attempt import Courier
+from relay.contract.destination import Destination, recent
+from relay.delivery.attempt import Services
 from relay.delivery.batch import Lane
-from relay.handlers.deliver import DeliverDoors
-from relay.handlers.direct import DirectDoor
+from relay.handlers.deliver import DeliverHandler
+from relay.handlers.direct import DirectHandler
 from relay.handlers.envelope import open_record, unwrap, validate
-from relay.handlers.intake import IntakeDoors
+from relay.handlers.intake import IntakeHandler
 from relay.intake.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver, silence_libraries
 from relay.ports import DeadLetter
@@ -41,57 +43,42 @@ class _NoDeadLetters(SqsLaneQueue):
         """Keeps nothing."""
 
 
-def intake() -> IntakeDoors:
+def intake() -> IntakeHandler:
     silence_libraries()
     settings = IntakeSettings.from_environment()
     queues = SqsIntakeQueues(boto3.client("sqs", config=_AWS), settings.lanes, settings.rejected_queue_url)
     clock = SystemClock()
-    return IntakeDoors(Intake(queues, clock, settings.destinations, unwrap, validate), IntakeObserver(), clock)
+    return IntakeHandler(Intake(queues, clock, settings.destinations, unwrap, validate), IntakeObserver(), clock)
 
 
-def deliver() -> DeliverDoors:
+def deliver() -> DeliverHandler:
     silence_libraries()
     settings = DeliverSettings.from_environment()
     clock, observer = SystemClock(), DeliverObserver(settings.provider)
     sqs = boto3.client("sqs", config=_AWS)
     addresses = (sqs, settings.queue_url, settings.dead_letter_queue_url)
-    transport = HttpTransport(connections=IN_FLIGHT)
-    ledger = DynamoLedger(boto3.client("dynamodb", config=_AWS), settings.ledger_table)
-    secrets = SecretsManagerSecrets(boto3.client("secretsmanager", config=_AWS), settings.stage)
-    queue = SqsLaneQueue(*addresses)
 
     @recent
-    def provider(destination: str) -> Provider:
+    def provider(destination: Destination) -> Provider:
         return PROVIDERS[settings.provider](settings.base_url, settings.of(destination))
 
-    def courier(returns_to: SqsLaneQueue) -> Courier:
-        return Courier(
-            provider_for=provider,
-            transport=transport,
-            ledger=ledger,
-            secrets=secrets,
-            queue=returns_to,
-            clock=clock,
-            oldest=settings.max_delivery_age_hours * 3600,
-        )
-
     @recent
-    def account(destination: str) -> Account:
+    def account(destination: Destination) -> Account:
         return Account(_pace(provider(destination), clock), clock, settings.hold_seconds)
 
-    lane = Lane(
-        provider=settings.provider,
-        destinations=settings.destinations,
-        courier=courier(queue),
-        accounts=account,
-        queue=queue,
-        workers=ThreadWorkers(IN_FLIGHT),
+    services = Services(
+        provider_for=provider,
+        transport=HttpTransport(connections=IN_FLIGHT),
+        ledger=DynamoLedger(boto3.client("dynamodb", config=_AWS), settings.ledger_table),
+        secrets=SecretsManagerSecrets(boto3.client("secretsmanager", config=_AWS), settings.stage),
+        queue=SqsLaneQueue(*addresses),
         clock=clock,
-        open_record=open_record,
+        oldest=settings.max_delivery_age_hours * 3600,
     )
-    direct = courier(_NoDeadLetters(*addresses))
-    door = DirectDoor(settings.provider, settings.destinations, direct, account, observer, clock)
-    return DeliverDoors(lane, door, observer, clock)
+    lane = Lane(settings.provider, settings.destinations, services, account, ThreadWorkers(IN_FLIGHT), open_record)
+    direct = replace(services, queue=_NoDeadLetters(*addresses))
+    directly = DirectHandler(settings.provider, settings.destinations, direct, account, observer)
+    return DeliverHandler(lane, directly, observer, clock)
 
 
 def _pace(provider: Provider, clock: SystemClock) -> Pace:

@@ -4,11 +4,12 @@ import math
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 from relay.account.pace import Pace
-from relay.ports import Clock
+from relay.outcome import Outcome, Result
+from relay.ports import Clock, Failure
 
 POISON_FAILURES = 5
 """An event that failed this often while others of its account succeeded becomes a dead letter ..."""
@@ -33,14 +34,14 @@ REMEMBERED = 1_000
 RECENT_SECONDS = 60.0
 """For how long a success is taken to say that the provider works."""
 
-REFUSED_SECONDS = 30.0
+UNAUTHORIZED_SECONDS = 30.0
 """Least seconds between two refusals of an event's credentials that count against it."""
 
 SHORTEST_HOLD = 30.0
 """Seconds that an account is held while one event alone was refused: it may be that event."""
 
 SIDE_BY_SIDE = 1.0
-"""Seconds by which a success may have begun before a refusal and still speak for the credentials of both."""
+"""A success that began up to so many seconds before a refusal was sent with the same credentials: they are good."""
 
 LONGEST_BACKOFF = 900.0
 PASSES_AFTER = 3
@@ -58,21 +59,18 @@ few places that all accounts share.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One event's failures: `strikes` counts those since which others succeeded, the first one included.
+@dataclass(slots=True)
+class _Batch:
+    """What came of the attempts of a batch, as far as it says how long the account is to be left alone."""
 
-    `blame` is what they weigh: a strike weighs less where others fail, too. At `POISON_FAILURES` the event is at fault.
-
-    `failed_at` and `last_failed_at` are when the first and the last attempt that failed began, in Unix seconds.
-    """
-
+    wait: float = 0.0
+    """Seconds to stay away, whatever the pace says."""
+    asked: float = 0.0
+    """Seconds that a provider in trouble asked for."""
+    failed: bool = False
     strikes: int = 0
-    blame: float = 0.0
-    failed_at: float = 0.0
-    last_failed_at: float = 0.0
-    is_poison: bool = False
-    """The account's verdict on the attempt just made; never remembered."""
+    failed_at: float = math.inf
+    succeeded: bool = False
 
 
 class Account:
@@ -102,21 +100,24 @@ class Account:
         """Events that the last batch had no turn for."""
         self._throttled: dict[str, int] = {}
         """How often each event was answered 429 since the last success."""
+        self._suspects: dict[str, float] = {}
+        """Events that were answered 429 again and again until another one got through, and when it did."""
         self._turned_away: deque[str] = deque(maxlen=WITNESSES)
         """Events that were answered 429, 401 or 403 last."""
-        self._refused: set[str | None] = set()
-        """Events that were refused since the last success, two at most; None: it was not for the event."""
+        self._unauthorized: set[str | None] = set()
+        """Events whose credentials were refused since the last success, two at most; None: it was not for the event."""
         self._held_alone = False
         self._attempts: deque[tuple[str, bool, float]] = deque(maxlen=2 * WITNESSES)
         """The last attempts: whose, whether the provider took it, and when."""
         self._missed: dict[str, tuple[int, float]] = {}
         """How often each event has been tried without getting through, and when last."""
         self._round_at = float("-inf")
-        self._probing = False
+        self._half_open = False
         self._waited = 0.0
         """The longest that a failure of this batch took, in seconds."""
         self._held_until = 0.0
-        self._troubled_at = 0.0
+        self._dependency_failed_at = 0.0
+        self._batch = _Batch()
 
     def begin_batch(self, *, was_tried: bool) -> None:
         """A batch begins: what failed in an earlier one does not keep this one from asking.
@@ -125,15 +126,49 @@ class Account:
         with such a batch knows nothing of why, so it probes: its head may be a bad event, or the provider be down.
         """
         with self._lock:
-            self._probing = self._probing or (was_tried and self._round_at < 0)
+            self._half_open = self._half_open or (was_tried and self._round_at < 0)
             self._round_at = self._clock.now()
             self._waited = 0.0
             self._asked.clear()
+            self._batch = _Batch()
 
-    def end_batch(self, left: Iterable[str]) -> None:
-        """A batch ends and leaves these events: those that had no turn stand in their place next time."""
+    def note(self, result: Result) -> None:
+        """What came of one attempt of this batch."""
+        batch = self._batch
+        match result.outcome:
+            case Outcome.DELIVERED | Outcome.REJECTED if result.final:
+                batch.succeeded = batch.succeeded or (result.status is not None and result.status < 400)
+            case Outcome.THROTTLED:
+                batch.wait = max(batch.wait, result.wait)
+            case Outcome.RETRY | Outcome.UNKNOWN | Outcome.UNAUTHORIZED:
+                # Parked or not, the provider did not do its work.
+                batch.failed = True
+                if result.outcome is Outcome.RETRY:
+                    batch.asked = max(batch.asked, min(result.wait, LONGEST_BACKOFF))
+                batch.strikes = max(batch.strikes, result.strikes)
+                batch.failed_at = min(batch.failed_at, result.failed_at or self._clock.now())
+
+    def end_batch(self, waiting: Collection[str], running: Collection[str] = ()) -> float:
+        """A batch ends and leaves these events. Those that had no turn stand in their place next time.
+
+        Returns the seconds that the account is to be left alone, whatever its pace says, for those that wait.
+        """
         with self._lock:
-            self._passed_over = set(left) - self._asked.keys()
+            self._passed_over = {*waiting, *running} - self._asked.keys()
+        if not waiting:
+            return 0.0
+        batch, held = self._batch, self.held_for
+        wait = max(batch.wait, held)
+        if batch.failed and not held:
+            wait = max(wait, self.back_off(batch.strikes, batch.succeeded, self._clock.now() - batch.failed_at))
+            if not batch.succeeded:
+                wait = max(wait, batch.asked)
+        return wait
+
+    @property
+    def got_through(self) -> bool:
+        """Whether the provider took an event of this batch."""
+        return self._batch.succeeded
 
     def succeeded(self, event_id: str, started_at: float) -> None:
         """The provider took an event whose request started then."""
@@ -146,10 +181,14 @@ class Account:
             self._failing = {
                 other: at for other, at in self._failing.items() if at > self._worked_at and other != event_id
             }
-            self._probing = False
+            self._half_open = False
             self._held_until = 0.0
-            self._refused.clear()
+            self._unauthorized.clear()
+            for other, times in self._throttled.items():
+                if times >= PASSES_AFTER:
+                    _keep(self._suspects, other, self._clock.now())
             self._throttled.clear()
+            self._suspects.pop(event_id, None)
 
     def failed(self, event_id: str, before: Failure, started_at: float, attempts: int = 1) -> Failure:
         """The event failed again, in an attempt begun then, its `attempts`th; `before` is what the ledger remembers."""
@@ -162,7 +201,8 @@ class Account:
             _keep(self._failing, event_id, self._clock.now())
             self._waited = max(self._waited, self._clock.now() - started_at)
             _keep(self._tries, event_id, (max(attempts, self._tried(event_id) + 1), self._clock.now()))
-            return self._struck(event_id, before, strike, first, started_at)
+            failure = self._struck(event_id, before, strike)
+            return replace(failure, failed_at=first, last_failed_at=started_at)
 
     def parked(self, event_id: str, started_at: float) -> None:
         """The event, whose request started then, was not answered, and is not tried again."""
@@ -172,24 +212,18 @@ class Account:
                 _keep(self._failing, event_id, self._clock.now())
             self._witness(event_id, False)
 
-    def _struck(
-        self,
-        event_id: str,
-        before: Failure,
-        strike: bool,
-        failed_at: float,
-        last_failed_at: float,
-        throttled: bool = False,
-    ) -> Failure:
-        """The event did not get through once more, perhaps because it was `throttled`; `strike`: while others did."""
+    def _struck(self, event_id: str, before: Failure, strike: bool, *, throttled: bool = False) -> Failure:
+        """The event did not get through once more, perhaps because it was `throttled`; `strike`: while others did.
+        Returns what weighs against it now, its moments as `before`.
+        """
         weight = 0.0
         if strike:
-            # The first one says nothing against it, by however few witnesses; it only begins the count.
+            # A first strike is no evidence against the event; it only begins the count.
             weight = self._weight(event_id, throttled) if before.strikes else 1.0
         self._witness(event_id, False)
         strikes, blame = before.strikes + strike, before.blame + weight
         is_poison = strike and before.strikes > 0 and blame >= POISON_FAILURES - 1e-6
-        return Failure(strikes, blame, failed_at, last_failed_at, is_poison)
+        return replace(before, strikes=strikes, blame=blame, is_poison=is_poison)
 
     def _witness(self, event_id: str, succeeded: bool) -> None:
         """Keeps an attempt. Of those that fail, the first at once and the rest when the event has got through after
@@ -214,7 +248,7 @@ class Account:
         by_chance = 1.0 / (len(others) + 2) if throttled else 0.0
         if not all(others):
             share = others.count(False) / len(others)
-            # As high as it may well be, by so few witnesses.
+            # The upper bound of what so few attempts are evidence for (two standard errors).
             by_chance = max(by_chance, min(share + 2.0 * math.sqrt(share * (1.0 - share) / len(others)), 0.999))
         return min(1.0, POISON_FAILURES * math.log(by_chance) / math.log(CHANCE)) if by_chance else 1.0
 
@@ -223,6 +257,7 @@ class Account:
         with self._lock:
             self._failing.pop(event_id, None)
             self._tries.pop(event_id, None)
+            self._suspects.pop(event_id, None)
 
     def throttled(self, event_id: str, before: Failure, started_at: float) -> Failure:
         """The event was answered 429, in an attempt begun then: for its account's pace, or for what it is. It is the
@@ -234,9 +269,9 @@ class Account:
             if len(self._throttled) == 1:
                 self.pace.ask_within(LONGEST_LONE_BACKOFF)
             strike = before.strikes == 0 or self._worked_at > before.last_failed_at
-            return self._struck(event_id, before, strike, before.failed_at, started_at, throttled=True)
+            return replace(self._struck(event_id, before, strike, throttled=True), last_failed_at=started_at)
 
-    def refused(self, event_id: str, before: Failure, started_at: float) -> Failure:
+    def unauthorized(self, event_id: str, before: Failure, started_at: float) -> Failure:
         """The credentials were refused for one event, in an attempt begun then. That is the event's own fault only
         where others get through with them, and not at once: a provider's nodes learn of a new token one by one.
         """
@@ -245,12 +280,13 @@ class Account:
             _keep(self._tries, event_id, (self._tried(event_id) + 1, self._clock.now()))
             first = before.failed_at or started_at
             strike = before.strikes == 0 or (
-                self._worked_at > before.last_failed_at and started_at - before.last_failed_at >= REFUSED_SECONDS
+                self._worked_at > before.last_failed_at and started_at - before.last_failed_at >= UNAUTHORIZED_SECONDS
             )
             if not strike:
                 self._witness(event_id, False)
                 return before
-            return self._struck(event_id, before, strike, first, started_at)
+            failure = self._struck(event_id, before, strike)
+            return replace(failure, failed_at=first, last_failed_at=started_at)
 
     def hold(self, refused_at: float, since: float, event_id: str | None = None) -> float:
         """The credentials are refused, first at `refused_at`. Returns the seconds to stay away: five minutes, growing
@@ -260,29 +296,29 @@ class Account:
         """
         with self._lock:
             now = self._clock.now()
-            if len(self._refused) < 2:
-                self._refused.add(event_id)
+            if len(self._unauthorized) < 2:
+                self._unauthorized.add(event_id)
             if self._worked_at > since - SIDE_BY_SIDE:
                 return 0.0
-            lone = self._refused == {event_id} and event_id is not None
+            lone = self._unauthorized == {event_id} and event_id is not None
             if self._held_until <= now or self._held_alone > lone:
                 lasted = now - refused_at
                 seconds = self._hold_seconds * min(max(1 + lasted // self._hold_seconds, 1.0), 3.0)
                 self._held_until = now + (min(seconds, max(SHORTEST_HOLD, lasted / 4)) if lone else seconds)
                 self._held_alone = lone
-                self._probing = True
+                self._half_open = True
             return self._held_until - now
 
-    def troubled(self) -> float:
+    def dependency_failed(self) -> float:
         """A service of our own failed. Returns since when that has been so, in Unix seconds."""
         with self._lock:
-            self._troubled_at = self._troubled_at or self._clock.now()
-            return self._troubled_at
+            self._dependency_failed_at = self._dependency_failed_at or self._clock.now()
+            return self._dependency_failed_at
 
-    def untroubled(self) -> None:
+    def dependency_recovered(self) -> None:
         """An attempt came to its end: our services work."""
         with self._lock:
-            self._troubled_at = 0.0
+            self._dependency_failed_at = 0.0
 
     @property
     def held_for(self) -> float:
@@ -291,20 +327,20 @@ class Account:
             return max(0.0, self._held_until - self._clock.now())
 
     @property
-    def room(self) -> int:
+    def max_in_flight(self) -> int:
         """How many requests may be in flight: one while we probe whether the provider is back, none when it is not."""
         with self._lock:
             if self._held_until > self._clock.now():
                 return 0
             failed_now = sum(at >= self._round_at for at in self._failing.values())
-            # A second one would take its place for as long again.
-            enough = 3 if not self._probing else 2 if self._waited < SLOW else 1
+            # While probing, one slow failure is enough: a second would hold one of the few threads for as long again.
+            enough = 3 if not self._half_open else 2 if self._waited < SLOW else 1
             if failed_now >= enough:
                 return 0
-            return 1 if self._probing else 1_000
+            return 1 if self._half_open else 1_000
 
     def _worked_since(self, moment: float) -> bool:
-        # A while ago says nothing: an outage may have begun.
+        # An older success says nothing: an outage may have begun since.
         return self._worked_at > max(moment, self._down_at, self._clock.now() - RECENT_SECONDS)
 
     def stands_aside(self, event_id: str) -> bool:
@@ -317,10 +353,14 @@ class Account:
         tries, at = self._tries.get(event_id, (0, 0.0))
         return tries if at > self._clock.now() - TRIED_SECONDS else 0
 
-    def is_stuck(self, event_id: str) -> bool:
-        """Whether the event is answered 429 again and again, and nothing else gets through."""
+    def is_stuck(self, event_id: str, *, came_before: bool = False) -> bool:
+        """Whether the event is answered 429 again and again, and nothing else gets through; or, where it `came_before`,
+        whether it was, until something else did.
+        """
         with self._lock:
-            return self._throttled.get(event_id, 0) >= PASSES_AFTER
+            suspected_at = self._suspects.get(event_id, float("-inf")) if came_before else float("-inf")
+            is_suspect = suspected_at > self._clock.now() - TRIED_SECONDS
+            return is_suspect or self._throttled.get(event_id, 0) >= PASSES_AFTER
 
     def order[T](self, items: list[T], event_id: Callable[[T], str]) -> list[T]:
         """The order in which to try: as they come, but what did not get through after the others, or a few bad events
@@ -329,7 +369,7 @@ class Account:
         """
         with self._lock:
             last = {*self._turned_away, *self._tries} - self._passed_over
-            if self._probing:
+            if self._half_open:
                 start = int(self._rng() * len(items))
                 items = items[start:] + items[:start]
             return sorted(items, key=lambda item: (event_id(item) in last, self._throttled.get(event_id(item), 0)))
@@ -343,14 +383,15 @@ class Account:
         with self._lock:
             lone = len(self._failing) <= 1
             if succeeded or (lone and self._worked_since(self._clock.now() - failing_for)):
-                self._probing = False
+                self._half_open = False
                 return SHORTEST_BACKOFF * min(max(1, strikes), POISON_FAILURES)
-            self._probing = True
+            self._half_open = True
             if not lone:
                 # The provider is down: until it works again no failure is an event's own.
                 self._down_at = self._clock.now()
             most = max(LONGEST_LONE_BACKOFF, failing_for / 20) if lone else LONGEST_BACKOFF
-            # In proportion to what it has lasted: that grows as powers of a number of tries would, and needs no count.
+            # In proportion to how long it has lasted: that grows as exponential back-off does, and needs no count of
+            # tries.
             wait = self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF), most, LONGEST_BACKOFF)
             return max(1.0, wait, (0.5 + self._rng()) * IDLE * self._waited)
 

@@ -39,19 +39,19 @@ DOUBTED = 30
 BELIEVED = 5
 """How many 429s in a row may name a moment at which the next one comes."""
 
-CUT = 0.9
+DECREASE = 0.9
 """What a 429 leaves of our share of the limit."""
 
 LEAST_SHARE = 0.1
-"""The part of the limit that is tried however often it is refused."""
+"""The part of the limit that is used however often it is throttled."""
 
-REFUSED = 0.01
-"""The part of the requests to be refused: a delivery grows the share by this part of what a 429 cuts."""
+TARGET_REJECTIONS = 0.01
+"""The part of the requests that may be throttled: a delivery grows the share by this part of what a 429 cuts."""
 
 ALONE = 5
-"""After so many windows in which nobody else was seen the share grows by `GROWTH` of the limit with each delivery."""
+"""After so many windows in which nobody else was seen the share grows by `INCREASE` of the limit with each delivery."""
 
-GROWTH = 0.01
+INCREASE = 0.01
 
 LONGEST_GROWING_WAIT = 900.0
 
@@ -89,49 +89,51 @@ class Pace:
         self._in_flight = 0
         self._throttled = 0
         self._share = float(limit.requests)
-        self._refused_at = float("-inf")
+        self._throttled_at = float("-inf")
         self._asked_until = float("-inf")
         self._is_new = True
         self._zeros = 0
         self._answers = 0
         self._fastest = 0.0
-        self._rested_at = float("-inf")
+        self._idle_since = float("-inf")
         self._others_at = float("-inf")
         self._others: list[tuple[float, int]] = []
         self._is_short = limit.window <= SHORT_WINDOW
-        # Who was here before us is unknown. A short window is waited out; in a long one a single request asks.
+        # Another environment may just have used up the limit. A short window is waited out; in a long one a single
+        # request finds out.
         self._blocked_until = clock.monotonic() + limit.window if self._is_short else float("-inf")
         self._most_in_flight = math.inf if self._is_short else 1.0
 
-    def take_over(self, *, now_since: float, handed_out: float, waited: bool, roams: bool) -> None:
+    def begin_batch(self, *, now_since: float, handed_out: float, waited: bool, environments_rotate: bool) -> None:
         """A batch of the account is here: whoever had the account before has ended. All moments are monotonic seconds.
 
         `now_since`: when the batch began here, `handed_out`: when SQS gave it away, `waited`: its messages had to wait
-        behind earlier ones, `roams`: environments take turns with the account.
+        behind earlier ones, `environments_rotate`: environments take turns with the account.
         """
         with self._lock:
             if self._is_new:
                 if self._is_short:
                     self._blocked_until = min(self._blocked_until, handed_out + self._limit.window)
-            elif not roams or now_since - self._rested_at < self._fastest:
-                # Nobody can have had an answer in between: the batch before this one was ours.
+            elif not environments_rotate or now_since - self._idle_since < self._fastest:
+                # Too short for anyone else to have had an answer in between: the batch before was this environment's.
                 return
             elif self._is_short and waited:
-                # Somebody's last request left an answer's time before that batch ended, or earlier.
+                # The batch before ended with an answer, so its last request left at least an answer's time earlier: a
+                # window after that moment nothing of it counts any more.
                 self._blocked_until = max(self._blocked_until, now_since - self._fastest + self._limit.window)
             else:
                 self._most_in_flight = 1.0
 
-    def rest(self) -> None:
+    def end_batch(self) -> None:
         """The batch of the account is over."""
         with self._lock:
-            self._rested_at = self._clock.monotonic()
+            self._idle_since = self._clock.monotonic()
 
     @property
-    def rested_for(self) -> float:
+    def idle_for(self) -> float:
         """Seconds since the last batch of the account was over here; infinite before the first one."""
         with self._lock:
-            return self._clock.monotonic() - self._rested_at
+            return self._clock.monotonic() - self._idle_since
 
     def delay(self) -> float:
         """Seconds until one more request may start, after all whose turn is already given; a window while only a reply
@@ -158,11 +160,11 @@ class Pace:
             soon = self._clock.monotonic() + seconds
             self._blocked_until = min(self._blocked_until, max(soon, self._asked_until))
 
-    def turn(self) -> "Turn":
+    def permit(self) -> "Permit":
         """A place in the line for one attempt, to be closed when the attempt ends."""
         with self._lock:
             self._expected += 1
-        return Turn(self)
+        return Permit(self)
 
     def _leave(self) -> None:
         with self._lock:
@@ -189,37 +191,37 @@ class Pace:
                     self._in_flight += 1
                     self._forget(now)
                     return slot
-                # A reply may change everything: do not sleep through it.
+                # A reply may change the plan: wake up now and then to see.
                 look = GLANCE if self._others or self._most_in_flight < math.inf else at_most
                 if any(other.sent and not other.ended for other in self._ahead_of(slot)):
-                    # Its answer may be about to tell that it was not late.
+                    # An answer under way may tell that its request was not late, and bring the next turn forward.
                     look = min(look, max(at - now - self._lateness, self._lateness / 5))
             self._clock.sleep(min(at - now, look) if at > now else GLANCE)
 
-    def _observe(self, budget: Budget, slot: _Slot, left_after: float) -> None:
+    def _observe(self, budget: Budget, slot: _Slot, connect_seconds: float) -> None:
         with self._lock:
             now = self._clock.monotonic()
             self._end(slot)
-            slot.at += left_after
-            # All that it took longer than the fastest may have been on its way there.
+            slot.at += connect_seconds
+            # Whatever it took longer than the fastest may all have been on its way to the provider.
             took = now - slot.at
             self._fastest = min(took, 0.99 * self._fastest + 0.01 * took) if self._fastest else took
             slot.late = min(took - self._fastest, LATEST * self._limit.window, 0.25)
             self._answers += 1
             if self._answers <= self._limit.requests:
-                # How fast the fastest is, is not known yet.
+                # Too few answers so far to know the fastest.
                 slot.late = max(slot.late, self._lateness)
             self._throttled = 0
             if budget.limit and budget.limit != self._limit.requests:
                 self._limit = Limit(budget.limit, self._limit.window)
                 self._share = float(budget.limit)
-            self._share = min(self._share * (1.0 + REFUSED * (1.0 - CUT)), self._limit.requests)
+            self._share = min(self._share * (1.0 + TARGET_REJECTIONS * (1.0 - DECREASE)), self._limit.requests)
             if self._is_short:
                 self._most_in_flight = math.inf
             if budget.remaining is not None:
                 self._learn(budget.remaining, budget.reset_after, slot, now)
             else:
-                # A provider that says nothing is believed a request at a time.
+                # No header says how much is left, so each success allows one more at once (slow start).
                 self._most_in_flight += 1.0
 
     def _learn(self, remaining: int, reset_after: float | None, slot: _Slot, now: float) -> None:
@@ -227,51 +229,51 @@ class Pace:
         others = limit.requests - remaining - self._own(slot, now)
         self._zeros = 0 if remaining > 0 else self._zeros + (others > 0)
         if self._zeros > DOUBTED:
-            # Nothing left, it says, and takes one after the other.
+            # It says that nothing is left, and accepts one request after the other: do not believe it.
             others, remaining = 0, limit.requests
         if others > 0:
             self._others_at = now
         elif self._is_alone(now):
-            self._share = min(self._share + GROWTH * limit.requests, limit.requests)
+            self._share = min(self._share + INCREASE * limit.requests, limit.requests)
         if self._is_short:
             self._others = [(end, count) for end, count in self._others if end > now]
             if others > 0:
-                # For long enough to be seen again.
+                # For two windows, so that another reply can confirm it before it is forgotten.
                 self._others.append((now + 2 * limit.window, others))
         else:
-            # It was left when this request was counted: what has left since has taken of it.
+            # `remaining` is as of when this request was counted; those sent since have used some of it.
             later = sum(other.sent and other.at > slot.at for other in self._slots)
             self._most_in_flight = max(1.0, self._in_flight + remaining - later)
             if others > 0 and remaining == 0:
                 wait = min(reset_after or limit.window, limit.window)
                 self._blocked_until = max(self._blocked_until, now + wait)
 
-    def _throttle(self, budget: Budget, slot: _Slot, left_after: float) -> None:
+    def _throttle(self, budget: Budget, slot: _Slot, connect_seconds: float) -> None:
         with self._lock:
             now = self._clock.monotonic()
             self._end(slot)
-            slot.at += left_after
+            slot.at += connect_seconds
             self._zeros = 0
             growing = min(self._backoff * 2.0**self._throttled, LONGEST_GROWING_WAIT)
             named = budget.retry_after or budget.reset_after
-            # Refused again and again at the moment it named, the provider is not believed any more.
+            # Throttled again and again at the very moment it named, the provider is not believed any more.
             wait = named if named and self._throttled < BELIEVED else max(named or 0.0, growing)
             if self._blocked_until <= now:
                 self._throttled = min(self._throttled + 1, 16)
             self._blocked_until = max(self._blocked_until, now + min(wait, LONGEST_DEFERRAL))
             if named:
                 self._asked_until = max(self._asked_until, now + min(named, LONGEST_DEFERRAL))
-            # Where replies show nobody else, a first one is our own jitter.
+            # Where replies show no other client, a first 429 comes of our own requests arriving a little early.
             jitter = budget.remaining is not None and self._is_alone(now)
             if not jitter or not self._is_short:
-                # One request asks whether it is over; the others come when it was told.
+                # One request at a time until a reply shows that the limit lets more through.
                 self._most_in_flight = 1.0
-            if slot.at > self._refused_at:
-                # Those sent beside it would say the same again.
-                self._refused_at = now
+            if slot.at > self._throttled_at:
+                # Only the first 429 of those in flight together: the others tell the same news again.
+                self._throttled_at = now
                 if not jitter:
-                    self._share = max(LEAST_SHARE * self._limit.requests, CUT * self._share)
-            # What was refused did not count.
+                    self._share = max(LEAST_SHARE * self._limit.requests, DECREASE * self._share)
+            # The provider does not count what it throttles.
             self._slots.remove(slot)
 
     def _unanswered(self, slot: _Slot) -> None:
@@ -283,10 +285,10 @@ class Pace:
         slot.ended = True
 
     def _is_alone(self, now: float) -> bool:
-        return now - max(self._others_at, self._refused_at) > ALONE * self._limit.window
+        return now - max(self._others_at, self._throttled_at) > ALONE * self._limit.window
 
     def _own(self, slot: _Slot, now: float) -> int:
-        # Generous towards the future: what left before this answer came may have been counted before it.
+        # Requests sent while this one was under way may have been counted before it, too.
         window = self._limit.window
         slack = max(min(0.05 * window, 0.25), min(now - slot.at, window / 2))
         since, until = slot.at - window, slot.at + slack
@@ -307,7 +309,7 @@ class Pace:
         """The next request's place after those `slots`."""
         at = max(now, self._blocked_until, slots[-1].at if slots else now)
         counted = sorted(slot.counted for slot in slots)
-        # A share that is no whole number: the next greater one, in a window that is longer by as much.
+        # A share that is no whole number is rounded up, and its window stretched in proportion.
         most = math.ceil(self._share)
         window = self._limit.window
         stretched = window * most / self._share
@@ -325,7 +327,7 @@ class Pace:
         return min(LATE * self._limit.window, 0.25)
 
 
-class Turn:
+class Permit:
     """One attempt's place in the line: counted ahead of later ones until it takes its slot or leaves."""
 
     def __init__(self, pace: Pace) -> None:
@@ -341,22 +343,22 @@ class Turn:
         self._slot = self._pace._wait(at_most)
         return self._slot is not None
 
-    def observe(self, budget: Budget, left_after: float = 0.0) -> None:
+    def observe(self, budget: Budget, connect_seconds: float = 0.0) -> None:
         """Learns from the reply to this request, which left so many seconds after its turn had come."""
         if self._slot:
-            self._pace._observe(budget, self._slot, left_after)
+            self._pace._observe(budget, self._slot, connect_seconds)
 
-    def throttle(self, budget: Budget, left_after: float = 0.0) -> None:
+    def throttle(self, budget: Budget, connect_seconds: float = 0.0) -> None:
         """Learns from a 429: nothing until the moment the provider names, or for a growing back-off."""
         if self._slot:
-            self._pace._throttle(budget, self._slot, left_after)
+            self._pace._throttle(budget, self._slot, connect_seconds)
 
     def close(self) -> None:
         if self._waiting:
             self._waiting = False
             self._pace._leave()
 
-    def __enter__(self) -> "Turn":
+    def __enter__(self) -> "Permit":
         return self
 
     def __exit__(self, *_: object) -> None:

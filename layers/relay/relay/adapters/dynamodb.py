@@ -16,7 +16,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.errors import UnavailableError
-from relay.ports import Claim, Record
+from relay.ports import Claim, Failure, Record
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,6 +38,9 @@ _IF_SAME = f"{_NEW} OR ({_NOT_ENDED} AND {_SAME} AND {_FREE})"
 _LATER = "delivered_version < :version"
 _IF_OVERRIDES = f"{_NEW} OR ({_NOT_ENDED} AND ({_FREE} OR (#state = :delivered AND (NOT {_SAME} OR {_LATER}))))"
 _MINE = "#owner = :owner"
+
+_FAILURE = ("strikes", "blame", "failed_at", "last_failed_at")
+"""What an item holds of a Failure."""
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -110,7 +113,7 @@ class DynamoLedger:
     def settle(self, record: Record) -> None:
         kept = {
             name: value
-            for name, value in asdict(record).items()
+            for name, value in _flat(record).items()
             if name not in ("event_id", "destination", "lease_until") and value not in (None, "", ())
         }
         names = {f"#{index}": name for index, name in enumerate(kept)}
@@ -151,10 +154,18 @@ def read_record(item: Mapping[str, Any]) -> Record | None:
     """A DynamoDB item as a record; None for no item."""
     if not item:
         return None
-    values = {name: _deserialize(value) for name, value in item.items()}
-    known = {field.name for field in fields(Record)}
-    plain = {name: _plain(value) for name, value in values.items() if name in known}
-    return Record(**plain)
+    plain = {name: _plain(_deserialize(value)) for name, value in item.items()}
+    known = {field.name for field in fields(Record)} & plain.keys()
+    record = Record(**{name: plain[name] for name in known})
+    failure = Failure(**{name: plain[name] for name in _FAILURE if name in plain})
+    return replace(record, failure=failure)
+
+
+def _flat(record: Record) -> dict[str, Any]:
+    """A record as the item's attributes: its failure's beside its own."""
+    values = asdict(record)
+    failure = values.pop("failure")
+    return values | {name: failure[name] for name in _FAILURE}
 
 
 def _item(error: ClientError) -> dict[str, Any]:

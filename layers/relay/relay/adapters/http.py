@@ -76,7 +76,7 @@ class HttpTransport:
                 headers={name.lower(): value for name, value in response.headers.items()},
                 body=content,
                 complete=complete,
-                left_after=body.left_after,
+                connect_seconds=body.connect_seconds,
             )
         finally:
             # Back in the pool it may be another's at once.
@@ -92,7 +92,7 @@ class _Watched:
         self._at_most = at_most
         self._began = time.monotonic()
         self.handed_over = False
-        self.left_after = 0.0
+        self.connect_seconds = 0.0
         self.socket: socket.socket | None = None
 
     def cut(self) -> None:
@@ -101,8 +101,8 @@ class _Watched:
             _end(connected)
 
     def __iter__(self) -> Iterator[bytes]:
-        self.left_after = time.monotonic() - self._began
-        if self.left_after > self._at_most:
+        self.connect_seconds = time.monotonic() - self._began
+        if self.connect_seconds > self._at_most:
             # urllib3's timeout is for each address of a host: many can take longer than the caller has.
             raise TimeoutError
         if self.socket is not None and not _is_silent(self.socket, self.socket.recv):

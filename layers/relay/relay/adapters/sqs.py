@@ -44,12 +44,12 @@ class SqsIntakeQueues:
     def send(self, entries: Sequence[LaneEntry]) -> Mapping[int, Refusal]:
         return _send_batch(
             self._client,
-            self._lanes[entries[0].provider],
+            self._lanes[entries[0].destination.provider],
             [
                 {
                     "Id": str(place),
                     "MessageBody": entry.body,
-                    "MessageGroupId": entry.account,
+                    "MessageGroupId": entry.destination.account,
                     "MessageDeduplicationId": entry.deduplication_id,
                     "MessageAttributes": _kept(entry.content_hash, entry.accepted_at, entry.correlation_id),
                 }
@@ -103,7 +103,7 @@ class SqsLaneQueue:
             self._client,
             QueueUrl=self._dead_letter_url,
             MessageBody=letter.body,
-            MessageGroupId=letter.destination.partition("/")[2] or NONE,
+            MessageGroupId=letter.destination.account or NONE,
             MessageDeduplicationId=letter.deduplication_id,
             MessageAttributes=_fitting(
                 letter.body,

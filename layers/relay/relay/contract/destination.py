@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from functools import lru_cache
 
 ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -14,37 +13,38 @@ ANY = "*"
 """In place of an account: every account of the provider. Whether it has a secret is seen when it is delivered to."""
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """A provider's account. Written `provider/account`."""
+class Destination(str):
+    """`provider/account`, as text and in its parts; `provider/*` is any account of the provider."""
 
-    provider: str
-    account: str
+    __slots__ = ()
 
     @classmethod
-    def parse(cls, text: str) -> "Destination":
-        provider, _, account = text.partition("/")
-        return cls(provider, account)
+    def of(cls, provider: str, account: str) -> "Destination":
+        return cls(f"{provider}/{account}")
 
-    def __str__(self) -> str:
-        return f"{self.provider}/{self.account}"
+    @property
+    def provider(self) -> str:
+        return self.partition("/")[0]
 
+    @property
+    def account(self) -> str:
+        """Empty where there is none."""
+        return self.partition("/")[2]
 
-def is_configured(name: str, configured: Collection[str]) -> bool:
-    """Whether a stack with these `configured` destinations has the one of that name: by its name, or as one of any."""
-    wanted = Destination.parse(name)
-    return bool(ACCOUNT.fullmatch(wanted.account)) and (
-        name in configured or str(Destination(wanted.provider, ANY)) in configured
-    )
+    def is_configured(self, configured: Collection[str]) -> bool:
+        """Whether a stack with these destinations has this one: by its name, or as one of any."""
+        return bool(ACCOUNT.fullmatch(self.account)) and (
+            self in configured or Destination.of(self.provider, ANY) in configured
+        )
 
 
 def has_several(provider: str, configured: Collection[str]) -> bool:
     """Whether there may be more than one account of the provider."""
-    accounts = [each.account for each in map(Destination.parse, configured) if each.provider == provider]
+    accounts = [each.account for each in map(Destination, configured) if each.provider == provider]
     return len(accounts) > 1 or ANY in accounts
 
 
-def recent[T](make: Callable[[str], T], most: int = KNOWN) -> Callable[[str], T]:
+def recent[Name: str, T](make: Callable[[Name], T], most: int = KNOWN) -> Callable[[Name], T]:
     """What there is for each destination, made when first asked for; kept for the `most` that were asked for last.
 
     An account that is forgotten is met again as a new environment meets it, which may have it next at any time.

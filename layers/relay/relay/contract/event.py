@@ -1,4 +1,4 @@
-"""The customer event, version 1: the public contract every door accepts and every provider is built from."""
+"""The customer event, version 1: the public contract that intake accepts and every request is built from."""
 
 import hashlib
 import json

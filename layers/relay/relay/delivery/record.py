@@ -1,8 +1,8 @@
-"""What is remembered of an event between attempts, and what a new attempt makes of it."""
+"""What the ledger remembers of an event between attempts, and what the next attempt makes of it."""
 
 from dataclasses import replace
 
-from relay.ports import Record
+from relay.ports import Failure, Record
 
 REMEMBERED = 20
 """How many given-up messages, and replaced contents, of one event its record names, the newest."""
@@ -11,24 +11,51 @@ REMEMBERED = 20
 def resume(record: Record, before: Record | None, crashes: int) -> Record:
     """The record of an attempt that begins, with what earlier ones left. Old failures count against the same content
     only, and only while it is under way: redriven, or sent again, an event begins anew.
+
+    | it keeps                     | of its own, under way | its own, ended | another, under way | another, ended |
+    |------------------------------|-----------------------|----------------|--------------------|----------------|
+    | attempts, unknowns           | yes                   | yes            | no                 | no             |
+    | strikes, blame, last reason  | yes                   | no             | no                 | no             |
+    | since when it fails          | yes                   | no             | yes                | no             |
+    | what was delivered, given up | yes                   | yes            | yes                | yes            |
     """
     if before is None:
         return replace(record, unknowns=crashes)
     same, under_way = before.content_hash == record.content_hash, before.state in ("claimed", "open")
     again = same and under_way
-    # A crash may have sent another content since, and of several only the last one's is known.
-    certain = not crashes or (crashes == 1 and before.content_hash == before.delivered_hash)
     return replace(
         record,
         attempts=(before.attempts if same else 0) + crashes,
-        strikes=before.strikes if again else 0,
-        blame=before.blame if again else 0.0,
-        failed_at=before.failed_at if under_way else 0.0,
-        last_failed_at=before.last_failed_at if again else 0.0,
+        failure=before.failure if again else Failure(failed_at=before.failure.failed_at if under_way else 0.0),
         unknowns=(before.unknowns if same else 0) + crashes,
         reason=before.reason if again else "",
         given_up=before.given_up,
-        delivered_hash=before.delivered_hash if certain else "",
+        delivered_hash=before.delivered_hash if _is_certain(before, crashes) else "",
         delivered_version=before.delivered_version,
         replaced=before.replaced,
     )
+
+
+def _is_certain(before: Record, crashes: int) -> bool:
+    """Whether the provider holds what was delivered last: a crash may have sent another content since, and of several
+    only the last one's is known.
+    """
+    return not crashes or (crashes == 1 and before.content_hash == before.delivered_hash)
+
+
+def delivered(record: Record) -> Record:
+    """The record of an attempt whose event the provider took."""
+    replaced = (*record.replaced, record.delivered_hash) if record.delivered_hash else record.replaced
+    return replace(
+        record,
+        attempts=record.attempts + 1,
+        failure=replace(record.failure, failed_at=0.0),
+        delivered_hash=record.content_hash,
+        delivered_version=max(record.delivered_version, record.version),
+        replaced=tuple(each for each in replaced if each != record.content_hash)[-REMEMBERED:],
+    )
+
+
+def given_up(record: Record) -> Record:
+    """The record of an attempt whose message ended as a dead letter."""
+    return replace(record, given_up=(*record.given_up, record.message_id)[-REMEMBERED:])

@@ -6,26 +6,26 @@ from typing import Any
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from relay.delivery.batch import Lane
-from relay.handlers.direct import DirectDoor
+from relay.handlers.direct import DirectHandler
 from relay.handlers.records import Context, Json, attribute, correlation_id, is_sqs_batch, moment
 from relay.observability import DeliverObserver
 from relay.ports import Clock, LaneMessage
 
 
-class DeliverDoors:
-    """Every way into deliver."""
+class DeliverHandler:
+    """Every call of deliver."""
 
-    def __init__(self, lane: Lane, direct: DirectDoor, observer: DeliverObserver, clock: Clock) -> None:
+    def __init__(self, lane: Lane, direct: DirectHandler, observer: DeliverObserver, clock: Clock) -> None:
         self._lane = lane
         self._direct = direct
         self._observer = observer
         self._clock = clock
 
-    def open(self, event: Any, context: Context) -> Json:
+    def handle(self, event: Any, context: Context) -> Json:
         """Returns the partial batch response for SQS, what happened for a direct call."""
         deadline = self._clock.monotonic() + context.get_remaining_time_in_millis() / 1000
         if not is_sqs_batch(event):
-            return self._direct.open(event, context, deadline)
+            return self._direct.handle(event, context, deadline)
         report = self._lane.handle([lane_message(SQSRecord(record)) for record in event["Records"]], deadline)
         self._observer.saw(report)
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in report.failed]}

@@ -1,22 +1,24 @@
 """Deliver is called directly: the exact request shown, or one event delivered once, for testing and repair."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relay.account.account import Account
-from relay.contract.destination import Destination, is_configured
+from relay.contract.destination import Destination
 from relay.contract.fields import field_errors
-from relay.delivery.attempt import Courier, Delivery
+from relay.delivery.attempt import Attempt, Services
+from relay.delivery.delivery import Delivery
+from relay.delivery.post import Exchange
 from relay.errors import CredentialsError, FieldError, InvalidEventError, UndeliverableError
 from relay.handlers.envelope import open_record
 from relay.handlers.records import Context, Json, described
 from relay.masking import hide
 from relay.observability import DeliverObserver
 from relay.outcome import Outcome
-from relay.ports import Clock, Reply, Request
 
 
 class DirectDelivery(BaseModel):
@@ -31,43 +33,31 @@ class DirectDelivery(BaseModel):
     """Of a lane's or a dead letter's body, which intake has dated: the attribute beside it."""
 
 
-class DirectDoor:
+@dataclass(frozen=True, slots=True)
+class DirectHandler:
     """`{"destination", "event", "dry_run"}`: shows the exact request, or delivers once, for testing and repair."""
 
-    def __init__(
-        self,
-        provider: str,
-        destinations: Sequence[str],
-        courier: Courier,
-        accounts: Callable[[str], Account],
-        observer: DeliverObserver,
-        clock: Clock,
-    ) -> None:
-        self._provider = provider
-        self._destinations = destinations
-        self._courier = courier
-        self._accounts = accounts
-        self._observer = observer
-        self._clock = clock
+    provider: str
+    destinations: Sequence[str]
+    services: Services
+    accounts: Callable[[Destination], Account]
+    observer: DeliverObserver
 
-    def open(self, call: Any, context: Context, deadline: float) -> Json:
+    def handle(self, call: Any, context: Context, deadline: float) -> Json:
         """Returns `{"outcome", "reason", "request", "response", …}`, or `{"dry_run", "destination", "request"}`."""
         try:
             asked, delivery = self._read(call, context.aws_request_id)
             if asked.dry_run:
-                request = self._courier.preview(delivery)
+                request = self.services.preview(delivery)
                 return {"dry_run": True, "destination": asked.destination, "request": request.masked()}
         except (InvalidEventError, UndeliverableError) as error:
             return {"outcome": str(Outcome.REJECTED), "errors": described(error.errors)}
         except CredentialsError as error:
-            return {"outcome": str(Outcome.UNAUTHORIZED), "errors": described([FieldError("destination", str(error))])}
-        seen: list[tuple[Request | None, Reply | None]] = []
-        account = self._accounts(asked.destination)
-        result = self._courier.attempt(
-            delivery, account, account.pace.turn(), deadline, witness=lambda *exchange: seen.append(exchange)
-        )
-        self._observer.results([result])
-        request_sent, reply = seen[-1] if seen else (None, None)
+            wrong = [FieldError("destination", str(error))]
+            return {"outcome": str(Outcome.UNAUTHORIZED), "errors": described(wrong)}
+        attempt = Attempt(self.services, delivery, self.accounts(delivery.destination), deadline)
+        result = attempt.run()
+        self.observer.results([result])
         return {
             "outcome": str(result.outcome),
             "reason": result.reason,
@@ -75,8 +65,7 @@ class DirectDoor:
             "event_id": result.event_id,
             "destination": result.destination,
             "attempts": result.attempts,
-            "request": request_sent.masked() if request_sent else None,
-            "response": _show(reply, request_sent) if reply else None,
+            **_shown(attempt.exchange),
         }
 
     def _read(self, call: Any, request_id: str) -> tuple[DirectDelivery, Delivery]:
@@ -85,22 +74,27 @@ class DirectDoor:
         except ValidationError as error:
             raise InvalidEventError(field_errors(error)) from None
         event = open_record(asked.event)
-        named = Destination.parse(asked.destination)
-        if named.provider != self._provider or not is_configured(asked.destination, self._destinations):
-            here = ", ".join(name for name in self._destinations if name.partition("/")[0] == self._provider)
+        destination = Destination(asked.destination)
+        if destination.provider != self.provider or not destination.is_configured(self.destinations):
+            here = ", ".join(each for each in map(Destination, self.destinations) if each.provider == self.provider)
             raise InvalidEventError([FieldError("destination", f"must be one of: {here}")], event.id)
         return asked, Delivery(
             event=event,
-            destination=asked.destination,
+            destination=destination,
             body=event.to_json(),
             content_hash=asked.content_hash or event.content_hash,
-            accepted_at=self._clock.now(),
+            accepted_at=self.services.clock.now(),
             key=request_id,
             correlation_id=request_id,
             direct=True,
         )
 
 
-def _show(reply: Reply, request: Request | None) -> Json:
-    body = reply.body.decode("utf-8", "replace")
-    return {"status": reply.status, "body": hide(body, request.secrets if request else ())}
+def _shown(exchange: Exchange | None) -> Json:
+    """The request and what was answered, as far as there were such, with every secret masked."""
+    request, reply = (exchange.request, exchange.reply) if exchange else (None, None)
+    response = None
+    if reply:
+        body = reply.body.decode("utf-8", "replace")
+        response = {"status": reply.status, "body": hide(body, request.secrets if request else ())}
+    return {"request": request.masked() if request else None, "response": response}

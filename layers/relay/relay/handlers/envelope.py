@@ -43,7 +43,7 @@ def unwrap(record: object) -> Carried:
         carried = Carried(record, f"sns {notification.MessageId}", _seconds(notification.Timestamp))
     if is_eventbridge(record):
         envelope = _envelope(record, _EventBridge)
-        # In whole seconds: its last moment, or it would come before what other doors have taken in since.
+        # In whole seconds: its last moment, or it would come before what has come in elsewhere since.
         within = 0.0 if envelope.time.microsecond else 0.999
         carried = Carried(envelope.detail, f"eventbridge {envelope.id}", _seconds(envelope.time), within)
         if is_sns(carried.content) or is_eventbridge(carried.content):

@@ -30,15 +30,15 @@ MOST_ERROR_BYTES = 1024 * 1024
 """Of the errors in one answer. Lambda hands over no answer above 6 MB, and calls the function failed."""
 
 
-class IntakeDoors:
-    """Every way into intake. Raises NotAcceptedError where nobody but the caller can try again."""
+class IntakeHandler:
+    """Every call of intake. Raises NotAcceptedError where nobody but the caller can try again."""
 
     def __init__(self, intake: Intake, observer: IntakeObserver, clock: Clock) -> None:
         self._intake = intake
         self._observer = observer
         self._clock = clock
 
-    def open(self, event: Any, context: Context) -> Json:
+    def handle(self, event: Any, context: Context) -> Json:
         """Returns the partial batch response for SQS, `{"accepted", "rejected"}` for everyone else."""
         deadline = self._clock.monotonic() + context.get_remaining_time_in_millis() / 1000
         try:

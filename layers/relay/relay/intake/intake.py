@@ -1,4 +1,4 @@
-"""Accepts events: validate, route, put on the lanes. Knows no AWS; the doors hand it parsed or raw records."""
+"""Accepts events: validate, route, put on the lanes. Handlers hand it parsed or raw records."""
 
 import hashlib
 import math
@@ -19,7 +19,7 @@ REASON_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One record as it came through a door. Times are Unix seconds."""
+    """One record as its handler got it. Times are Unix seconds."""
 
     content: object = field(repr=False)
     """Raw text, or parsed JSON."""
@@ -31,7 +31,7 @@ class Incoming:
     first_sent_at: float | None = None
     """When it was for the first time, where it was rejected and is put in again."""
     errors: tuple[FieldError, ...] = ()
-    """What its door has found wrong with it."""
+    """What its handler has found wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +82,19 @@ class Failed:
 type Verdict = Accepted | Rejected | Failed
 
 
+@dataclass(frozen=True, slots=True)
 class Intake:
     """Records in, one verdict each out. Raises nothing.
 
     `unwrap` takes parsed JSON out of its envelopes, `validate` makes an event of it; both raise InvalidEventError.
     """
 
-    def __init__(
-        self,
-        queues: IntakeQueues,
-        clock: Clock,
-        destinations: Sequence[str],
-        unwrap: Callable[[object], Carried] = Carried,
-        validate: Callable[[object], Event] = parse_event,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._queues = queues
-        self._clock = clock
-        self._destinations = destinations
-        self._unwrap = unwrap
-        self._validate = validate
-        self._chance = chance
+    queues: IntakeQueues
+    clock: Clock
+    destinations: Sequence[str]
+    unwrap: Callable[[object], Carried] = Carried
+    validate: Callable[[object], Event] = parse_event
+    chance: Callable[[], float] = random.random
 
     def accept(
         self, records: Sequence[Incoming], deadline: float = math.inf, *, together: bool = False
@@ -120,20 +112,20 @@ class Intake:
                 taken[place].failure = taken[place].failure or error
         if not (together and any(each.failure for each in taken)):
             self._keep(taken, deadline)
-        now = self._clock.now()
+        now = self.clock.now()
         return [each.verdict(now) for each in taken]
 
     def _take(self, place: int, record: Incoming, lanes: dict[str, Outbox[LaneEntry]], deadline: float) -> "_Taken":
-        now = self._clock.now()
+        now = self.clock.now()
         taken = _Taken(record, came_at=record.sent_at or now, accepted_at=record.first_sent_at or record.sent_at or now)
-        if self._clock.monotonic() + LONGEST_CALL > deadline:
+        if self.clock.monotonic() + LONGEST_CALL > deadline:
             taken.failure = UnavailableError("intake", code=NO_TIME)
         elif record.errors:
             taken.errors = record.errors
         else:
             try:
                 for entry in self._entries(taken, now):
-                    self._outbox(lanes, entry.provider, deadline).add(place, entry)
+                    self._outbox(lanes, entry.destination.provider, deadline).add(place, entry)
             except InvalidEventError as error:
                 taken.event_id, taken.errors = error.event_id, error.errors
             except Exception as error:  # One record must not take its batch along, whatever we did not think of.
@@ -143,30 +135,30 @@ class Intake:
     def _entries(self, taken: "_Taken", now: float) -> list[LaneEntry]:
         record = taken.record
         content = parse_json(record.content) if isinstance(record.content, str) else record.content
-        carried = self._unwrap(content)
+        carried = self.unwrap(content)
         if carried.put_at is not None and carried.put_at > 0:
             # What all copies have in common, not the moment of this one; and never one to come.
             taken.accepted_at = min(carried.put_at + carried.granularity, taken.accepted_at)
             taken.came_at = record.sent_at or min(carried.put_at, now)
-        event = self._validate(carried.content)
+        event = self.validate(carried.content)
         taken.event_id = event.id
         entries = route(
             event,
-            self._destinations,
+            self.destinations,
             taken.accepted_at,
             record.correlation_id,
             carried.record_id or record.record_id,
         )
-        taken.destinations = tuple(f"{entry.provider}/{entry.account}" for entry in entries)
+        taken.destinations = tuple(entry.destination for entry in entries)
         return entries
 
     def _outbox(self, lanes: dict[str, Outbox[LaneEntry]], provider: str, deadline: float) -> Outbox[LaneEntry]:
         if provider not in lanes:
-            lanes[provider] = Outbox(f"SQS, {provider} lane", self._queues.send, self._clock, deadline, self._chance)
+            lanes[provider] = Outbox(f"SQS, {provider} lane", self.queues.send, self.clock, deadline, self.chance)
         return lanes[provider]
 
     def _keep(self, taken: Sequence["_Taken"], deadline: float) -> None:
-        outbox = Outbox("SQS, RejectedQueue", self._queues.reject, self._clock, deadline, self._chance)
+        outbox = Outbox("SQS, RejectedQueue", self.queues.reject, self.clock, deadline, self.chance)
         for place, each in enumerate(taken):
             if each.errors:
                 try:

@@ -14,7 +14,7 @@ NO_TIME = "no time left"
 
 TRIES = 5
 FIRST_PAUSE = 0.2
-"""Seconds before an entry is tried again, at most; doubled each time. A throttled lane has room within the second."""
+"""Seconds before an entry is tried again, at most; doubled each time. A throttled lane takes more within the second."""
 
 
 class Entry(Protocol):

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from relay.contract.destination import ANY, Destination, is_configured
+from relay.contract.destination import ANY, Destination
 from relay.contract.event import Event
 from relay.errors import FieldError, InvalidEventError, name_some
 from relay.ports import LaneEntry
@@ -24,12 +24,14 @@ def route(
 
     Raises InvalidEventError for a destination this stack does not have, and for none where it knows none by name.
     """
-    named = [name for name in configured if Destination.parse(name).account != ANY]
-    wanted = list(dict.fromkeys(event.destinations or named))
+    named = [each for each in map(Destination, configured) if each.account != ANY]
+    wanted = list(dict.fromkeys(map(Destination, event.destinations or named)))
     if not wanted:
         message = f"is required: no destination is configured here by name, only {', '.join(configured)}"
         raise InvalidEventError([FieldError("destinations", message)], event.id)
-    unknown = [index for index, name in enumerate(event.destinations or ()) if not is_configured(name, configured)]
+    unknown = [
+        index for index, name in enumerate(event.destinations or ()) if not Destination(name).is_configured(configured)
+    ]
     if unknown:
         message = f"is not configured here: {', '.join(configured)}"
         errors = name_some(unknown, lambda index: FieldError(f"destinations.{index}", message))
@@ -39,16 +41,15 @@ def route(
     record_id = record_id or str(uuid.uuid4())
     return [
         LaneEntry(
-            provider=Destination.parse(name).provider,
-            account=Destination.parse(name).account,
-            body=event.model_copy(update={"occurred_at": occurred_at, "destinations": [name]}).to_json(),
+            destination=each,
+            body=event.model_copy(update={"occurred_at": occurred_at, "destinations": [each]}).to_json(),
             content_hash=content_hash,
-            deduplication_id=deduplication_id(name, record_id, event.id, content_hash),
+            deduplication_id=deduplication_id(each, record_id, event.id, content_hash),
             accepted_at=accepted_at,
             correlation_id=correlation_id,
             identities=identities,
         )
-        for name in wanted
+        for each in wanted
     ]
 
 

@@ -1,0 +1,153 @@
+"""One request to a provider: built, sent in its turn, and once more with fresh credentials where those were refused."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from relay.account.pace import Permit
+from relay.contract.event import Event
+from relay.delivery.delivery import Delivery
+from relay.errors import CredentialsError, TransportError, UnavailableError, UndeliverableError
+from relay.masking import mask_identifiers, shorten
+from relay.outcome import Outcome
+from relay.ports import Clock, Reply, Request, Secrets, Transport
+from relay.providers.base import Provider
+from relay.providers.limits import Budget
+
+LONGEST_WAIT = 1.25
+"""Seconds a batch may wait for the pace: a little more than a window of a second. A longer wait is deferred."""
+
+RESERVE = 2.0
+"""Seconds kept at the end of an invocation to settle, defer and answer."""
+
+BROKEN = "a fault of the relay's own"
+OUT_OF_TIME = "no time left in this invocation"
+UNREADABLE = "what it said could not be read"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What came of a post. `request` is None where none could be built; times and waits are seconds."""
+
+    outcome: Outcome
+    reason: str
+    status: int | None = None
+    detail: str = ""
+    wait: float = 0.0
+    started_at: float = 0.0
+    request: Request | None = None
+    reply: Reply | None = None
+    internal: bool = False
+    """A service of our own failed, not the provider."""
+    broken: bool = False
+    """A fault of our own, which this event brings out."""
+
+    @property
+    def is_unsent(self) -> bool:
+        """The pace or the deadline left no time for the request."""
+        return self.outcome is Outcome.THROTTLED and self.status is None
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Posts one delivery with a `permit` of its account's pace. `deadline`: the monotonic second at which the
+    invocation ends.
+    """
+
+    delivery: Delivery
+    provider: Provider
+    permit: Permit
+    transport: Transport
+    secrets: Secrets
+    clock: Clock
+    deadline: float
+
+    def send(self) -> Exchange:
+        """Raises whatever a fault of ours raises before anything was sent, and nothing afterwards."""
+        began = self.clock.now()
+        try:
+            credentials = self.secrets.get(self.delivery.destination)
+        except CredentialsError as error:
+            return Exchange(Outcome.UNAUTHORIZED, str(error), started_at=began)
+        except UnavailableError as error:
+            return Exchange(Outcome.RETRY, str(error), internal=True)
+        first = self._exchange(credentials)
+        return self._again(first, credentials) if first.outcome is Outcome.UNAUTHORIZED else first
+
+    def _again(self, refused: Exchange, credentials: Mapping[str, str]) -> Exchange:
+        """Once more, with the secret fetched anew."""
+        try:
+            fresh = self.secrets.refresh(self.delivery.destination, credentials)
+        except CredentialsError as error:
+            return Exchange(Outcome.UNAUTHORIZED, str(error), started_at=refused.started_at)
+        except UnavailableError:
+            return refused
+        again = self._exchange(fresh)
+        if again.outcome is Outcome.UNAUTHORIZED:
+            return replace(again, started_at=refused.started_at)
+        # The same credentials once more, without a turn to use them: the first answer stands.
+        return refused if again.is_unsent and fresh == credentials else again
+
+    def _exchange(self, credentials: Mapping[str, str]) -> Exchange:
+        event = self.delivery.dated_event
+        try:
+            request = self.provider.build(event, credentials)
+        except CredentialsError as error:
+            return Exchange(Outcome.UNAUTHORIZED, str(error), started_at=self.clock.now())
+        except UndeliverableError as error:
+            said = "; ".join(mask_identifiers(str(each)) for each in error.errors)
+            return Exchange(Outcome.REJECTED, shorten(said, 1024))
+        if not self.permit.wait(at_most=LONGEST_WAIT):
+            return Exchange(Outcome.THROTTLED, "no budget left")
+        if is_late(self.clock, self.transport, self.deadline):
+            return Exchange(Outcome.THROTTLED, OUT_OF_TIME)
+        return self._send(request, event)
+
+    def _send(self, request: Request, event: Event) -> Exchange:
+        started_at = self.clock.now()
+        answer: Reply | TransportError
+        try:
+            try:
+                answer = self.transport.send(request)
+            except TransportError as error:
+                answer = error
+            outcome = self.provider.read(answer)
+        except Exception as error:
+            # It may have left, and we do not know how it was answered.
+            return Exchange(Outcome.UNKNOWN, fault(error), started_at=started_at, request=request)
+        if isinstance(answer, TransportError):
+            return Exchange(outcome, f"no answer: {answer}", started_at=started_at, request=request)
+        # The outcome is read: no fault in what else the answer says may lose it.
+        budget = _or(Budget(), self.provider.budget, answer, self.clock.now())
+        learn = self.permit.throttle if outcome is Outcome.THROTTLED else self.permit.observe
+        _or(None, learn, budget, answer.connect_seconds)
+        detail = ""
+        if outcome is not Outcome.DELIVERED:
+            detail = _or(UNREADABLE, self.provider.detail, answer, (*request.secrets, *event.private))
+        return Exchange(
+            outcome,
+            f"HTTP {answer.status}" + (", its body cut off or unreadable" if outcome is Outcome.UNKNOWN else ""),
+            status=answer.status,
+            detail=detail,
+            wait=(budget.retry_after or 0.0) if outcome is Outcome.RETRY else 0.0,
+            started_at=started_at,
+            request=request,
+            reply=answer,
+        )
+
+
+def is_late(clock: Clock, transport: Transport, deadline: float) -> bool:
+    """Whether a request that began now might be cut off by the end of the invocation."""
+    return clock.monotonic() + transport.longest + RESERVE / 2 > deadline
+
+
+def fault(error: Exception) -> str:
+    """Its name only: the text may hold anything."""
+    return f"{BROKEN}: {type(error).__name__}"
+
+
+def _or[T, **P](otherwise: T, call: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    """What the call returns, or `otherwise` where it raises."""
+    try:
+        return call(*args, **more)
+    except Exception:
+        return otherwise
