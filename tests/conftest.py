@@ -2,11 +2,37 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aws_lambda_powertools.metrics import Metrics
 
+HERE = Path(__file__).parent
+SERVERS = ("ministack", "moto", "emulator")
+"""The fixtures that start an emulator of AWS for tests that need no stack."""
+FIRST = ("system", "simulation", "contract", "unit", "template")
+"""Where there are several workers, what waits most and what is longest begins first."""
+
 LOGGERS = ("intake", "deliver-yotpo", "deliver-sender")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups, and `-m`, which reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a server stays on one worker (`--dist loadgroup`), and begins in good time."""
+    for item in items:
+        server = _server(item)
+        if server:
+            item.add_marker("emulator")
+            item.add_marker(pytest.mark.xdist_group(server))
+    items.sort(key=lambda item: FIRST.index(item.path.relative_to(HERE).parts[0]))
+
+
+def _server(item: pytest.Item) -> str | None:
+    """The emulator that a test asks for, itself or as one of two."""
+    asked = {*getattr(item, "fixturenames", ())}
+    if "endpoint" in asked:
+        asked = {str(item.callspec.params["endpoint"])}  # type: ignore[attr-defined]
+    return next((each for each in SERVERS if each in asked), None)
 
 
 @pytest.fixture(autouse=True)
