@@ -62,7 +62,8 @@ class Contract:
         self.method = next(method for method in ("post", "put", "patch") if method in item)
         operation = item / self.method
         self.answers = Answers(operation / "responses")
-        self._parameters = [one.read_value() for one in operation.get("parameters", [])]
+        parameters = [one.read_value() for one in operation.get("parameters", [])]
+        self._account = next((one for one in parameters if one.get("x-account")), None)
         self._token = next(iter((document / "components" / "securitySchemes").read_value().values()))
         self._event: dict[str, str] = (document / "x-event").read_value()
         limits = (document / "x-limits").read_value()
@@ -82,12 +83,17 @@ class Contract:
     def account(self, call: Call, tokens: Mapping[str, str]) -> str | None:
         """The account whose token the call carries; None if there is none. ``tokens`` has an account for each."""
         owner = tokens.get(self._carried(call))
-        named = next((one for one in self._parameters if one.get("x-account")), None)
-        if named is None:
+        if self._account is None:
             return owner
-        places = {"path": self.match(call.path) or {}, "query": call.query, "header": call.headers}
-        account = places[named["in"]].get(named["name"], "")
-        return owner if (unquote(account) if named["in"] == "path" else account) == owner else None
+        place, name = self._account["in"], self._account["name"]
+        if place == "path":
+            return owner if owner == unquote((self.match(call.path) or {})[name]) else None
+        return owner if owner == (call.query if place == "query" else call.headers).get(name) else None
+
+    @property
+    def account_stands_in(self) -> str | None:
+        """``path``, ``query`` or ``header``; None where the token alone says whose a request is."""
+        return str(self._account["in"]) if self._account else None
 
     def event(self, part: str, body: Any) -> Any:
         """A part of the event, by its name in ``x-event``, in a body of any kind; None where there is none."""

@@ -36,7 +36,7 @@ def provider_account(provider: str, account: str) -> str:
     contract = contracts()[provider]
     if account == "main":
         return contract.own_account
-    if not any(map(contract.public, contract.secret())):
+    if contract.account_stands_in is None:
         return account
     return _ODD if account == "odd" else f"store-{account}"
 
