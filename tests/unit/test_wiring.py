@@ -4,12 +4,13 @@ import pytest
 
 from relay import wiring
 from relay.contract.destination import KNOWN
+from tests.kinds import OVERWRITES
 from tests.unit.test_settings import DELIVER
 
 
 def test_deliver_knows_so_many_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GIVEN `yotpo/*` THEN it knows the accounts it had last, their providers and secrets, and no others."""
-    for name, value in {**DELIVER, "RELAY_DESTINATIONS": "yotpo/*", "AWS_DEFAULT_REGION": "us-east-1"}.items():
+    """GIVEN `<provider>/*` THEN it knows the accounts it had last, their providers and secrets, and no others."""
+    for name, value in {**DELIVER, "RELAY_DESTINATIONS": f"{OVERWRITES}/*", "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)
     lane = wiring.deliver()._lane
     known = {
@@ -18,8 +19,8 @@ def test_deliver_knows_so_many_accounts(monkeypatch: pytest.MonkeyPatch) -> None
         "secrets": lane._courier._secrets._secret,  # type: ignore[attr-defined]
     }
     for what, get in known.items():
-        first, busy = get("yotpo/first"), get("yotpo/busy")
+        first, busy = get(f"{OVERWRITES}/first"), get(f"{OVERWRITES}/busy")
         for number in range(KNOWN - 1):
-            get(f"yotpo/{number}")
-            assert get("yotpo/busy") is busy, what
-        assert get("yotpo/first") is not first, what
+            get(f"{OVERWRITES}/{number}")
+            assert get(f"{OVERWRITES}/busy") is busy, what
+        assert get(f"{OVERWRITES}/first") is not first, what
