@@ -28,7 +28,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-import cfnlint.decode  # type: ignore[import-untyped]  # cfn-lint ships no types
 from aws_lambda_powertools.metrics import Metrics
 from boto3.dynamodb.types import TypeDeserializer
 from rich.console import Console
@@ -41,6 +40,7 @@ from local.stack import Stack, start_stack, stop_stack
 from local.steps import Steps
 from relay.observability import METRICS, DeliverObserver, IntakeObserver
 from relay.providers import PROVIDERS
+from tools.template import load
 
 type Json = dict[str, Any]
 type Handler = Callable[[Any, Any], Json]
@@ -386,8 +386,7 @@ def per_million(counts: Mapping[str, Mapping[str, Usage]]) -> str:
 
 def idle() -> str:
     """The table of what a stack costs in a month without an event, in Markdown."""
-    template, problems = cfnlint.decode.decode(str(ROOT / "template.yaml"))
-    assert not problems, problems
+    template = load()
     resources = template["Resources"].values()
     alarms = sum(
         max(1, sum("MetricStat" in one for one in each["Properties"].get("Metrics", [])))
@@ -413,7 +412,7 @@ def idle() -> str:
         (f"{len(queues)} queues polled by Lambda", polling, ""),
         (f"{alarms} alarms", alarms * ALARM_MONTH, ""),
         (f"{destinations} secrets, one a destination", destinations * SECRET_MONTH, ""),
-        (f"{dashboards} dashboard, after your account's first three", dashboards * DASHBOARD_MONTH, "up to "),
+        (f"{dashboards} dashboards, after your account's first three", dashboards * DASHBOARD_MONTH, "up to "),
         (f"{series} custom metrics, in hours that have events", series * METRIC_MONTH, "up to "),
     ]
     least = sum(cost for _, cost, some in rows if not some)

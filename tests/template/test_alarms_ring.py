@@ -11,10 +11,11 @@ from relay import wiring
 from relay.delivery.result import Result
 from relay.observability import DeliverObserver
 from relay.outcome import Outcome
+from relay.providers import PROVIDERS
 from tests.factories import DESTINATIONS, event_json, sqs_batch, sqs_record
 from tests.fakes import FakeContext
 from tests.template.cloudwatch import rings
-from tests.template.stack import PROVIDERS, Stack
+from tests.template.stack import Stack
 
 type Periods = list[list[float]]
 

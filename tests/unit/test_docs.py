@@ -5,30 +5,28 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from relay.contract.event import Event
 from relay.observability import METRICS
 from relay.outcome import Outcome
+from relay.providers import PROVIDERS
 from relay.settings import PREFIX, DeliverSettings, IntakeSettings
+from tools.template import load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 DOCS = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
 
 
-class _Template(yaml.SafeLoader):
-    """Reads CloudFormation, tags and all."""
-
-
-_Template.add_multi_constructor("!", lambda loader, suffix, node: None)
-TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), _Template)  # noqa: S506 - a safe loader
+TEMPLATE = load()
+FIRST, *OTHERS = (provider.capitalize() for provider in PROVIDERS)
 
 
 @pytest.mark.parametrize("name", [*TEMPLATE["Parameters"], *TEMPLATE["Outputs"]])
 def test_the_readme_names_every_parameter_and_output(name: str) -> None:
-    """Sender's outputs are covered by Yotpo's."""
-    assert f"`{name.replace('Sender', 'Yotpo') if name in TEMPLATE['Outputs'] else name}`" in README
+    """The first provider's outputs stand for those of all."""
+    other = next((provider for provider in OTHERS if name.startswith(provider)), FIRST)
+    assert f"`{name.replace(other, FIRST) if name in TEMPLATE['Outputs'] else name}`" in README
 
 
 def test_the_readme_names_no_parameter_that_is_not_there() -> None:
