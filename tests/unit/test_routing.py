@@ -16,7 +16,7 @@ from tests.factories import DESTINATIONS, NOW, make_event
 def test_without_destinations_every_configured_one() -> None:
     """An event that names none goes to all, in the configured order."""
     entries = route(make_event(), DESTINATIONS, NOW, "corr-1")
-    assert [(entry.provider, entry.account) for entry in entries] == [("yotpo", "main"), ("sender", "main")]
+    assert [f"{entry.provider}/{entry.account}" for entry in entries] == list(DESTINATIONS)
     assert {entry.correlation_id for entry in entries} == {"corr-1"}
 
 

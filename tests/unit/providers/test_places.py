@@ -25,12 +25,10 @@ TESTS = {
         "system/test_repeats.py",
     ),
     "fixed names, which are an interface": (
-        "template/stack.py",
         "template/test_doors.py",
         "template/test_functions.py",
         "template/test_interface.py",
         "unit/test_deploy.py",
-        "unit/test_docs.py",
         "unit/test_fates.py",
         "unit/test_observability.py",
         "unit/test_settings.py",
