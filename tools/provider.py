@@ -53,7 +53,8 @@ def edits(name: str, root: Path = ROOT) -> dict[Path, str]:
     """The files that list the providers, with one more. Raises ProviderError for one that has no place for it."""
     last, new = list(PROVIDERS)[-1], name.capitalize()
     before = last.capitalize()
-    row = f"| [{new}](docs/providers/{name}.md) | {MARK}: create an event | one of email, phone | 10 / s per account | fires again | an error |"
+    guesses = f"{MARK}: create an event | email or phone number | 10 / s per account | another event | an error"
+    row = f"| [{new}](docs/providers/{name}.md) | {guesses} |"
     address = f"Default: https://api.{name}.example, Description: {MARK}. Base URL of {new}'s API."
     places = {
         "layers/relay/relay/providers/__init__.py": [
