@@ -18,8 +18,9 @@ from rich.json import JSON
 from rich.text import Text
 
 from local.clients import Clients
-from local.fates import Fate, Journal, Watch, expected_ids
+from local.fates import Fate, Watch, expected_ids
 from local.machine import STATE
+from local.sandbox.client import SandboxClient
 from local.show import show_fates, show_requests
 from local.stack import Stack, load
 from local.steps import terminal
@@ -127,7 +128,8 @@ def main() -> int:
         return 1
     try:
         content = json.loads(asked.event.read_text())
-        journal, watch = Journal(stack.sandbox_url), Watch(STATE / "emulator.log")
+        sandbox, watch = SandboxClient(stack.sandbox_url), Watch(STATE / "emulator.log")
+        before = len(sandbox.requests())
         entered = enter(stack, content)
     except (OSError, ValueError) as error:
         talk.print("[red]cannot be read:[/]", Text(f"{asked.event}: {error}"), highlight=False, soft_wrap=True)
@@ -140,7 +142,7 @@ def main() -> int:
         talk.print(JSON.from_data(entered.answer), soft_wrap=True)
     with talk.status("waiting for the deliveries …"):
         fates = follow(content, entered, watch, asked.seconds)
-    requests = journal.new()
+    requests = sandbox.requests(after=before)
     show_fates(talk, fates, entered.door)
     show_requests(talk, requests)
     if piped:

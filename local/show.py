@@ -54,7 +54,7 @@ def show_requests(console: Console, requests: Iterable[Mapping[str, Any]]) -> No
         table.add_column(name, no_wrap=True)
     for one in requests:
         status = Text(str(one["status"] or "reset"), "green" if one["accepted"] else "yellow")
-        table.add_row(one["provider"], one["account"], one["type"], masked_customer(one["body"]), status)
+        table.add_row(one["provider"], one["account"], one["type"], masked_customer(one), status)
     if table.row_count:
         console.print(table)
 

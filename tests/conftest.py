@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from aws_lambda_powertools.metrics import Metrics
 
+from relay.providers import PROVIDERS
+
 HERE = Path(__file__).parent
 SERVERS = ("ministack", "moto", "emulator")
 """The fixtures that start an emulator of AWS for tests that need no stack."""
 FIRST = ("system", "simulation", "contract", "unit", "template")
 """Where there are several workers, what waits most and what is longest begins first."""
 
-LOGGERS = ("intake", "deliver-yotpo", "deliver-sender")
+LOGGERS = ("intake", *(f"deliver-{name}" for name in PROVIDERS))
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups, and `-m`, which reads the marks

@@ -1,7 +1,5 @@
 """The sandbox as a web application: the providers' paths, and its own under ``/_sandbox``."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -10,6 +8,7 @@ from starlette.routing import Route
 
 from local.sandbox.faults import Fault
 from local.sandbox.limits import Limit
+from local.sandbox.names import ProviderName
 from local.sandbox.provider_side import Sandbox
 
 
@@ -18,7 +17,7 @@ class TokenChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    provider: Literal["yotpo", "sender"]
+    provider: ProviderName
     account: str
     accept: list[str] = []
     revoke: list[str] = []

@@ -10,8 +10,7 @@ from typing import Any
 class Received:
     """One request. ``status`` is None if the connection was closed instead; ``accepted`` says the provider acted.
 
-    ``repeat``: accepted before with the same content (Sender: the same body; Yotpo: the same ID and body).
-    ``update``: Yotpo only, accepted before under the same ID with other content.
+    ``repeat``: accepted before, with the same body. ``update``: accepted before, under the same ID with another body.
     ``time`` is seconds since 1970.
     """
 
@@ -39,16 +38,17 @@ class Journal:
         self._requests: list[Received] = []
         self._seen: dict[tuple[str, str, str], str] = {}
 
-    def open(self, time: float, provider: str, account: str, body: Any) -> Received:
+    def open(  # noqa: PLR0913 (what is noted of a request)
+        self, time: float, provider: str, account: str, body: Any, *, type: str | None, event_id: str | None
+    ) -> Received:
         """Note a request's arrival; the caller fills in how it ended."""
-        event = body if isinstance(body, dict) else {}
         received = Received(
             seq=len(self._requests) + 1,
             time=time,
             provider=provider,
             account=account,
-            type=_text(event.get("type")),
-            event_id=_text(event.get("id")),
+            type=type,
+            event_id=event_id,
             status=None,
             accepted=False,
             repeat=False,
@@ -89,7 +89,3 @@ class Journal:
             for provider in sorted({one.provider for one in self._requests})
             if (own := [one for one in self._requests if one.provider == provider])
         }
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -38,7 +38,7 @@ class _Secret:
 
 
 class SecretsManagerSecrets:
-    """Satisfies `ports.Secrets`. The secret of `yotpo/main` is `<stage>/customer-events/yotpo/main`, a JSON object.
+    """Satisfies `ports.Secrets`. A destination's secret is `<stage>/customer-events/<provider>/<account>`, JSON.
 
     Powertools' provider is not thread-safe, so each destination has its own behind a lock; nobody waits for another
     destination's fetch. When Secrets Manager fails, what was fetched before goes on being used. Kept are the secrets of
