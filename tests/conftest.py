@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from aws_lambda_powertools.metrics import Metrics
+from hypothesis import settings
 
 from relay.providers import PROVIDERS
+
+settings.register_profile("quick", max_examples=10)
 
 HERE = Path(__file__).parent
 SERVERS = ("ministack", "moto", "emulator")
@@ -20,8 +23,13 @@ LOGGERS = ("intake", *(f"deliver-{name}" for name in PROVIDERS))
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups, and `-m`, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a server stays on one worker (`--dist loadgroup`), and begins in good time."""
+    """What shares a server stays on one worker (`--dist loadgroup`), and begins in good time.
+
+    Drawn input is not followed line by line: that takes four times as long, and examples cover all that it does.
+    """
     for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("no_cover")
         server = _server(item)
         if server:
             item.add_marker("emulator")
@@ -30,10 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _server(item: pytest.Item) -> str | None:
-    """The emulator that a test asks for, itself or as one of two."""
-    asked = {*getattr(item, "fixturenames", ())}
-    if "endpoint" in asked:
-        asked = {str(item.callspec.params["endpoint"])}  # type: ignore[attr-defined]
+    """The emulator that a test asks for, itself or as one of several."""
+    given = getattr(item, "callspec", None)
+    asked = [*getattr(item, "fixturenames", ()), *(given.params.values() if given else ())]
     return next((each for each in SERVERS if each in asked), None)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from relay.adapters.clock import SystemClock
@@ -21,12 +21,13 @@ from relay.intake.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
 from relay.providers import PROVIDERS
+from tests.drawing import drawn
 from tests.factories import DESTINATIONS, event_data, eventbridge, lane_record, sns, sqs_batch, sqs_record
 from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues
 from tests.unit.harness import Harness
 
 CONTEXT = FakeContext()
-COMMON = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+COMMON = drawn(100, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 # Lone surrogates included: JSON can say them, UTF-8 cannot.
 words = st.text(st.characters(exclude_categories=()), max_size=20) | st.sampled_from(

@@ -4,12 +4,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from relay.contract.event import MAX_EVENT_BYTES, Event
 from relay.handlers.envelope import open_record, unwrap, validate
 from relay.intake.intake import Accepted, Incoming, Intake
+from tests.drawing import drawn
 from tests.factories import DESTINATIONS, EMAIL, PHONE, event_data, eventbridge, lane_message, sns
 from tests.fakes import FakeClock, FakeIntakeQueues
 from tests.kinds import OVERWRITES, REPEATS
@@ -47,7 +48,7 @@ def filled_to(size: int, data: dict[str, Any]) -> dict[str, Any]:
     return with_filler
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@drawn(50, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(changes, st.integers(-100, 2))
 def test_what_intake_accepts_the_lane_takes(given_changes: dict[str, Any], beyond: int) -> None:
     """Whoever dates the event, however it came and wherever it goes: the same event, and no byte too large."""
