@@ -33,6 +33,10 @@ demo: $(READY) ## The relay on this machine: every way in, every fate
 test: $(READY) ## All tests, with branch coverage
 	$(PYTHON) -m pytest --cov
 
+.PHONY: quick
+quick: $(READY) ## Unit, contract and template tests
+	$(PYTHON) -m pytest --numprocesses auto tests/unit tests/contract tests/template
+
 .PHONY: check
 check: $(READY) lint simulate-briefly test ## All that CI runs: lint, simulation, tests
 

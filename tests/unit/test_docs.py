@@ -87,6 +87,14 @@ def test_every_link_leads_somewhere(path: Path) -> None:
             assert anchor in slugs, target
 
 
+def test_the_index_of_decisions_names_each_once() -> None:
+    """By its title. (That the link leads there, the test above sees.)"""
+    _, index, *_ = DOCS[ROOT / "docs/decisions.md"].split("\n## ")
+    entries = re.findall(r"^###? (\d{4}-\d\d-\d\d) — (.+)$", DOCS[ROOT / "docs/decisions.md"], re.MULTILINE)
+    assert sorted(re.findall(r"^- (\S+) \[([^]]+)\]", index, re.MULTILINE)) == sorted(entries)
+    assert len(set(entries)) == len(entries) > 0
+
+
 def test_every_event_file_is_named_where_they_are() -> None:
     """events/README.md lists the files, and no others."""
     listed = re.findall(r"`([\w.-]+\.json)`", (ROOT / "events/README.md").read_text())
