@@ -9,9 +9,10 @@ STAGE ?= dev
 SEEDS ?= 1000
 FIRST ?= 0
 EVENT ?=
+NAME ?=
 PARAMETERS ?=
 # As variables of the shell, whatever they hold: spaces, quotes, JSON.
-export STAGE EVENT PARAMETERS
+export STAGE EVENT NAME PARAMETERS
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -78,6 +79,11 @@ simulate-figures: $(READY) ## Named scenarios in virtual time: outage, rates
 .PHONY: simulate-briefly
 simulate-briefly: $(READY)
 	$(PYTHON) -m tests.simulation --fresh --seconds 60
+
+.PHONY: provider
+provider: $(READY) ## The five places of a new provider: NAME=pigeon
+	@$(if $(NAME),,$(error name it, such as NAME=pigeon))
+	@$(PYTHON) -m tools.provider "$$NAME"
 
 .PHONY: bench-delivery
 bench-delivery: $(READY) ## Delivery at the providers' limits, measured

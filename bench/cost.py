@@ -28,17 +28,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-import cfnlint.decode  # type: ignore[import-untyped]  # cfn-lint ships no types
 from aws_lambda_powertools.metrics import Metrics
 from boto3.dynamodb.types import TypeDeserializer
 from rich.console import Console
 
-from bench.delivery import Sandbox, event
+from bench.delivery import event
 from local.machine import ACCESS_KEY_ID, OWN, ROOT, SECRET_ACCESS_KEY
 from local.processes import raised
+from local.sandbox.client import SandboxClient
 from local.stack import Stack, start_stack, stop_stack
 from local.steps import Steps
 from relay.observability import METRICS, DeliverObserver, IntakeObserver
+from relay.providers import PROVIDERS
+from tools.template import load
 
 type Json = dict[str, Any]
 type Handler = Callable[[Any, Any], Json]
@@ -116,6 +118,8 @@ class Usage:
         }
 
 
+FASTEST = min(PROVIDERS, key=lambda name: PROVIDERS[name].limit.window)
+"""Where a window is over soonest: the counting does not wait."""
 SHAPES = {"bursts": 10, "single": 1}
 """Events that come together."""
 
@@ -195,7 +199,7 @@ class Function:
 
 
 def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
-    """What an event needs at intake, and a delivery to Yotpo, by shape. Of so many rounds, the least seconds."""
+    """What an event needs at intake, and a delivery, by shape. Of so many rounds, the least seconds."""
     boto3.setup_default_session(
         aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=stack.region
     )
@@ -206,9 +210,9 @@ def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
     own = stack.clients.sqs
     door = own.create_queue(QueueName=f"cost-{run}")["QueueUrl"]
     lane = own.create_queue(QueueName=f"cost-{run}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
-    lanes = json.dumps({"yotpo": lane, "sender": stack.outputs["SenderQueueUrl"]})
+    lanes = json.dumps({name: stack.outputs[f"{name.capitalize()}QueueUrl"] for name in PROVIDERS} | {FASTEST: lane})
     intake = Function(stack, "intake", "IntakeFunctionName", {"RELAY_LANES": lanes})
-    deliver = Function(stack, "deliver", "YotpoFunctionName", {"RELAY_QUEUE_URL": lane})
+    deliver = Function(stack, "deliver", f"{FASTEST.capitalize()}FunctionName", {"RELAY_QUEUE_URL": lane})
     found: dict[str, dict[str, Usage]] = {}
     with _endpoint(stack.endpoint_url), _fresh():
         for shape, together in SHAPES.items():
@@ -216,17 +220,18 @@ def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
             # The first round builds the clients and reads the secret.
             for number in range(rounds + 1):
                 for each in range(together):
-                    body = json.dumps(event(f"{run}-{shape}", number * together + each, "yotpo"))
+                    body = json.dumps(event(f"{run}-{shape}", number * together + each, FASTEST))
                     sqs.send_message(QueueUrl=door, MessageBody=body)
                 taken["intake"].append(_poll(sqs, door, together, intake, calls))
                 delivered = _poll(sqs, lane, together, deliver, calls)
                 delivered.stored_bytes = together * _stored(stack, f"{run}-{shape}-{number * together}")
                 taken["delivery"].append(delivered)
-                time.sleep(1.1)  # A window of Yotpo's limit: rounds come one by one.
+                time.sleep(1.1 * PROVIDERS[FASTEST].limit.window)  # Rounds come one by one.
             found[shape] = {
                 part: min(usages[1:], key=lambda usage: usage.seconds).each(together) for part, usages in taken.items()
             }
-            request = deliver.call({"destination": "yotpo/main", "event": event(run, 0, "yotpo"), "dry_run": True})[0]
+            call = {"destination": f"{FASTEST}/main", "event": event(run, 0, FASTEST), "dry_run": True}
+            request = deliver.call(call)[0]
             found[shape]["delivery"].sent_bytes = len(json.dumps(request["request"]))
     for url in (door, lane):
         own.delete_queue(QueueUrl=url)
@@ -275,7 +280,7 @@ def _record(message: Json, url: str) -> Json:
 
 def _stored(stack: Stack, event_id: str) -> int:
     """Bytes that DynamoDB bills for the event's ledger item, index included ("Item sizes and formats")."""
-    key = {"event_id": {"S": event_id}, "destination": {"S": "yotpo/main"}}
+    key = {"event_id": {"S": event_id}, "destination": {"S": f"{FASTEST}/main"}}
     item = stack.clients.dynamodb.get_item(TableName=stack.outputs["LedgerTableName"], Key=key)["Item"]
     read = TypeDeserializer().deserialize
     size = sum(len(name.encode()) + _bytes(read(value)) for name, value in item.items())
@@ -381,41 +386,46 @@ def per_million(counts: Mapping[str, Mapping[str, Usage]]) -> str:
 
 def idle() -> str:
     """The table of what a stack costs in a month without an event, in Markdown."""
-    template, problems = cfnlint.decode.decode(str(ROOT / "template.yaml"))
-    assert not problems, problems
-    resources = template["Resources"].values()
+    resources = dict(_with_two_providers(load()["Resources"]))
     alarms = sum(
-        max(1, sum("MetricStat" in one for one in each["Properties"].get("Metrics", [])))
-        for each in resources
+        times * max(1, sum("MetricStat" in one for one in each["Properties"].get("Metrics", [])))
+        for each, times in resources.values()
         if each["Type"] == "AWS::CloudWatch::Alarm"
     )
-    dashboards = sum(each["Type"] == "AWS::CloudWatch::Dashboard" for each in resources)
-    queues = [
-        str(source["Properties"]["Queue"])
-        for each in resources
+    dashboards = sum(times for each, times in resources.values() if each["Type"] == "AWS::CloudWatch::Dashboard")
+    queues = sum(
+        times
+        for each, times in resources.values()
         for source in each["Properties"].get("Events", {}).values()
         if source["Type"] == "SQS"
-    ]
-    destinations = len(template["Parameters"]["Destinations"]["Default"].split(","))
-    providers = sum("Lane" in each["Properties"].get("Events", {}) for each in resources)
+    )
+    destinations = providers = 2
     polls = POLLERS * MONTH_SECONDS / LONG_POLL_SECONDS / 1e6
-    polling = polls * (providers * SQS_FIFO + (len(queues) - providers) * SQS_STANDARD)
+    polling = polls * (providers * SQS_FIFO + (queues - providers) * SQS_STANDARD)
     written = re.compile(r'add_metric\(\s*"(\w+)"')
     of_intake = set(written.findall(inspect.getsource(IntakeObserver)))
     of_deliver = set(written.findall(inspect.getsource(DeliverObserver))) | set(METRICS.values())
     series = len(of_intake) + providers * len(of_deliver)
     rows = [
-        (f"{len(queues)} queues polled by Lambda", polling, ""),
+        (f"{queues} queues polled by Lambda", polling, ""),
         (f"{alarms} alarms", alarms * ALARM_MONTH, ""),
         (f"{destinations} secrets, one a destination", destinations * SECRET_MONTH, ""),
-        (f"{dashboards} dashboard, after your account's first three", dashboards * DASHBOARD_MONTH, "up to "),
+        (f"{dashboards} dashboards, after your account's first three", dashboards * DASHBOARD_MONTH, "up to "),
         (f"{series} custom metrics, in hours that have events", series * METRIC_MONTH, "up to "),
     ]
     least = sum(cost for _, cost, some in rows if not some)
     most = sum(cost for _, cost, _ in rows)
     shown = [f"| {what} | {some}{_dollars(cost)} |" for what, cost, some in rows]
     total = f"| **in all** | **{_dollars(least)} to {_dollars(most)}** |"
-    return "\n".join(["| a month, without an event | |", "|---|---|", *shown, total])
+    return "\n".join(["| a month, without an event, with two providers | |", "|---|---|", *shown, total])
+
+
+def _with_two_providers(resources: Json) -> Iterator[tuple[str, tuple[Json, int]]]:
+    """Each resource and how often a stack with two providers has it: its lanes are alike, however many there are."""
+    for name, resource in resources.items():
+        owner = next((one for one in PROVIDERS if name.startswith(one.capitalize())), None)
+        if owner in (None, FASTEST):
+            yield name, (resource, 2 if owner else 1)
 
 
 def tables() -> str:
@@ -448,7 +458,7 @@ def main() -> int:
         try:
             with raised():
                 stack = start_stack(state, Steps(Console(stderr=True)))
-                Sandbox(stack.sandbox_url).slow("yotpo", ANSWER_SECONDS)
+                SandboxClient(stack.sandbox_url).add_fault(provider=FASTEST, delay=ANSWER_SECONDS)
                 counts = count(stack, asked.rounds)
         finally:
             stop_stack(state)

@@ -11,8 +11,8 @@ import shutil
 import sys
 import tempfile
 import time
-import urllib.request
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,10 @@ from rich.table import Table
 
 from local.machine import ROOT
 from local.processes import raised
+from local.sandbox.client import SandboxClient
 from local.stack import Stack, start_stack, stop_stack
 from local.steps import Steps
+from relay.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import QueueAttributeNameType
@@ -59,15 +61,29 @@ class Scenario:
 
 
 BATCH = 10
-_SLOW = {"provider": "yotpo", "delay": 1.0}
-SCENARIOS = (
-    Scenario("yotpo", "600 to Yotpo, 5/s, sliding window", "yotpo", 600, 5, 1.0, "sliding"),
-    Scenario("yotpo-fixed", "600 to Yotpo, 5/s, fixed window", "yotpo", 600, 5, 1.0, "fixed"),
-    Scenario("yotpo-slow", "600 to Yotpo, answers take 1 s", "yotpo", 600, 5, 1.0, "sliding", fault=_SLOW),
-    Scenario("yotpo-cold", "600 to Yotpo, cold every 50", "yotpo", 600, 5, 1.0, "sliding", cold_every=50),
-    Scenario("yotpo-shared", "600 to Yotpo, others eat 40 %", "yotpo", 600, 5, 1.0, "sliding", foreign_per_second=2.0),
-    Scenario("sender", "240 to Sender, 60/min", "sender", 240, 60, 60.0, "fixed"),
-)
+
+
+def scenarios(provider: str) -> Iterator[Scenario]:
+    """A backlog of a provider; where its windows are short, also with every trouble that a backlog may meet."""
+    allowed = PROVIDERS[provider].limit
+    count, algorithm = (600, "sliding") if allowed.window <= 1 else (240, "fixed")
+    title = f"{count} to {provider.capitalize()}"
+    rate = f"{title}, {allowed.requests}/{_WINDOWS.get(allowed.window, f'{allowed.window:g} s')}"
+    plain = Scenario(provider, rate, provider, count, allowed.requests, allowed.window, algorithm)
+    if allowed.window > 1:
+        yield plain
+        return
+    yield replace(plain, title=f"{rate}, sliding window")
+    yield replace(plain, name=f"{provider}-fixed", title=f"{rate}, fixed window", algorithm="fixed")
+    slow = {"provider": provider, "delay": 1.0}
+    yield replace(plain, name=f"{provider}-slow", title=f"{title}, answers take 1 s", fault=slow)
+    yield replace(plain, name=f"{provider}-cold", title=f"{title}, cold every 50", cold_every=50)
+    others = 0.4 * allowed.requests / allowed.window
+    yield replace(plain, name=f"{provider}-shared", title=f"{title}, others eat 40 %", foreign_per_second=others)
+
+
+_WINDOWS = {1.0: "s", 60.0: "min"}
+SCENARIOS = tuple(scenario for provider in PROVIDERS for scenario in scenarios(provider))
 
 
 @dataclass(frozen=True)
@@ -105,8 +121,8 @@ class Measured:
 
 def measure(stack: Stack, log: Path, scenario: Scenario, progress: Progress) -> Measured:
     """Runs one scenario on a running stack. Gives up when nothing has arrived for three minutes."""
-    sandbox = Sandbox(stack.sandbox_url)
-    sandbox.prepare(scenario)
+    sandbox = SandboxClient(stack.sandbox_url)
+    prepare(sandbox, scenario)
     skip = len(log.read_text(errors="replace"))
     lane = Lane(stack, scenario.provider)
     run, later = f"{scenario.name}-{int(time.time())}", scenario.retirements
@@ -114,7 +130,7 @@ def measure(stack: Stack, log: Path, scenario: Scenario, progress: Progress) -> 
     task = progress.add_task(scenario.title, total=scenario.events)
     accepted, seen_at, retired = -1, time.monotonic(), 0
     while accepted < scenario.events and time.monotonic() - seen_at < 180:
-        now_accepted = sandbox.accepted(scenario.provider)
+        now_accepted = accepted_by(sandbox, scenario.provider)
         if now_accepted != accepted:
             accepted, seen_at = now_accepted, time.monotonic()
         progress.update(task, completed=accepted)
@@ -125,7 +141,7 @@ def measure(stack: Stack, log: Path, scenario: Scenario, progress: Progress) -> 
             retired += 1
         time.sleep(0.1 if scenario.cold_every else 1)
     time.sleep(3)
-    requests = sandbox.requests(scenario.provider)
+    requests = sandbox.requests(provider=scenario.provider)
     good = [request for request in requests if request["accepted"]]
     invocations, billed = function_time(log, scenario.provider, skip)
     return Measured(
@@ -222,41 +238,18 @@ class Lane:
         return int(reply["Attributes"][name])
 
 
-class Sandbox:
-    """The provider sandbox's own controls."""
+def prepare(sandbox: SandboxClient, scenario: Scenario) -> None:
+    """An empty journal, and the scenario's limit and fault in force."""
+    sandbox.forget("requests", "faults", "limits")
+    limit = {name: getattr(scenario, name) for name in ("provider", "limit", "window", "algorithm")}
+    sandbox.set_limit(**limit, foreign_per_second=scenario.foreign_per_second)
+    if scenario.fault:
+        sandbox.add_fault(**scenario.fault)
 
-    def __init__(self, url: str) -> None:
-        self._url = f"{url}/_sandbox"
 
-    def prepare(self, scenario: Scenario) -> None:
-        """An empty journal, and the scenario's limit and fault in force."""
-        for path in ("requests", "faults", "limits"):
-            self._call("DELETE", path)
-        limit = {name: getattr(scenario, name) for name in ("provider", "limit", "window", "algorithm")}
-        self._call("POST", "limits", {**limit, "foreign_per_second": scenario.foreign_per_second})
-        if scenario.fault:
-            self._call("POST", "faults", scenario.fault)
-
-    def slow(self, provider: str, seconds: float) -> None:
-        """Let the provider answer that late from now on."""
-        self._call("POST", "faults", {"provider": provider, "delay": seconds})
-
-    def accepted(self, provider: str) -> int:
-        """How many requests the provider acted on. Cheap: the sandbox shares the machine with what is measured."""
-        summary = json.loads(self._call("GET", "summary"))["providers"]
-        return int(summary[provider]["accepted"]) if provider in summary else 0
-
-    def requests(self, provider: str) -> list[dict[str, Any]]:
-        """Every request received, in order."""
-        found: list[dict[str, Any]] = json.loads(self._call("GET", f"requests?provider={provider}"))["requests"]
-        return found
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> str:
-        data = json.dumps(body).encode() if body else None
-        request = urllib.request.Request(f"{self._url}/{path}", data, method=method)  # noqa: S310 - our own sandbox
-        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310
-            text: str = reply.read().decode()
-        return text
+def accepted_by(sandbox: SandboxClient, provider: str) -> int:
+    """How many requests the provider acted on. Cheap: the sandbox shares the machine with what is measured."""
+    return int(sandbox.summary().get(provider, {}).get("accepted", 0))
 
 
 def table(rows: list[Measured]) -> Table:

@@ -8,10 +8,11 @@ from rich.text import Text
 from local.machine import OWN, ROOT, STATE, locked
 from local.processes import CommandError, Interrupted, raised
 from local.shell import credential_lines, output_lines
-from local.stack import load, start_stack, stop_stack
+from local.stack import base_url_parameter, load, start_stack, stop_stack
 from local.steps import Steps, terminal
+from relay.providers import PROVIDERS
 
-_BASE_URLS = {"YotpoBaseUrl": "YOTPO_BASE_URL", "SenderBaseUrl": "SENDER_BASE_URL"}
+_BASE_URLS = {base_url_parameter(name): f"{name.upper()}_BASE_URL" for name in PROVIDERS}
 
 
 def up(steps: Steps) -> int:

@@ -1,8 +1,7 @@
-"""What became of events, read where an operator would: in the functions' log, and at the provider sandbox."""
+"""What became of events, read where an operator would: in the functions' log."""
 
 import json
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -130,24 +129,6 @@ class Watch:
             if line.startswith("{"):
                 with suppress(ValueError):
                     self._lines.append(json.loads(line))
-
-
-class Journal:
-    """The requests that the provider sandbox gets from now on."""
-
-    def __init__(self, sandbox_url: str) -> None:
-        self._url = f"{sandbox_url}/_sandbox/requests"
-        self._seen = len(self._requests(0))
-
-    def new(self) -> list[Json]:
-        """Every request since, in order, as ``local.sandbox.journal.Received`` has it."""
-        return self._requests(self._seen)
-
-    def _requests(self, after: int) -> list[Json]:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self._url}?after={after}", timeout=10) as reply:
-            requests: list[Json] = json.load(reply)["requests"]
-        return requests
 
 
 def _id_of(record: object) -> str:

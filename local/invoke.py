@@ -18,11 +18,13 @@ from rich.json import JSON
 from rich.text import Text
 
 from local.clients import Clients
-from local.fates import Fate, Journal, Watch, expected_ids
+from local.fates import Fate, Watch, expected_ids
 from local.machine import STATE
+from local.sandbox.client import SandboxClient
 from local.show import show_fates, show_requests
 from local.stack import Stack, load
 from local.steps import terminal
+from relay.contract.destination import Destination
 
 PATIENCE_SECONDS = 60.0
 
@@ -47,7 +49,7 @@ def function_for(call: Any, outputs: Mapping[str, str]) -> str:
     """
     if not is_for_deliver(call):
         return outputs["IntakeFunctionName"]
-    provider = str(call["destination"]).partition("/")[0]
+    provider = Destination(call["destination"]).provider
     functions = {name.removesuffix("FunctionName").lower(): value for name, value in outputs.items()
                  if name.endswith("FunctionName") and name != "IntakeFunctionName"}  # fmt: skip
     if provider not in functions:
@@ -127,7 +129,8 @@ def main() -> int:
         return 1
     try:
         content = json.loads(asked.event.read_text())
-        journal, watch = Journal(stack.sandbox_url), Watch(STATE / "emulator.log")
+        sandbox, watch = SandboxClient(stack.sandbox_url), Watch(STATE / "emulator.log")
+        before = len(sandbox.requests())
         entered = enter(stack, content)
     except (OSError, ValueError) as error:
         talk.print("[red]cannot be read:[/]", Text(f"{asked.event}: {error}"), highlight=False, soft_wrap=True)
@@ -140,7 +143,7 @@ def main() -> int:
         talk.print(JSON.from_data(entered.answer), soft_wrap=True)
     with talk.status("waiting for the deliveries …"):
         fates = follow(content, entered, watch, asked.seconds)
-    requests = journal.new()
+    requests = sandbox.requests(after=before)
     show_fates(talk, fates, entered.door)
     show_requests(talk, requests)
     if piped:

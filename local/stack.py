@@ -16,8 +16,9 @@ from typing import Any
 from local.clients import Clients
 from local.machine import REGION, ROOT, STATE, TOOLS, build_environment, free_port, locked, server_environment
 from local.processes import CommandError, Process, held, run, start, stop
-from local.sandbox.providers import TOKENS
+from local.sandbox.contract import contracts
 from local.steps import Steps
+from relay.providers import PROVIDERS
 from tools.layer import ready
 
 
@@ -80,12 +81,27 @@ def _sam(command: str, state: Path, endpoint_url: str, parameters: Mapping[str, 
     )
 
 
+def parameters_for(sandbox_url: str) -> dict[str, str]:
+    """What a stack on this machine is deployed with: every provider's main account, at the sandbox."""
+    return {
+        "Stage": STAGE,
+        "Architecture": architecture(),
+        "Destinations": ",".join(f"{name}/main" for name in PROVIDERS),
+        **{base_url_parameter(name): f"{sandbox_url}/{name}" for name in PROVIDERS},
+    }
+
+
+def base_url_parameter(provider: str) -> str:
+    """The template's parameter that says where a provider is."""
+    return f"{provider.capitalize()}BaseUrl"
+
+
 _HEALTHY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack. ``sandbox_url`` serves both providers, even where deliveries go elsewhere."""
+    """A running stack. ``sandbox_url`` serves every provider, even where deliveries go elsewhere."""
 
     endpoint_url: str
     region: str
@@ -115,7 +131,7 @@ def load(state: Path = STATE) -> Stack | None:
 def start_stack(state: Path, steps: Steps, parameters: Mapping[str, str] | None = None) -> Stack:
     """Start, deploy and seed a stack whose every file is under ``state``.
 
-    ``parameters`` are template parameters that shall differ, such as YotpoBaseUrl, which is the sandbox's otherwise.
+    ``parameters`` are template parameters that shall differ, such as a provider's base URL, else the sandbox's.
     When this fails, nothing of the stack is left but, after a CommandError, its logs.
     """
     state.mkdir(parents=True, exist_ok=True)
@@ -146,13 +162,7 @@ def _start(state: Path, steps: Steps, changes: Mapping[str, str]) -> Stack:
         endpoint_url = _serve(state, start_emulator, "/_ministack/health")
     clients = Clients(endpoint_url)
     _write(state / "processes.json", _noted(state) | {"sandbox_url": sandbox_url})
-    parameters = {
-        "Stage": STAGE,
-        "Architecture": architecture(),
-        "YotpoBaseUrl": sandbox_url,
-        "SenderBaseUrl": sandbox_url,
-        **changes,
-    }
+    parameters = {**parameters_for(sandbox_url), **changes}
     with build_folder():
         with steps.step("template built with the SAM CLI"):
             build(state, endpoint_url, parameters)
@@ -196,15 +206,10 @@ def _answers(url: str) -> bool:
 
 
 def _seed_secrets(clients: Clients) -> None:
-    yotpo, store = next(iter(TOKENS["yotpo"].items()))
-    sender, account = next(iter(TOKENS["sender"].items()))
-    values = {
-        "yotpo/main": {"store_id": store, "access_token": yotpo},
-        f"sender/{account}": {"access_token": sender},
-    }
-    for destination, value in values.items():
-        provider, _, name = destination.partition("/")
-        clients.secrets.create_secret(Name=f"{STAGE}/customer-events/{provider}/{name}", SecretString=json.dumps(value))
+    for name in PROVIDERS:
+        clients.secrets.create_secret(
+            Name=f"{STAGE}/customer-events/{name}/main", SecretString=json.dumps(contracts()[name].secret())
+        )
 
 
 def _noted(state: Path) -> dict[str, Any]:

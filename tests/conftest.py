@@ -6,7 +6,9 @@ from collections.abc import Iterator
 import pytest
 from aws_lambda_powertools.metrics import Metrics
 
-LOGGERS = ("intake", "deliver-yotpo", "deliver-sender")
+from relay.providers import PROVIDERS
+
+LOGGERS = ("intake", *(f"deliver-{name}" for name in PROVIDERS))
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from relay.contract.destination import Destination
 from relay.contract.event import Event, parse_event
 from relay.delivery.delivery import Delivery
 from relay.ports import LaneMessage, Reply
+from tests.kinds import OVERWRITES, REPEATS
 
 NOW = 1_795_341_600.0
 """2026-11-22T10:00:00Z"""
@@ -19,7 +20,7 @@ TOKEN = "tok-3f9a77"
 """The token in every invented secret: it must never be seen."""
 
 CREDENTIALS: Mapping[str, str] = {"store_id": "store-1", "access_token": TOKEN}
-DESTINATIONS = ("yotpo/main", "sender/main")
+DESTINATIONS = (f"{OVERWRITES}/main", f"{REPEATS}/main")
 
 _numbers = itertools.count(1)
 
@@ -144,7 +145,7 @@ def lane_message(
 
 
 def make_delivery(
-    destination: str = "yotpo/main", accepted_at: float = NOW, key: str = "m-1", **changes: Any
+    destination: str = DESTINATIONS[0], accepted_at: float = NOW, key: str = "m-1", **changes: Any
 ) -> Delivery:
     """A delivery of one event; `changes` are the event's."""
     event = make_event(**changes)

@@ -15,18 +15,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import cfnlint.decode  # type: ignore[import-untyped]  # cfn-lint ships no types
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
 from local.machine import ROOT
 from local.processes import CommandError
+from tools.template import Json, load
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sqs import SQSClient
-
-type Json = dict[str, Any]
 
 _GONE = ("DELETE_COMPLETE", "REVIEW_IN_PROGRESS")
 
@@ -43,7 +41,7 @@ def adopt(
         raise CommandError(
             f"{name} exists ({status}): there is nothing to adopt while it has its queues and its ledger"
         )
-    template = _template()
+    template = load()
     left: dict[str, Json] = {}
     for logical, resource in template["Resources"].items():
         if "DeletionPolicy" in resource and (identifier := _identifier(resource, stage, sqs, dynamodb)):
@@ -113,14 +111,6 @@ def stack_name(stage: str) -> str:
         return str(stages[stage]["global"]["parameters"]["stack_name"])
     except KeyError:
         raise CommandError(f"samconfig.toml has no stage {stage}") from None
-
-
-def _template() -> Json:
-    template, problems = cfnlint.decode.decode(str(ROOT / "template.yaml"))
-    if problems:
-        raise CommandError(f"template.yaml: {problems}")
-    body: Json = json.loads(json.dumps(template))
-    return body
 
 
 def _status(cloudformation: "CloudFormationClient", name: str) -> str | None:

@@ -79,7 +79,7 @@ def _escaped(text: str) -> str:
 def template_parameters() -> frozenset[str]:
     """The names of the template's parameters."""
     section = (ROOT / "template.yaml").read_text().split("\nParameters:\n")[1]
-    return frozenset(re.findall(r"^  (\w+):$", re.split(r"\n(?=\w)", section)[0], re.MULTILINE))
+    return frozenset(re.findall(r"^  (\w+):", re.split(r"\n(?=\w)", section)[0], re.MULTILINE))
 
 
 def deploy(stage: str, text: str, console: Console) -> None:

@@ -15,6 +15,7 @@ from local.demo.publish import publish
 from local.demo.report import Results, as_expected, show_fates, show_reasons, show_received, show_verdict
 from local.invoke import DoorError
 from local.processes import CommandError, Interrupted, raised
+from local.sandbox.client import SandboxClient
 from local.stack import start_stack, stop_stack
 from local.steps import Steps, terminal
 
@@ -26,8 +27,9 @@ def demo(steps: Steps, state: Path) -> bool:
     """Run the demo on a stack whose files are in ``state``. Returns whether everything was as planned."""
     stack = start_stack(state, steps)
     try:
-        observer = Observer(stack)
-        observer.add_fault(FAULT)
+        sandbox = SandboxClient(stack.sandbox_url)
+        observer = Observer(stack, sandbox)
+        sandbox.add_fault(**FAULT)
         results: Results = []
         for act in (FIRST, AGAIN):
             for file in files(act):
@@ -37,8 +39,8 @@ def demo(steps: Steps, state: Path) -> bool:
             results += watch(steps.console, observer, act)
         show_fates(steps.console, results)
         show_reasons(steps.console, results)
-        summary = observer.summary()
-        show_received(steps.console, observer.received(), summary)
+        summary = sandbox.summary()
+        show_received(steps.console, sandbox.requests(), summary)
         return show_verdict(steps.console, results, sum(counts["repeats"] for counts in summary.values()))
     finally:
         stop_stack(state)

@@ -1,21 +1,22 @@
 """Looks up what became of the published events: ledger, rejected records, dead letters, the providers' journal."""
 
-import json
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from local.demo.plan import Case
+from local.sandbox.client import SandboxClient
 from local.stack import Stack
+from relay.contract.destination import Destination
+from relay.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-QUEUES = ("IntakeQueueUrl", "YotpoQueueUrl", "SenderQueueUrl")
+QUEUES = ("IntakeQueueUrl", *(f"{name.capitalize()}QueueUrl" for name in PROVIDERS))
 _COUNTS = {f"ApproximateNumberOfMessages{state}" for state in ("", "NotVisible", "Delayed")}
-LETTERS = ("RejectedQueueUrl", "YotpoDeadLetterQueueUrl", "SenderDeadLetterQueueUrl")
+LETTERS = ("RejectedQueueUrl", *(f"{name.capitalize()}DeadLetterQueueUrl" for name in PROVIDERS))
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Observer:
     """Reads one stack. ``answers`` holds what direct calls returned, by file."""
 
     stack: Stack
+    sandbox: SandboxClient
     answers: dict[str, Any] = field(default_factory=dict)
     _letters: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -61,28 +63,14 @@ class Observer:
         found = self._letter(case) or self._refusal(case)
         return found or self._ledger_entry(case)
 
-    def received(self) -> list[dict[str, Any]]:
-        """Every request that the providers got, in order."""
-        requests: list[dict[str, Any]] = self._sandbox("requests")["requests"]
-        return requests
-
-    def summary(self) -> dict[str, dict[str, Any]]:
-        """The sandbox's counts by provider."""
-        counts: dict[str, dict[str, Any]] = self._sandbox("summary")["providers"]
-        return counts
-
-    def add_fault(self, fault: Mapping[str, Any]) -> None:
-        """Tell the sandbox to misbehave."""
-        self._sandbox("faults", json.dumps(fault).encode())
-
     def _duplicate(self, case: Case) -> Observed:
         answer = self.answers.get(case.file)
         if isinstance(answer, dict):
             return Observed(str(answer.get("outcome")), reason="the ledger knows it: no request")
-        provider = case.destination.partition("/")[0]
+        provider = Destination(case.destination).provider
         sent = [
             one
-            for one in self.received()
+            for one in self.sandbox.requests()
             if one["provider"] == provider and one["type"] == "order_shipped" and not one["update"]
         ]
         return Observed("duplicate" if len(sent) == 1 else "repeated", reason=f"sent {len(sent)} times")
@@ -120,12 +108,6 @@ class Observer:
             QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], VisibilityTimeout=3600
         )
         return reply.get("Messages", [])
-
-    def _sandbox(self, path: str, body: bytes | None = None) -> dict[str, Any]:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{self.stack.sandbox_url}/_sandbox/{path}", data=body, timeout=10) as reply:
-            answer: dict[str, Any] = json.load(reply)
-            return answer
 
 
 def _evidence(message: "MessageTypeDef") -> dict[str, str]:

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from local.demo.observe import Observed
 from local.demo.plan import FIRST, Case
+from local.sandbox.contract import contracts
+from relay.contract.destination import Destination
 
 _STYLES = {"delivered": "green", "duplicate": "cyan", "dead letter": "magenta", "rejected": "yellow"}
 
@@ -61,7 +63,7 @@ def show_reasons(console: Console, results: Results) -> None:
     table.add_column("reason")
     for case, observed in results:
         if observed.outcome == "dead letter":
-            provider = case.destination.partition("/")[0]
+            provider = Destination(case.destination).provider
             table.add_row(case.event_id, f"{provider.capitalize()}DeadLetterQueue", _bulleted(observed.reason))
         elif observed.outcome == "rejected":
             table.add_row(case.event_id or "(not readable)", "RejectedQueue", _bulleted(observed.reason))
@@ -81,7 +83,7 @@ def show_received(console: Console, requests: Iterable[Mapping[str, Any]], summa
         table.add_row(
             one["provider"] if before != one["provider"] else "",
             one["type"],
-            masked_customer(one["body"]),
+            masked_customer(one),
             Text(status, "green" if one["accepted"] else "yellow"),
             Text("update of the same ID" if one["update"] else "REPEAT" if one["repeat"] else "", "dim"),
         )
@@ -144,11 +146,11 @@ def _bulleted(reason: str) -> str:
     return "\n".join(reason.split("; "))
 
 
-def masked_customer(body: Any) -> str:
+def masked_customer(request: Mapping[str, Any]) -> str:
     """Who a request is about, so that a person can tell them apart and no more."""
-    who = body.get("customer") or body.get("subscriber") or {} if isinstance(body, dict) else {}
-    shown = [_masked(str(who[name])) for name in ("email", "phone_number", "phone", "id") if who.get(name)]
-    return ", ".join(shown) or "-"
+    who = contracts()[request["provider"]].event("customer", request["body"])
+    known = who.values() if isinstance(who, dict) else [who]
+    return ", ".join(_masked(one) for one in known if isinstance(one, str)) or "-"
 
 
 def _masked(text: str) -> str:

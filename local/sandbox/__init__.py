@@ -1,7 +1,8 @@
-"""The provider sandbox: one small server that speaks both providers' APIs and enforces their limits.
+"""The provider sandbox: one small server that speaks the providers' APIs and enforces their limits.
 
-Run it with ``python -m local.sandbox --port 8080``. Every request is checked against the OpenAPI description in
-``local/contracts/``, counted against the account's limit, recorded, and answered as the provider documents it.
+Run it with ``python -m local.sandbox --port 8080``. What a provider is, its OpenAPI description in ``local/contracts/``
+says: every request is counted against the account's limit, checked, recorded, and answered by the examples there.
+Each is served at its own path, and at ``/<provider>`` before it, where several have the same one.
 
 Control, all JSON, at run time:
 

@@ -1,7 +1,5 @@
 """The sandbox as a web application: the providers' paths, and its own under ``/_sandbox``."""
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -10,6 +8,7 @@ from starlette.routing import Route
 
 from local.sandbox.faults import Fault
 from local.sandbox.limits import Limit
+from local.sandbox.names import ProviderName
 from local.sandbox.provider_side import Sandbox
 
 
@@ -18,10 +17,16 @@ class TokenChange(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    provider: Literal["yotpo", "sender"]
+    provider: ProviderName
     account: str
     accept: list[str] = []
     revoke: list[str] = []
+
+
+class LimitChange(Limit):
+    """A limit from now on."""
+
+    provider: ProviderName
 
 
 def application(sandbox: Sandbox) -> Starlette:
@@ -52,7 +57,7 @@ def application(sandbox: Sandbox) -> Starlette:
         if request.method == "DELETE":
             sandbox.limits.reset()
         else:
-            sandbox.limits.set(Limit.model_validate_json(await request.body()))
+            sandbox.limits.set(LimitChange.model_validate_json(await request.body()))
         return Response(status_code=204)
 
     async def tokens(request: Request) -> Response:

@@ -1,18 +1,35 @@
-"""Checks a request against a provider's OpenAPI 3.1 description."""
+"""One provider as its OpenAPI 3.1 description has it: ``local/contracts/<provider>.yaml``, written from its page.
+
+Beside what OpenAPI knows, the description holds:
+
+``x-account: true``  on the parameter (path, query or header) that names the account; without one, the token does
+``x-event``          where ``type``, ``id``, ``customer`` and ``properties`` stand in the body, as dotted paths
+``x-limits``         ``requests`` in ``window`` seconds for each account, counted ``sliding`` or ``fixed``
+``x-says``           on a reply's header: ``limit``, ``remaining``, ``reset-seconds``, ``reset-epoch`` or ``reset-date``
+``x-sandbox``        an ``account`` and ``token`` that the sandbox takes, and the ``secret`` that a relay then needs
+``x-prefix``         on an ``apiKey``: what stands before the token
+``x-max-…-bytes``    on the event's property map, ``text`` or ``total``: JSON Schema counts characters, providers bytes
+"""
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from jsonschema_path import SchemaPath
 from openapi_core.datatypes import RequestParameters
 from openapi_core.validation.request.validators import V31RequestValidator
 from starlette.datastructures import Headers
 
-CONTRACTS = Path(__file__).parent.parent / "contracts"
+from local.sandbox.answers import Answers, Violation
+from local.sandbox.limits import Limit
+from local.sandbox.names import CONTRACTS, NAMES
+
+type Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -30,53 +47,121 @@ class Call:
         return json.loads(self.body, parse_constant=_refuse)
 
 
-@dataclass(frozen=True)
-class Violation:
-    """One way in which a request breaks the contract. ``field`` is a dotted path, empty for the whole request."""
-
-    field: str
-    message: str
-
-
 class Contract:
-    """The OpenAPI description of one provider, read from ``local/contracts/<provider>.yaml``."""
+    """What the sandbox needs to know of one provider."""
 
-    def __init__(self, provider: str) -> None:
-        document = SchemaPath.from_file_path(str(CONTRACTS / f"{provider}.yaml"))
+    def __init__(self, provider: str, folder: Path = CONTRACTS) -> None:
+        document = SchemaPath.from_file_path(str(folder / f"{provider}.yaml"))
+        self.provider = provider
         self._validator = V31RequestValidator(document)
-        self._server = str((document / "servers" / 0 / "url").read_value())
-        template = next(iter((document / "paths").keys()))
-        self._path = re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(str(template))))
-        self._properties = _properties_schema(document.read_value())
+        self._server = _text(document / "servers" / 0 / "url")
+        template = str(next(iter((document / "paths").keys())))
+        # Where two providers have the same path, the prefix tells them apart.
+        served = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
+        self._path = re.compile(rf"(?:/{self.provider})?(?P<_own>{served})")
+        item = document / "paths" / template
+        self.method = next(method for method in ("post", "put", "patch") if method in item)
+        operation = item / self.method
+        self.answers = Answers(operation / "responses")
+        parameters = [one.read_value() for one in operation.get("parameters", [])]
+        self._account = next((one for one in parameters if one.get("x-account")), None)
+        self._token = next(iter((document / "components" / "securitySchemes").read_value().values()))
+        self._event: dict[str, str] = (document / "x-event").read_value()
+        limits = (document / "x-limits").read_value()
+        self.limit = Limit(
+            provider=self.provider, limit=limits["requests"], window=limits["window"], algorithm=limits["counted"]
+        )
+        self._sandbox = (document / "x-sandbox").read_value()
+        bodies = operation / "requestBody" / "content"
+        self.media_type = str(next(iter(bodies.keys())))
+        self._properties = _schema_at(bodies / self.media_type / "schema", self._event.get("properties", ""))
 
     def match(self, path: str) -> dict[str, str] | None:
         """The path's parameters, still percent-encoded; None if this provider does not serve the path."""
         found = self._path.fullmatch(path)
         return found.groupdict() if found else None
 
+    def account(self, call: Call, tokens: Mapping[str, str]) -> str | None:
+        """The account whose token the call carries; None if there is none. ``tokens`` has an account for each."""
+        owner = tokens.get(self._carried(call))
+        if self._account is None:
+            return owner
+        place, name = self._account["in"], self._account["name"]
+        if place == "path":
+            return owner if owner == unquote((self.match(call.path) or {})[name]) else None
+        return owner if owner == (call.query if place == "query" else call.headers).get(name) else None
+
+    @property
+    def account_stands_in(self) -> str | None:
+        """``path``, ``query`` or ``header``; None where the token alone says whose a request is."""
+        return str(self._account["in"]) if self._account else None
+
+    def event(self, part: str, body: Any) -> Any:
+        """A part of the event, by its name in ``x-event``, in a body of any kind; None where there is none."""
+        if part not in self._event:
+            return None
+        for key in self._event[part].split("."):
+            body = body.get(key) if isinstance(body, dict) else None
+        return body
+
+    @property
+    def own_account(self) -> str:
+        """The account that the sandbox has from the start."""
+        return str(self._sandbox["account"])
+
+    @property
+    def own_token(self) -> str:
+        """Its token."""
+        return str(self._sandbox["token"])
+
+    def secret(self, account: str | None = None, token: str | None = None) -> dict[str, str]:
+        """The secret of a destination for an account and a token, else the sandbox's own."""
+        given = {"account": account or self.own_account, "token": token or self.own_token}
+        return {key: text.format_map(given) for key, text in self._sandbox["secret"].items()}
+
+    def public(self, key: str) -> bool:
+        """Whether a key of the secret names the account, and hides nothing."""
+        return "{token}" not in self._sandbox["secret"][key]
+
     def violations(self, call: Call) -> list[Violation]:
         """Everything in ``call`` that the contract does not allow."""
         found: list[Violation] = []
-        for error in self._validator.iter_errors(_OpenAPIRequest(self._server, call)):
+        path = (self.match(call.path) or {})["_own"]
+        for error in self._validator.iter_errors(_OpenAPIRequest(self._server, path, call)):
             details = getattr(error.__cause__, "schema_errors", ())
             found += [Violation(".".join(map(str, one.absolute_path)), one.message) for one in details]
             if not details:
                 found.append(Violation("", str(error)))
         return found or list(self._size_violations(call.parsed()))
 
-    def _size_violations(self, body: Mapping[str, Any]) -> Iterator[Violation]:
-        # JSON Schema counts characters; the providers count bytes.
-        properties = body.get("properties", {})
+    def _carried(self, call: Call) -> str:
+        if self._token["type"] == "http":
+            scheme, _, token = call.headers.get("authorization", "").partition(" ")
+            return token if scheme.lower() == self._token["scheme"] else ""
+        place = call.query if self._token["in"] == "query" else call.headers
+        prefix = self._token.get("x-prefix", "")
+        given = place.get(self._token["name"], "")
+        return given.removeprefix(prefix) if given.startswith(prefix) else ""
+
+    def _size_violations(self, body: Any) -> Iterator[Violation]:
+        properties = self.event("properties", body) or {}
+        where = self._event.get("properties")
         text_limit = self._properties.get("x-max-text-bytes")
         total_limit = self._properties.get("x-max-total-bytes")
         for name, value in properties.items():
             if text_limit and isinstance(value, str) and len(value.encode()) > text_limit:
-                yield Violation(f"properties.{name}", f"is longer than {text_limit} bytes")
+                yield Violation(f"{where}.{name}", f"is longer than {text_limit} bytes")
         if (
             total_limit
             and len(json.dumps(properties, ensure_ascii=False, separators=(",", ":")).encode()) > total_limit
         ):
-            yield Violation("properties", f"are longer than {total_limit} bytes together")
+            yield Violation(str(where), f"are longer than {total_limit} bytes together")
+
+
+@cache
+def contracts() -> dict[str, Contract]:
+    """Every provider's, by its name."""
+    return {name: Contract(name) for name in NAMES}
 
 
 @dataclass
@@ -84,15 +169,12 @@ class _OpenAPIRequest:
     """What openapi-core wants to see of a request."""
 
     host_url: str
+    path: str
     call: Call
     parameters: RequestParameters = field(init=False)
 
     def __post_init__(self) -> None:
         self.parameters = RequestParameters(query=dict(self.call.query), header=self.call.headers, cookie={})
-
-    @property
-    def path(self) -> str:
-        return self.call.path
 
     @property
     def method(self) -> str:
@@ -107,9 +189,14 @@ class _OpenAPIRequest:
         return self.call.headers.get("content-type", "application/octet-stream")
 
 
-def _properties_schema(document: Any) -> Mapping[str, Any]:
-    schema: Mapping[str, Any] = document["components"]["schemas"]["Event"]["properties"].get("properties", {})
-    return schema
+def _schema_at(schema: SchemaPath, path: str) -> Mapping[str, Any]:
+    for key in filter(None, path.split(".")):
+        schema = schema / "properties" / key
+    return dict(schema.read_value())
+
+
+def _text(path: SchemaPath) -> str:
+    return str(path.read_value())
 
 
 def _refuse(constant: str) -> None:

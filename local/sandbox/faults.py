@@ -5,11 +5,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from local.sandbox.journal import Received
+from local.sandbox.names import ProviderName
+
 
 class Fault(BaseModel):
     """One misbehaviour, for the requests that match every predicate given.
 
-    Predicates: ``provider``, ``account``, ``type`` (the event's), ``event_id`` (Yotpo only: Sender's body has none).
+    Predicates: ``provider``, ``account``, ``type`` (the event's), ``event_id`` (if its body has one).
     ``skip`` lets that many matching requests pass first; ``count`` ends the fault after so many (None: never).
 
     Effects: ``status`` answers without acting, with ``body`` (text is sent as it is, all else as JSON) and ``headers``
@@ -19,7 +22,7 @@ class Fault(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    provider: Literal["yotpo", "sender"] | None = None
+    provider: ProviderName | None = None
     account: str | None = None
     type: str | None = None
     event_id: str | None = None
@@ -33,14 +36,11 @@ class Fault(BaseModel):
     reset: Literal["before", "after"] | None = None
     delay: float = Field(default=0.0, ge=0)
 
-    def matches(self, provider: str, account: str, body: Any) -> bool:
-        """Whether this fault is meant for the request. ``body`` is any JSON value."""
-        event = body if isinstance(body, dict) else {}
-        return (
-            self.provider in (None, provider)
-            and self.account in (None, account)
-            and self.type in (None, event.get("type"))
-            and self.event_id in (None, event.get("id"))
+    def matches(self, received: Received) -> bool:
+        """Whether this fault is meant for the request."""
+        return all(
+            getattr(self, name) in (None, getattr(received, name))
+            for name in ("provider", "account", "type", "event_id")
         )
 
 
@@ -61,10 +61,10 @@ class Faults:
         """Remove every fault."""
         self._faults.clear()
 
-    def strike(self, provider: str, account: str, body: Any) -> Fault | None:
+    def strike(self, received: Received) -> Fault | None:
         """The fault that happens to this request, counted down."""
         for number, fault in self._faults.items():
-            if not fault.matches(provider, account, body):
+            if not fault.matches(received):
                 continue
             if fault.skip:
                 fault.skip -= 1

@@ -10,22 +10,21 @@ from typing import Any
 class Received:
     """One request. ``status`` is None if the connection was closed instead; ``accepted`` says the provider acted.
 
-    ``repeat``: accepted before with the same content (Sender: the same body; Yotpo: the same ID and body).
-    ``update``: Yotpo only, accepted before under the same ID with other content.
+    ``repeat``: accepted before, with the same body. ``update``: accepted before, under the same ID with another body.
     ``time`` is seconds since 1970.
     """
 
-    seq: int
     time: float
     provider: str
     account: str
     type: str | None
     event_id: str | None
-    status: int | None
-    accepted: bool
-    repeat: bool
-    update: bool
     body: Any
+    seq: int = 0
+    status: int | None = None
+    accepted: bool = False
+    repeat: bool = False
+    update: bool = False
 
 
 class Journal:
@@ -39,24 +38,10 @@ class Journal:
         self._requests: list[Received] = []
         self._seen: dict[tuple[str, str, str], str] = {}
 
-    def open(self, time: float, provider: str, account: str, body: Any) -> Received:
+    def add(self, received: Received) -> None:
         """Note a request's arrival; the caller fills in how it ended."""
-        event = body if isinstance(body, dict) else {}
-        received = Received(
-            seq=len(self._requests) + 1,
-            time=time,
-            provider=provider,
-            account=account,
-            type=_text(event.get("type")),
-            event_id=_text(event.get("id")),
-            status=None,
-            accepted=False,
-            repeat=False,
-            update=False,
-            body=body,
-        )
         self._requests.append(received)
-        return received
+        received.seq = len(self._requests)
 
     def accept(self, received: Received) -> None:
         """Note that the provider acted on this request."""
@@ -89,7 +74,3 @@ class Journal:
             for provider in sorted({one.provider for one in self._requests})
             if (own := [one for one in self._requests if one.provider == provider])
         }
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

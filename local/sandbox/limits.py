@@ -1,12 +1,12 @@
-"""The providers' rate limits, with both kinds of counting a provider may use."""
+"""Every account's limit at the sandbox, and what another client of the account takes of it."""
 
-from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Algorithm = Literal["fixed", "sliding"]
+from local.sandbox.limiters import Limiter, OpenedWindow, SlidingLog
 
 
 class Limit(BaseModel):
@@ -18,11 +18,11 @@ class Limit(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    provider: Literal["yotpo", "sender"]
+    provider: str
     account: str | None = None
     limit: int = Field(gt=0)
     window: float = Field(gt=0)
-    algorithm: Algorithm = "sliding"
+    algorithm: Literal["fixed", "sliding"] = "sliding"
     foreign_per_second: float = Field(default=0.0, ge=0)
 
 
@@ -36,109 +36,80 @@ class Allowance:
     reset: float
 
 
-class Limiter(Protocol):
-    """Decides about one account's requests. ``now`` is in seconds and never goes back."""
-
-    def take(self, now: float) -> Allowance: ...
-
-
-class FixedWindow:
-    """A counter that starts again ``window`` seconds after the first request it counted."""
-
-    def __init__(self, limit: int, window: float) -> None:
-        self._limit, self._window = limit, window
-        self._start: float | None = None
-        self._used = 0
-
-    def take(self, now: float) -> Allowance:
-        if self._start is None or now >= self._start + self._window:
-            self._start, self._used = now, 0
-        allowed = self._used < self._limit
-        self._used += allowed
-        return Allowance(allowed, self._limit, self._limit - self._used, self._start + self._window - now)
-
-
-class SlidingLog:
-    """The exact times of the requests let through in the last ``window`` seconds."""
-
-    def __init__(self, limit: int, window: float) -> None:
-        self._limit, self._window = limit, window
-        self._times: deque[float] = deque()
-
-    def take(self, now: float) -> Allowance:
-        while self._times and self._times[0] <= now - self._window:
-            self._times.popleft()
-        allowed = len(self._times) < self._limit
-        if allowed:
-            self._times.append(now)
-        return Allowance(allowed, self._limit, self._limit - len(self._times), self._times[0] + self._window - now)
-
-
-class SharedLimit:
-    """A limiter that another client draws on too, evenly, whether we send or not.
+class Foreign:
+    """Another client of an account, which sends evenly, whether we send or not.
 
     Refused, it comes again at the very moment that a request can pass: so it always gets its rate, and we what is left.
     """
 
-    def __init__(self, limiter: Limiter, foreign_per_second: float) -> None:
-        self._limiter, self._every = limiter, 1 / foreign_per_second
+    def __init__(self, per_second: float) -> None:
+        self._every = 1 / per_second
         self._due: float | None = None
         self._attempt = 0.0
-        self.foreign_allowed = 0
+        self.allowed = 0
 
-    def take(self, now: float) -> Allowance:
+    def send(self, limiter: Limiter, now: float) -> None:
+        """All that it has sent until ``now``."""
         if self._due is None:
             self._due = self._attempt = now
         while self._attempt <= now:
-            allowance = self._limiter.take(self._attempt)
-            if allowance.allowed:
-                self.foreign_allowed += 1
+            if limiter.admit(self._attempt):
+                self.allowed += 1
                 self._due += self._every
                 self._attempt = max(self._due, self._attempt)
             else:
-                self._attempt += max(allowance.reset, 1e-6)
-        return self._limiter.take(now)
+                self._attempt += max(limiter.reset_after(self._attempt), 1e-6)
 
 
-def build(limit: Limit) -> Limiter:
-    """A fresh limiter for one account."""
-    kind = FixedWindow if limit.algorithm == "fixed" else SlidingLog
-    limiter = kind(limit.limit, limit.window)
-    return SharedLimit(limiter, limit.foreign_per_second) if limit.foreign_per_second else limiter
+class Account:
+    """One account's limit as it is used."""
+
+    def __init__(self, limit: Limit) -> None:
+        self._limit = limit.limit
+        kind = OpenedWindow if limit.algorithm == "fixed" else SlidingLog
+        self._limiter: Limiter = kind(limit.limit, limit.window)
+        self.foreign = Foreign(limit.foreign_per_second) if limit.foreign_per_second else None
+
+    def take(self, now: float) -> Allowance:
+        """Count one request of ours."""
+        if self.foreign:
+            self.foreign.send(self._limiter, now)
+        allowed = self._limiter.admit(now)
+        return Allowance(allowed, self._limit, self._limiter.remaining(now), self._limiter.reset_after(now))
 
 
 class Limits:
-    """Every account's limiter: an account's own limit if one was set, else its provider's."""
+    """Every account's limit: its own if one was set, else its provider's."""
 
-    def __init__(self, defaults: list[Limit]) -> None:
+    def __init__(self, defaults: Mapping[str, Limit]) -> None:
         self._defaults: dict[tuple[str, str | None], Limit] = {
-            (limit.provider, limit.account): limit for limit in defaults
+            (provider, None): limit for provider, limit in defaults.items()
         }
         self.reset()
 
     def reset(self) -> None:
         """Back to the defaults, with nothing counted."""
         self._limits = dict(self._defaults)
-        self._limiters: dict[tuple[str, str], Limiter] = {}
+        self._accounts: dict[tuple[str, str], Account] = {}
 
     def set(self, limit: Limit) -> None:
         """Put ``limit`` in force from now, with nothing counted for the accounts it covers."""
         self._limits[limit.provider, limit.account] = limit
-        for provider, account in list(self._limiters):
+        for provider, account in list(self._accounts):
             if provider == limit.provider and limit.account in (None, account):
-                del self._limiters[provider, account]
+                del self._accounts[provider, account]
 
     def take(self, provider: str, account: str, now: float) -> Allowance:
         """Count one request of ``account``."""
         key = (provider, account)
-        if key not in self._limiters:
-            self._limiters[key] = build(self._limits.get(key) or self._limits[provider, None])
-        return self._limiters[key].take(now)
+        if key not in self._accounts:
+            self._accounts[key] = Account(self._limits.get(key) or self._limits[provider, None])
+        return self._accounts[key].take(now)
 
     def foreign(self) -> dict[str, int]:
         """How many requests of other clients passed, by ``provider/account``."""
         return {
-            f"{provider}/{account}": limiter.foreign_allowed
-            for (provider, account), limiter in self._limiters.items()
-            if isinstance(limiter, SharedLimit)
+            f"{provider}/{account}": one.foreign.allowed
+            for (provider, account), one in self._accounts.items()
+            if one.foreign
         }

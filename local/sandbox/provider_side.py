@@ -10,17 +10,19 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from local.sandbox.contract import Call
+from local.sandbox.answers import Answer
+from local.sandbox.contract import Call, Contract, contracts
 from local.sandbox.faults import Fault, Faults
-from local.sandbox.journal import Journal
+from local.sandbox.journal import Journal, Received
 from local.sandbox.limits import Limits
-from local.sandbox.providers import TOKENS, Answer, Provider, Sender, Yotpo
-
-PROVIDERS: tuple[Provider, ...] = (Yotpo(), Sender())
 
 
 def _own_tokens() -> dict[str, dict[str, str]]:
-    return {provider: dict(own) for provider, own in TOKENS.items()}
+    return {name: {one.own_token: one.own_account} for name, one in contracts().items()}
+
+
+def _own_limits() -> Limits:
+    return Limits({name: one.limit for name, one in contracts().items()})
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,12 @@ class _Verdict:
 class Sandbox:
     """All that the sandbox remembers. ``clock`` counts seconds for the limits, from any start."""
 
-    limits: Limits = field(default_factory=lambda: Limits([one.limit for one in PROVIDERS]))
+    limits: Limits = field(default_factory=_own_limits)
     clock: Callable[[], float] = time.monotonic
     faults: Faults = field(default_factory=Faults)
     journal: Journal = field(default_factory=Journal)
     tokens: dict[str, dict[str, str]] = field(default_factory=_own_tokens)
+    """Provider → token → account."""
 
     def reset_tokens(self) -> None:
         """Back to the sandbox's own tokens."""
@@ -64,13 +67,21 @@ class Sandbox:
             headers=request.headers,
             body=await request.body(),
         )
-        provider = next((one for one in PROVIDERS if one.contract.match(call.path) is not None), None)
-        if provider is None or call.method != "POST":
+        contract = next((one for one in contracts().values() if one.match(call.path) is not None), None)
+        if contract is None or call.method.lower() != contract.method:
             return JSONResponse({"message": "Not Found"}, 404)
         body, readable = _read(call)
-        account = provider.account(call, self.tokens[provider.name])
-        received = self.journal.open(arrived, provider.name, account or "unknown", body)
-        verdict = self._judge(provider, account, call, body, readable=readable)
+        account = contract.account(call, self.tokens[contract.provider])
+        received = Received(
+            time=arrived,
+            provider=contract.provider,
+            account=account or "unknown",
+            type=_text(contract.event("type", body)),
+            event_id=_text(contract.event("id", body)),
+            body=body,
+        )
+        self.journal.add(received)
+        verdict = self._judge(contract, account, call, received, readable=readable)
         if verdict.accepted:
             self.journal.accept(received)
         await asyncio.sleep(verdict.delay)
@@ -79,28 +90,38 @@ class Sandbox:
             # The server sees the loss on its next turn; whatever is answered after that goes nowhere.
             await asyncio.sleep(0.01)
             return Response(status_code=500)
-        received.status, content = verdict.answer
-        kind = "text/plain" if isinstance(content, str) else "application/json"
-        text = content if isinstance(content, str) else json.dumps(content)
-        return Response(text, received.status, {"Content-Type": kind, **verdict.headers})
+        received.status = verdict.answer.status
+        return _response(verdict.answer, verdict.headers)
 
-    def _judge(self, provider: Provider, account: str | None, call: Call, body: Any, *, readable: bool) -> _Verdict:
+    def _judge(
+        self, contract: Contract, account: str | None, call: Call, received: Received, *, readable: bool
+    ) -> _Verdict:
+        answers = contract.answers
         if account is None:
-            return _Verdict(provider.unauthorized)
-        allowance = self.limits.take(provider.name, account, self.clock())
-        headers = provider.limit_headers(allowance)
+            return _Verdict(answers.unauthorized)
+        allowance = self.limits.take(contract.provider, account, self.clock())
         if not allowance.allowed:
-            return _Verdict(provider.throttled, headers)
-        fault = self.faults.strike(provider.name, account, body) or Fault()
+            return _Verdict(answers.throttled, answers.throttled.headers(allowance))
+        headers = answers.accepted.headers(allowance)
+        fault = self.faults.strike(received) or Fault()
         if fault.reset == "before" or fault.status is not None:
-            answer = (fault.status or 500, fault.body)
+            kind = "text/plain" if isinstance(fault.body, str) else "application/json"
             shown = ({} if fault.bare else headers) | fault.headers
-            return _Verdict(answer, shown, fault.delay, reset=fault.reset == "before")
+            return _Verdict(
+                Answer(fault.status or 500, fault.body, kind), shown, fault.delay, reset=fault.reset == "before"
+            )
         if not readable:
-            return _Verdict((400, {"success": False, "message": "The body is not JSON."}), headers)
-        if violations := provider.contract.violations(call):
-            return _Verdict(provider.invalid(violations), headers)
-        return _Verdict(provider.created, headers, fault.delay, reset=fault.reset == "after", accepted=True)
+            return _Verdict(answers.unreadable, headers)
+        if violations := contract.violations(call):
+            return _Verdict(answers.invalid(violations), headers)
+        return _Verdict(answers.accepted, headers, fault.delay, reset=fault.reset == "after", accepted=True)
+
+
+def _response(answer: Answer, headers: Mapping[str, str]) -> Response:
+    if not answer.media_type:
+        return Response(status_code=answer.status, headers=dict(headers))
+    text = answer.body if answer.media_type.startswith("text/") else json.dumps(answer.body)
+    return Response(text, answer.status, {"Content-Type": answer.media_type, **headers})
 
 
 def _read(call: Call) -> tuple[Any, bool]:
@@ -108,3 +129,7 @@ def _read(call: Call) -> tuple[Any, bool]:
         return call.parsed(), True
     except (ValueError, RecursionError):
         return call.body.decode("utf-8", "replace"), False
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

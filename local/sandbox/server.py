@@ -26,7 +26,7 @@ class ResettableProtocol(H11Protocol):
 
 
 def server(app: ASGIApp, port: int) -> uvicorn.Server:
-    """A server on 127.0.0.1. It writes no access log: Yotpo's token travels in the URL."""
+    """A server on 127.0.0.1. It writes no access log: a token may travel in the URL."""
     return uvicorn.Server(
         uvicorn.Config(
             app,

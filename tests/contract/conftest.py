@@ -31,6 +31,7 @@ from local.sandbox.provider_side import Sandbox
 from local.sandbox.server import server
 from local.stack import start_emulator
 from relay.errors import RelayError
+from relay.providers import PROVIDERS
 from tests.contract.documented import documented
 
 YOTPO = "/core/v3/stores/sandbox-store/events?access_token=sandbox-yotpo-token"
@@ -152,7 +153,7 @@ class Aws:
     @cached_property
     def lanes(self) -> dict[str, str]:
         scope = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
-        return {provider: self.fifo(provider, **scope) for provider in ("yotpo", "sender")}
+        return {provider: self.fifo(provider, **scope) for provider in PROVIDERS}
 
     @cached_property
     def dead_letters(self) -> str:

@@ -16,6 +16,7 @@ from local.clients import Clients
 from local.machine import ACCESS_KEY_ID, REGION, ROOT, SECRET_ACCESS_KEY, free_port
 from local.processes import CommandError, stop
 from local.stack import start_emulator
+from tests.kinds import OVERWRITES, REPEATS
 from tests.system.running import until
 from tests.template.stack import Stack
 from tools.adopt import adopt, part, stack_name
@@ -103,9 +104,9 @@ def test_what_is_left_becomes_the_new_stack_s(aws: Clients) -> None:
     """GIVEN a ledger and all queues but one, with a message in it WHEN adopted
     THEN the new stack has these, under their names and with what is in them, and deleting it leaves them again."""
     kept = sorted(name for name, one in STACK.resources.items() if "DeletionPolicy" in one)
-    left = [name for name in kept if name != "SenderDeadLetterQueue"]
+    left = [name for name in kept if name != f"{REPEATS.capitalize()}DeadLetterQueue"]
     leave_behind(aws, "dev", *left)
-    lane = aws.sqs.get_queue_url(QueueName="dev-customer-events-yotpo.fifo")["QueueUrl"]
+    lane = aws.sqs.get_queue_url(QueueName=f"dev-customer-events-{OVERWRITES}.fifo")["QueueUrl"]
     aws.sqs.send_message(QueueUrl=lane, MessageBody="waits", MessageGroupId="main", MessageDeduplicationId="1")
 
     done = run(aws, "dev")

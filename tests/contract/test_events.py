@@ -18,10 +18,11 @@ from relay.errors import InvalidEventError
 from relay.handlers.direct import DirectDelivery
 from relay.handlers.envelope import open_record, unwrap
 from relay.intake.routing import route
+from relay.providers import PROVIDERS
+from tests.kinds import EVERYWHERE
 
 FILES = sorted((ROOT / "events").glob("*.json"))
-DESTINATIONS = ("yotpo/main", "sender/main")
-OUTPUTS = {"IntakeFunctionName": "intake", "YotpoFunctionName": "yotpo", "SenderFunctionName": "sender"}
+OUTPUTS = {f"{name.capitalize()}FunctionName": name for name in ("intake", *PROVIDERS)}
 
 
 def records(path: Path) -> Iterator[Any]:
@@ -44,7 +45,7 @@ def records(path: Path) -> Iterator[Any]:
 def errors(record: Any) -> int:
     """How many errors the relay finds in a record."""
     try:
-        route(open_record(record), DESTINATIONS, 0.0)
+        route(open_record(record), EVERYWHERE, 0.0)
     except InvalidEventError as error:
         return len(error.errors)
     return 0
@@ -82,7 +83,7 @@ def fates(path: Path, record: Any) -> list[tuple[str, str]]:
         return [(record["id"], json.loads(path.read_text())["destination"])]
     try:
         event = open_record(record)
-        entries = route(event, DESTINATIONS, 0.0)
+        entries = route(event, EVERYWHERE, 0.0)
     except InvalidEventError as error:
         return [(error.event_id or "", "")]
     return [(event.id, str(entry.destination)) for entry in entries]

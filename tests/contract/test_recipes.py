@@ -14,7 +14,8 @@ from local.machine import ROOT
 from relay.contract.event import Event
 from relay.handlers.envelope import open_record
 from tests.filling import at_path, filled_in
-from tests.template.stack import Stack, read
+from tests.template.stack import Stack
+from tools.template import load
 
 FOLDER = ROOT / "events" / "connect"
 TEMPLATES = sorted(FOLDER.glob("*.yaml"))
@@ -35,7 +36,7 @@ def targets(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
                 yield resource["Properties"], goal["InputTransformer"]
 
 
-RULES = [(path.name, *found) for path in TEMPLATES for found in targets(read(path))]
+RULES = [(path.name, *found) for path in TEMPLATES for found in targets(load(path))]
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -48,7 +49,7 @@ def test_a_template_is_one_that_cloudformation_takes(path: Path) -> None:
 def test_a_template_asks_for_outputs_of_the_relay_by_their_names(path: Path) -> None:
     """What is called as an output is one, and says so; every parameter says what it is."""
     outputs = Stack.load().outputs
-    template = read(path)
+    template = load(path)
     assert template["Description"]
     for name, parameter in template["Parameters"].items():
         if "the relay's stack" in parameter["Description"]:

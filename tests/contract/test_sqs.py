@@ -14,6 +14,7 @@ from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 from tests.contract.conftest import Aws
 from tests.contract.documented import LARGEST, faults
+from tests.kinds import OVERWRITES
 
 API = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/"
 GUIDE = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/"
@@ -57,7 +58,7 @@ def text(value: str) -> dict[str, str]:
 
 @pytest.fixture
 def lane(aws: Aws) -> str:
-    return aws.lanes["yotpo"]
+    return aws.lanes[OVERWRITES]
 
 
 # ------------------------------------------------------------------------------------------------ receives
@@ -173,7 +174,7 @@ def test_a_lane_drops_copies_by_account(aws: Aws, lane: str) -> None:
 
 
 def test_a_dropped_copy_is_a_success(aws: Aws, lane: str) -> None:
-    """In a batch as well: the sender need not tell it from the first."""
+    """In a batch as well: its producer need not tell it from the first."""
     assert [each["Id"] for each in batch(aws, lane, {}, {"MessageDeduplicationId": "0"})["Successful"]] == ["0", "1"]
     assert bodies(aws.receive(lane)) == ["0"]
 
@@ -201,7 +202,7 @@ ONE_BAD: dict[str, dict[str, Any]] = {
 def test_one_bad_entry_among_good_ones(aws: Aws, lane: str, change: dict[str, Any]) -> None:
     """It fails alone, by its id, inside a reply that is a success; the others are there, in order.
 
-    Or all fail: AWS's pages do not say which faults are an entry's. A sender has to understand both answers.
+    Or all fail: AWS's pages do not say which faults are an entry's. A producer has to understand both answers.
     """
     reply = batch(aws, lane, {}, change, {})
     assert reply["ResponseMetadata"]["HTTPStatusCode"] == 200
@@ -300,12 +301,12 @@ def test_what_is_no_name_of_a_queue(aws: Aws, name: str) -> None:
 def test_bodies_that_sqs_does_not_take(emulated: Aws, body: str) -> None:
     """Intake writes the last two as JSON escapes, and no rejected record holds any."""
     with pytest.raises(ClientError):
-        put(emulated, emulated.lanes["yotpo"], body, MessageDeduplicationId="d")
+        put(emulated, emulated.lanes[OVERWRITES], body, MessageDeduplicationId="d")
 
 
 def test_what_neither_emulator_refuses(emulated: Aws) -> None:
     """Should one come to refuse an entry that `documented` refuses for it, that rule is no longer needed there."""
-    lane = emulated.lanes["yotpo"]
+    lane = emulated.lanes[OVERWRITES]
     reply = batch(emulated, lane, *ONE_BAD.values())
     assert all(any(faults({"MessageBody": "-", **change})) for change in ONE_BAD.values())
     assert len(reply["Successful"]) == len(ONE_BAD)

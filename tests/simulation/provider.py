@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from urllib.parse import parse_qs, urlsplit
 
 from relay.ports import Reply, Request
-from tests.simulation.limiter import counter
+from tests.simulation.limiter import limiter
 from tests.simulation.plan import AccountPlan, Episode
 
 EPOCH = 1_800_000_000.0
@@ -68,7 +68,7 @@ class Account:
         self.limit, self.window = LIMITS[plan.provider]
         self._natures = natures
         self._rng = rng
-        self._counter = counter(plan.limiter, self.limit, self.window, rng.uniform(0, self.window))
+        self._limiter = limiter(plan.limiter, self.limit, self.window, rng.uniform(0, self.window))
         self._prefix = f"shh{rng.getrandbits(64):016x}"
         self._foreign_at = 0.0
         self._missing = {id(each): rng.random() < 0.3 for each in plan.episodes}
@@ -113,7 +113,7 @@ class Account:
             yield "forbidden"
         yield from self._struck(now, "odd_status", "burst", "throttle_bare", "throttle_named")
         self._let_others_in(now)
-        if not self._counter.admit(now, always=self.plan.counts_refused):
+        if not self._limiter.admit(now, always=self.plan.counts_refused):
             yield "limit"
         if self._natures.get(event_id) in ("poison", "bad", "capped"):
             yield self._natures[event_id]
@@ -152,7 +152,7 @@ class Account:
             at += self.window / (self.limit * share) * self._rng.uniform(0.8, 1.2)
             if at > now:
                 break
-            self._counter.admit(at)
+            self._limiter.admit(at)
             self._foreign_at = at
 
     def _reply(self, status: int, now: float, request: Request, body: Mapping[str, object], cause: str) -> Reply:
@@ -181,7 +181,7 @@ class Account:
             headers["retry-after"] = str(named)
         if not self.plan.headers:
             return headers
-        remaining, reset = self._counter.remaining(now), self._counter.reset_after(now)
+        remaining, reset = self._limiter.remaining(now), self._limiter.reset_after(now)
         if self.plan.provider == "yotpo":
             return headers | {"ratelimit-remaining": str(remaining), "ratelimit-reset": str(math.ceil(reset))}
         until = datetime.fromtimestamp(math.ceil(moment + reset), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

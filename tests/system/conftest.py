@@ -9,20 +9,21 @@ from rich.console import Console
 
 from local.stack import STAGE, Stack, start_stack, stop_stack
 from local.steps import Steps
-from tests.system.running import STORES, Providers, Relay, secret, token
+from relay.providers import PROVIDERS
+from tests.kinds import REPEATS, SLOW
+from tests.system.running import ACCOUNTS, Providers, Relay, secret, token
 
 HOLD_SECONDS = 3
-SENDER_REQUESTS, SENDER_WINDOW = 20, 5
-"""Sender's real limit, scaled so that three of its windows pass in seconds."""
+SLOW_REQUESTS, SLOW_WINDOW = 20, 5
+"""The real limit of the slow provider, scaled so that three of its windows pass in seconds."""
 
 _PARAMETERS = {
-    "Destinations": ",".join(f"{provider}/{account}" for provider in ("yotpo", "sender") for account in STORES)
-    + ",sender/*",
+    "Destinations": ",".join(f"{provider}/{account}" for provider in PROVIDERS for account in ACCOUNTS) + f",{SLOW}/*",
     "DestinationSettings": json.dumps(
         json.dumps(
             {
-                "sender": {"requests": SENDER_REQUESTS, "window_seconds": SENDER_WINDOW},
-                "sender/parked": {"on_unknown": "park"},
+                SLOW: {"requests": SLOW_REQUESTS, "window_seconds": SLOW_WINDOW},
+                f"{REPEATS}/parked": {"on_unknown": "park"},
             }
         )
     ),
@@ -56,11 +57,9 @@ def deployed(stack: tuple[Stack, Path]) -> Iterator[Relay]:
     """The relay, with credentials for every account but `missing`."""
     running, state = stack
     relay = Relay(running.clients, running.outputs, Providers(running.sandbox_url), state / "emulator.log")
-    relay.providers.tell(
-        "limits", {"provider": "sender", "limit": SENDER_REQUESTS, "window": SENDER_WINDOW, "algorithm": "fixed"}
-    )
-    for provider in ("yotpo", "sender"):
-        for account in STORES:
+    relay.providers.sandbox.set_limit(provider=SLOW, limit=SLOW_REQUESTS, window=SLOW_WINDOW, algorithm="fixed")
+    for provider in PROVIDERS:
+        for account in ACCOUNTS:
             relay.providers.change_token(provider, account, accept=[token(provider, account)])
             if account not in ("main", "missing"):
                 relay.clients.secrets.create_secret(

@@ -8,39 +8,43 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-import urllib3
-
 from local.clients import Clients
 from local.invoke import invoke
-from local.sandbox.providers import TOKENS
+from local.sandbox.client import SandboxClient
+from local.sandbox.contract import contracts
+from relay.providers import PROVIDERS
+from tests.kinds import EVERYWHERE
 
 type Json = dict[str, Any]
 
-ON_THE_WAY = ("IntakeQueueUrl", "YotpoQueueUrl", "SenderQueueUrl")
-BOTH = ("yotpo/main", "sender/main")
+ON_THE_WAY = ("IntakeQueueUrl", *(f"{name.capitalize()}QueueUrl" for name in PROVIDERS))
+BOTH = EVERYWHERE
 PHONE = "+15557654321"
 
-STORES = {"main": "sandbox-store", "odd": "../../x?y=1#z"} | {
-    account: f"store-{account}"
-    for account in ("burst", "down", "killed", "missing", "parked", "poison", "rotated", "walled")
-}
-"""Yotpo's store for each account configured at both providers; Sender's accounts are named as they are here."""
+ACCOUNTS = ("main", "odd", "burst", "down", "killed", "missing", "parked", "poison", "rotated", "walled")
+"""Configured at every provider."""
+_ODD = "../../x?y=1#z"
 
 
 def token(provider: str, account: str) -> str:
     """The token that the sandbox takes for an account."""
-    return next(iter(TOKENS[provider])) if account == "main" else f"tok3n-{provider}-{account}"
+    return contracts()[provider].own_token if account == "main" else f"tok3n-{provider}-{account}"
 
 
 def provider_account(provider: str, account: str) -> str:
-    """What the provider itself calls the account."""
-    return STORES[account] if provider == "yotpo" else account
+    """What the provider itself calls the account: as we do, where its token alone says which it is."""
+    contract = contracts()[provider]
+    if account == "main":
+        return contract.own_account
+    if contract.account_stands_in is None:
+        return account
+    return _ODD if account == "odd" else f"store-{account}"
 
 
 def secret(provider: str, account: str, access_token: str | None = None) -> str:
     """The secret of a destination as JSON text."""
-    credentials = {"access_token": access_token or token(provider, account)}
-    return json.dumps({"store_id": STORES[account], **credentials} if provider == "yotpo" else credentials)
+    given = (provider_account(provider, account), access_token or token(provider, account))
+    return json.dumps(contracts()[provider].secret(*given))
 
 
 def event(name: str, number: int = 1, **changes: Any) -> Json:
@@ -56,6 +60,11 @@ def event(name: str, number: int = 1, **changes: Any) -> Json:
         **changes,
     }
     return {key: value for key, value in data.items() if value is not ...}
+
+
+def order_id(request: Json) -> str:
+    """What tells the events of one name apart, as a provider received it."""
+    return str(contracts()[request["provider"]].event("properties", request["body"])["order_id"])
 
 
 def until[T](look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
@@ -81,17 +90,15 @@ class Letter:
 
 
 class Providers:
-    """The provider sandbox's own controls. Its journal is read by event type: every test has its own."""
+    """The providers as the sandbox plays them. Its journal is read by event type: every test has its own."""
 
     def __init__(self, url: str) -> None:
-        self._url = f"{url}/_sandbox"
-        self._pool = urllib3.PoolManager(retries=False, timeout=10)
+        self.sandbox = SandboxClient(url)
 
     def requests(self, name: str, provider: str | None = None) -> list[Json]:
         """What was received for the events called `name`, in order."""
-        query = {"type": name} | ({"provider": provider} if provider else {})
-        found: list[Json] = self._pool.request("GET", f"{self._url}/requests", fields=query).json()["requests"]
-        return found
+        found = self.sandbox.requests(type=name)
+        return [one for one in found if provider in (None, one["provider"])]
 
     def accepted(self, name: str, provider: str | None = None) -> list[Json]:
         """Those of the requests that the provider acted on."""
@@ -99,22 +106,15 @@ class Providers:
 
     def misbehave(self, name: str | None = None, **fault: Any) -> None:
         """A `local.sandbox.faults.Fault`, for the events called `name`."""
-        self.tell("faults", {"type": name, **fault})
+        self.sandbox.add_fault(type=name, **fault)
 
     def behave(self) -> None:
         """No fault any more."""
-        self._pool.request("DELETE", f"{self._url}/faults")
+        self.sandbox.forget("faults")
 
     def change_token(self, provider: str, account: str, **change: list[str]) -> None:
         """Tokens to `accept` or to `revoke` from now on."""
-        self.tell("tokens", {"provider": provider, "account": provider_account(provider, account), **change})
-
-    def tell(self, path: str, body: Json) -> None:
-        reply = self._pool.request("POST", f"{self._url}/{path}", json=body)
-        assert reply.status < 300, reply.data
-
-    def close(self) -> None:
-        self._pool.clear()
+        self.sandbox.change_tokens(provider, provider_account(provider, account), **change)
 
 
 @dataclass
@@ -164,7 +164,7 @@ class Relay:
         )
 
     def call(self, function: str, payload: Any) -> Any:
-        """The function's answer. `function` is Intake, Yotpo or Sender."""
+        """The function's answer. `function` is Intake, or a provider's name with a capital."""
         answered, answer = invoke(self.clients, self.outputs[f"{function}FunctionName"], payload)
         assert answered, answer
         return answer
@@ -241,7 +241,6 @@ class Relay:
         for client in vars(self.clients).values():
             if hasattr(client, "close"):
                 client.close()
-        self.providers.close()
 
     def _read_letters(self, queue: str) -> list[Letter]:
         letters = self._letters.setdefault(queue, [])

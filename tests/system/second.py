@@ -9,7 +9,8 @@ import urllib3
 from local.clients import Clients
 from local.machine import free_port
 from local.processes import stop
-from local.stack import STAGE, Stack, architecture, build, build_folder, deploy, start_emulator
+from local.stack import STAGE, Stack, build, build_folder, deploy, parameters_for, start_emulator
+from relay.providers import PROVIDERS
 from tests.system.running import Providers, Relay, secret, until
 
 
@@ -24,18 +25,12 @@ def second_relay(first: tuple[Stack, Path], state: Path, **parameters: str) -> I
     try:
         clients = Clients(f"http://127.0.0.1:{port}")
         until(lambda: _healthy(clients.endpoint_url), "the emulator healthy")
-        parameters = {
-            "Stage": STAGE,
-            "Architecture": architecture(),
-            "YotpoBaseUrl": stack.sandbox_url,
-            "SenderBaseUrl": stack.sandbox_url,
-            **parameters,
-        }
+        parameters = parameters_for(stack.sandbox_url) | parameters
         with build_folder():
             build(state, clients.endpoint_url, parameters)
             outputs = deploy(state, clients, parameters)
         relay = Relay(clients, outputs, Providers(stack.sandbox_url), log)
-        for provider in ("yotpo", "sender"):
+        for provider in PROVIDERS:
             clients.secrets.create_secret(
                 Name=f"{STAGE}/customer-events/{provider}/main", SecretString=secret(provider, "main")
             )

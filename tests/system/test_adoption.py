@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from local.processes import CommandError
-from local.stack import STAGE, architecture, build_folder, deploy, start_stack, stop_stack
+from local.stack import STAGE, build_folder, deploy, parameters_for, start_stack, stop_stack
 from local.steps import Steps
+from relay.providers import PROVIDERS
 from tests.system.running import BOTH, Providers, Relay, event, until
 from tools.adopt import adopt, stack_name
 
@@ -20,8 +21,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, dict[
     try:
         stack = start_stack(state, Steps(Console()))
         relay = Relay(stack.clients, stack.outputs, Providers(stack.sandbox_url), state / "emulator.log")
-        url = stack.sandbox_url
-        yield relay, {"Stage": STAGE, "Architecture": architecture(), "YotpoBaseUrl": url, "SenderBaseUrl": url}
+        yield relay, parameters_for(stack.sandbox_url)
         relay.close()
     finally:
         stop_stack(state)
@@ -49,8 +49,8 @@ def test_a_new_stack_takes_over(own: tuple[Relay, dict[str, str]]) -> None:
     assert aws.functions.list_functions()["Functions"] == []
 
     assert set(adopt(STAGE, aws.cloudformation, aws.sqs, aws.dynamodb)) == {
-        *("IntakeQueue", "RejectedQueue", "YotpoQueue", "YotpoDeadLetterQueue", "SenderQueue", "SenderDeadLetterQueue"),
-        "Ledger",
+        *("IntakeQueue", "RejectedQueue", "Ledger"),
+        *(f"{name.capitalize()}{queue}" for name in PROVIDERS for queue in ("Queue", "DeadLetterQueue")),
     }
     with build_folder():
         assert deploy(relay.log.parent, aws, parameters) == relay.outputs
@@ -62,5 +62,5 @@ def test_a_new_stack_takes_over(own: tuple[Relay, dict[str, str]]) -> None:
     assert len(relay.logged(outcome="duplicate", event_id="delivered-1")) == len(BOTH)
     assert len(relay.providers.accepted("waiting")) == len(BOTH)
     assert [json.loads(letter.body)["id"] for letter in relay.rejected()] == ["refused-1"]
-    for provider in ("yotpo", "sender"):
+    for provider in PROVIDERS:
         assert [letter.attributes["event_id"] for letter in relay.dead_letters(provider)] == ["given_up-1"]

@@ -1,39 +1,41 @@
-"""`sender/*`: accounts that nobody listed. And what other systems write beyond ASCII and RFC 3339."""
+"""`<provider>/*`: accounts that nobody listed. And what other systems write beyond ASCII and RFC 3339."""
 
+from local.sandbox.contract import contracts
 from local.stack import STAGE
-from tests.system.running import Relay, event, secret, token, until
+from tests.kinds import FAST, OVERWRITES, SLOW
+from tests.system.running import Relay, event, order_id, secret, token, until
 
 SHOPS = [f"shop-{number:02}" for number in range(12)]
 ADDRESS = "jörg.müller@bücherwürmer.example"
 
 
 def open_account(relay: Relay, account: str) -> None:
-    """A Sender account that the provider knows, and its secret: nothing is deployed for it."""
-    relay.providers.change_token("sender", account, accept=[token("sender", account)])
+    """An account that the provider knows, and its secret: nothing is deployed for it."""
+    relay.providers.change_token(SLOW, account, accept=[token(SLOW, account)])
     relay.clients.secrets.create_secret(
-        Name=f"{STAGE}/customer-events/sender/{account}", SecretString=secret("sender", account)
+        Name=f"{STAGE}/customer-events/{SLOW}/{account}", SecretString=secret(SLOW, account)
     )
 
 
 def test_accounts_that_nobody_listed(relay: Relay) -> None:
-    """GIVEN `sender/*` WHEN there is a secret for an account THEN its events go there, with its own token."""
+    """GIVEN `<provider>/*` WHEN there is a secret for an account THEN its events go there, with its own token."""
     for shop in SHOPS:
         open_account(relay, shop)
-    bodies = [event("unlisted", number, destinations=[f"sender/{shop}"]) for number, shop in enumerate(SHOPS)]
+    bodies = [event("unlisted", number, destinations=[f"{SLOW}/{shop}"]) for number, shop in enumerate(SHOPS)]
     relay.send(*bodies)
     relay.until_settled(bodies)
-    sent = {one["account"]: one["body"]["properties"]["order_id"] for one in relay.providers.accepted("unlisted")}
+    sent = {one["account"]: order_id(one) for one in relay.providers.accepted("unlisted")}
     assert sent == {shop: body["id"] for shop, body in zip(SHOPS, bodies, strict=True)}
 
 
 def test_an_account_without_a_secret_is_held_until_there_is_one(relay: Relay) -> None:
     """Nothing is sent, nothing is dropped, the alarm's metric counts, and no other account waits for it."""
-    held = relay.counted("AccountHeld", "sender")
-    late, other = event("late", destinations=["sender/opens-late"]), event("not_late", destinations=["sender/main"])
+    held = relay.counted("AccountHeld", SLOW)
+    late, other = event("late", destinations=[f"{SLOW}/opens-late"]), event("not_late", destinations=[f"{SLOW}/main"])
     relay.send(late, other)
-    until(lambda: relay.logged(outcome="unauthorized", destination="sender/opens-late"), "the account held")
+    until(lambda: relay.logged(outcome="unauthorized", destination=f"{SLOW}/opens-late"), "the account held")
     relay.until_settled([other])
-    assert relay.counted("AccountHeld", "sender") > held
+    assert relay.counted("AccountHeld", SLOW) > held
     assert relay.providers.requests("late") == []
     open_account(relay, "opens-late")
     relay.until_settled([late])
@@ -41,20 +43,21 @@ def test_an_account_without_a_secret_is_held_until_there_is_one(relay: Relay) ->
 
 def test_a_name_that_no_account_can_have_is_refused_at_intake(relay: Relay) -> None:
     """With its field; and an account of the provider that has no `*` is as unknown as ever."""
-    bad = event("misnamed", destinations=["sender/main", "sender/a b"])
-    unknown = event("misnamed", 2, destinations=["sender/main", "yotpo/unlisted"])
+    bad = event("misnamed", destinations=[f"{SLOW}/main", f"{SLOW}/a b"])
+    unknown = event("misnamed", 2, destinations=[f"{SLOW}/main", f"{FAST}/unlisted"])
     refused = relay.call("Intake", {"events": [bad, unknown]})["rejected"]
     assert [[error["field"] for error in one["errors"]] for one in refused] == [["destinations.1"]] * 2
 
 
 def test_addresses_and_moments_as_others_write_them(relay: Relay) -> None:
-    """An address of other letters arrives as it was given, at both providers; a moment in nanoseconds is cut off."""
+    """An address of other letters arrives as it was given, at every provider; a moment in nanoseconds is cut off."""
     body = event("other_letters", customer={"email": ADDRESS}, occurred_at="2026-11-22 10:00:00.999999999 +0100")
     relay.send(body)
     relay.until_settled([body])
     sent = {one["provider"]: one["body"] for one in relay.providers.accepted("other_letters")}
-    assert sent["yotpo"]["customer"]["email"] == sent["sender"]["subscriber"]["email"] == ADDRESS
-    assert sent["yotpo"]["timestamp"] == "2026-11-22T10:00:00.999999+01:00"
+    for provider, content in sent.items():
+        assert contracts()[provider].event("customer", content)["email"] == ADDRESS
+    assert sent[OVERWRITES]["timestamp"] == "2026-11-22T10:00:00.999999+01:00"
 
 
 def test_an_address_of_other_letters_is_not_in_a_dead_letter_s_reason(relay: Relay) -> None:
@@ -62,8 +65,8 @@ def test_an_address_of_other_letters_is_not_in_a_dead_letter_s_reason(relay: Rel
     relay.providers.misbehave(
         "quoted_letters", status=422, body={"message": f"no MX at xn--bcherwrmer-9dbf.example for {ADDRESS} given"}
     )
-    body = event("quoted_letters", customer={"email": ADDRESS}, destinations=["sender/main"])
+    body = event("quoted_letters", customer={"email": ADDRESS}, destinations=[f"{SLOW}/main"])
     relay.send(body)
     relay.until_settled([body], "given_up")
-    [letter] = relay.dead_letters("sender", body["id"])
+    [letter] = relay.dead_letters(SLOW, body["id"])
     assert letter.attributes["reason"] == "HTTP 422: no MX at *** for *** given"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.factories import eventbridge, sns
+from tests.kinds import FAST
 from tests.system.running import Json, Letter, Relay, event, until
 
 EMAIL = "grace@customers.example"
@@ -59,8 +60,8 @@ CASES = {
         **dict.fromkeys(("source", "customer", "destinations"), True),
         **dict.fromkeys(("type", "properties", "value"), ()),
     ),
-    "an unknown destination": contract_case("destinations.0", destinations=["yotpo/nobody"]),
-    "a destination of no provider": contract_case("destinations.1", destinations=["yotpo/main", "fax/main"]),
+    "an unknown destination": contract_case("destinations.0", destinations=[f"{FAST}/nobody"]),
+    "a destination of no provider": contract_case("destinations.1", destinations=[f"{FAST}/main", "fax/main"]),
     "an unknown field": contract_case("colour", colour="blue"),
     "an unknown field named as a customer": contract_case("***", **{EMAIL: 1}),
     "256 characters": contract_case("id", "source", "type", id="i" * 256, source="s" * 256, type="t" * 256),
@@ -77,7 +78,7 @@ RETURNED = ["a list", "a number", "null"] + [
 
 
 def neighbours(number: int) -> list[Json]:
-    return [event("neighbour", each, destinations=["yotpo/main"]) for each in (2 * number, 2 * number + 1)]
+    return [event("neighbour", each, destinations=[f"{FAST}/main"]) for each in (2 * number, 2 * number + 1)]
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +140,7 @@ def test_a_direct_call_hears_what_is_wrong(relay: Relay, name: str) -> None:
 
 def test_an_asynchronous_call_loses_nothing(relay: Relay) -> None:
     """GIVEN a call whose answer goes to nobody WHEN one of its events is bad THEN that one is in RejectedQueue."""
-    good, wrong = event("async_good", destinations=["yotpo/main"]), event("async_bad", colour="blue")
+    good, wrong = event("async_good", destinations=[f"{FAST}/main"]), event("async_bad", colour="blue")
     relay.notify({"events": [good, wrong]})
     [letter] = until(
         lambda: [one for one in relay.rejected() if one.attributes.get("event_id") == "async_bad-1"], "the record"
@@ -151,7 +152,7 @@ def test_an_asynchronous_call_loses_nothing(relay: Relay) -> None:
 
 def test_a_direct_call_with_many_is_answered_one_by_one(relay: Relay) -> None:
     """The good are accepted, the bad are named by their place in the list."""
-    good = [event("direct_good", number, destinations=["yotpo/main"]) for number in (1, 2)]
+    good = [event("direct_good", number, destinations=[f"{FAST}/main"]) for number in (1, 2)]
     answer = relay.call("Intake", {"events": [good[0], bad(colour="blue"), good[1], 7]})
     assert answer["accepted"] == ["direct_good-1", "direct_good-2"]
     assert [(one["index"], one["id"], [error["field"] for error in one["errors"]]) for one in answer["rejected"]] == [

@@ -17,7 +17,7 @@ from local.stack import Stack
 from tests.filling import at_path, filled_in
 from tests.system.running import Json, Relay, event, until
 from tests.system.second import second_relay
-from tests.template.stack import read
+from tools.template import load
 
 RECIPES = ROOT / "events" / "connect"
 PRODUCER, STRANGER = "222222222222", "333333333333"
@@ -38,7 +38,7 @@ def aws(relay: Relay, service: str, account: str = "test") -> Any:
 def deploy(relay: Relay, recipe: str, name: str, **parameters: str) -> None:
     """The recipe as a stack of its own, given those of the relay's outputs that it asks for."""
     body = (RECIPES / recipe).read_text()
-    asked = read(RECIPES / recipe)["Parameters"]
+    asked = load(RECIPES / recipe)["Parameters"]
     given = {one: relay.outputs[one] for one in asked if one in relay.outputs} | parameters
     relay.clients.cloudformation.create_stack(
         StackName=name,
@@ -130,7 +130,7 @@ def test_a_rule_makes_our_event_of_theirs(relay: Relay, intake: str) -> None:
 def test_what_eventbridge_hands_over_twice_is_sent_once(relay: Relay) -> None:
     """Because the event's id is EventBridge's, and its moment is too."""
     # The emulator hands over once. Its second time is made here, as the same rule would make it.
-    recipe = read(RECIPES / "rule.yaml")
+    recipe = load(RECIPES / "rule.yaml")
     [goal] = recipe["Resources"]["OrderPlaced"]["Properties"]["Targets"]
     transformer = goal["InputTransformer"]
     envelope = theirs("twice@customers.example") | {"id": "5ca1ab1e-0000-4000-8000-000000000001"}
@@ -244,7 +244,7 @@ def test_a_pipe_makes_our_event_of_their_message(relay: Relay) -> None:
 
     mail = "pipe@customers.example"
     message = {"messageId": "5ca1ab1e-0000-4000-8000-000000000002", "body": theirs(mail)["detail"]}
-    template = read(RECIPES / "pipe.yaml")["Resources"]["Orders"]["Properties"]["TargetParameters"]["InputTemplate"]
+    template = load(RECIPES / "pipe.yaml")["Resources"]["Orders"]["Properties"]["TargetParameters"]["InputTemplate"]
     relay.send(filled_in(template, lambda path: at_path(message, path)))
     yotpo, sender = arrived(relay, "order_placed", mail)
     assert (yotpo["id"], yotpo["timestamp"]) == (message["messageId"], "2026-11-28T10:00:00Z")
@@ -257,7 +257,7 @@ def test_a_schedule_sends_our_event(relay: Relay) -> None:
     yotpo, _ = arrived(relay, "reminder_due", "customer@example.com")
     # The emulator leaves the scheduler's own words as they stand.
     assert yotpo["id"] == "reminder-4711-<aws.scheduler.scheduled-time>"
-    body = read(RECIPES / "schedule.yaml")["Resources"]["Reminder"]["Properties"]["Target"]["Input"]
+    body = load(RECIPES / "schedule.yaml")["Resources"]["Reminder"]["Properties"]["Target"]["Input"]
     body = body.replace("<aws.scheduler.scheduled-time>", "2026-12-24T09:00:00Z")
     relay.send(body)
     relay.until_drained()

@@ -2,7 +2,6 @@
 
 import json
 import re
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from local.machine import ROOT
+from local.sandbox.client import SandboxClient
 from local.stack import architecture
 from tests.checkout import Checkout
 from tests.system.running import until
@@ -50,9 +50,7 @@ class Newcomer:
     def received(self) -> list[dict[str, Any]]:
         """Every request that the providers got."""
         noted = json.loads((self.checkout.folder / ".local" / "processes.json").read_text())
-        with urllib.request.urlopen(f"{noted['sandbox_url']}/_sandbox/requests", timeout=10) as reply:  # noqa: S310
-            requests: list[dict[str, Any]] = json.load(reply)["requests"]
-        return requests
+        return SandboxClient(noted["sandbox_url"]).requests()
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +139,7 @@ def test_invoke_of_a_repeat_shows_the_duplicate_and_is_content(newcomer: Newcome
             "RejectedQueue",
         ),
         (
-            "sqs-sender-subscriber-only",
+            "sqs-provider-id-only",
             {("points-6006-earned", "yotpo/main", "rejected"), ("points-6006-earned", "sender/main", "delivered")},
             "YotpoDeadLetterQueue",
         ),
@@ -170,7 +168,7 @@ def test_invoke_shows_the_exact_request_of_a_dry_run(newcomer: Newcomer) -> None
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a provider that is not there.json", {"destination": "klaviyo/main", "event": {}}, "yotpo, sender"),
+        ("a provider that is not there.json", {"destination": "nobody/main", "event": {}}, "yotpo, sender"),
         ("no account.json", {"destination": "yotpo/none", "event": {}, "dry_run": True}, None),
         ('it\'s no "JSON".json', None, "cannot be read"),
     ],

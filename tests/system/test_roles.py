@@ -11,7 +11,9 @@ from botocore.exceptions import ClientError
 
 from local.machine import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from local.stack import Stack
+from relay.providers import PROVIDERS
 from tests.factories import eventbridge
+from tests.kinds import FAST
 from tests.system.running import BOTH, Relay, event, until
 from tests.system.second import second_relay
 
@@ -34,7 +36,7 @@ def test_the_emulator_enforces(enforcing: Relay) -> None:
     with closing(intake):
         intake.receive_message(QueueUrl=enforcing.outputs["IntakeQueueUrl"])
         with pytest.raises(ClientError, match="AccessDenied"):
-            intake.receive_message(QueueUrl=enforcing.outputs["YotpoQueueUrl"])
+            intake.receive_message(QueueUrl=enforcing.outputs[f"{FAST.capitalize()}QueueUrl"])
 
 
 def test_every_permission_is_there_and_used(enforcing: Relay) -> None:
@@ -45,12 +47,12 @@ def test_every_permission_is_there_and_used(enforcing: Relay) -> None:
     enforcing.call("Intake", eventbridge(event("role_rule")))
     for name in ("role_bus", "role_sqs", "role_direct", "role_rule"):
         enforcing.until_settled([event(name)])
-        assert len(enforcing.providers.accepted(name)) == 2
+        assert len(enforcing.providers.accepted(name)) == len(BOTH)
 
     [rejected] = until(enforcing.rejected, "the rejected record")
     assert json.loads(rejected.body)["id"] == "role_bad-1"
 
-    for provider in ("yotpo", "sender"):
+    for provider in PROVIDERS:
         enforcing.providers.misbehave("role_refused", provider=provider, status=422)
         enforcing.providers.misbehave(
             "role_deferred", provider=provider, status=429, headers={"Retry-After": "2"}, bare=True, count=1
@@ -59,7 +61,7 @@ def test_every_permission_is_there_and_used(enforcing: Relay) -> None:
     enforcing.until_settled([event("role_refused")], "given_up")
     enforcing.until_settled([event("role_deferred")])
     enforcing.until_drained()
-    for provider, destination in zip(("yotpo", "sender"), BOTH, strict=True):
+    for provider, destination in zip(PROVIDERS, BOTH, strict=True):
         [letter] = enforcing.dead_letters(provider)
         assert letter.attributes["event_id"] == "role_refused-1"
         answer = enforcing.call(

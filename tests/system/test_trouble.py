@@ -13,21 +13,21 @@ from typing import Any
 import pytest
 
 from local.stack import STAGE, Stack
+from relay.providers import PROVIDERS
+from tests.kinds import REPEATS
 from tests.system.conftest import HOLD_SECONDS
-from tests.system.running import Json, Relay, event, secret, token, until
-
-PROVIDERS = ("yotpo", "sender")
+from tests.system.running import Json, Relay, event, order_id, secret, token, until
 
 
 def events(name: str, account: str, count: int) -> list[Json]:
-    """For that account at both providers."""
+    """For that account at every provider."""
     to = [f"{provider}/{account}" for provider in PROVIDERS]
     return [event(name, number, destinations=to) for number in range(1, count + 1)]
 
 
 def received(relay: Relay, name: str, provider: str) -> list[str]:
     """The events called `name` that the provider took, by their number, in order of id."""
-    return sorted(one["body"]["properties"]["order_id"] for one in relay.providers.accepted(name, provider))
+    return sorted(map(order_id, relay.providers.accepted(name, provider)))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -167,7 +167,7 @@ def test_a_missing_secret_holds_the_account_until_there_is_one(relay: Relay) -> 
 
 
 def test_an_answer_that_never_came_is_unknown_and_tried_again(relay: Relay) -> None:
-    """Yotpo overrides by id, so a second request is harmless; at Sender it is a repeat. Both are counted."""
+    """Harmless where an id overwrites, else a repeat. Both are counted."""
     unknown = {provider: relay.counted("Unknown", provider) for provider in PROVIDERS}
     for provider in PROVIDERS:
         relay.providers.misbehave("unknown", provider=provider, reset="after", count=1)
@@ -185,15 +185,15 @@ def test_an_answer_that_never_came_is_unknown_and_tried_again(relay: Relay) -> N
 
 def test_where_asked_for_an_answer_that_never_came_is_parked(relay: Relay) -> None:
     """GIVEN `on_unknown: park` THEN nothing is sent twice: a dead letter says that nobody knows."""
-    relay.providers.misbehave("parked", provider="sender", reset="after", count=1)
-    body = event("parked", destinations=["sender/parked"])
+    relay.providers.misbehave("parked", provider=REPEATS, reset="after", count=1)
+    body = event("parked", destinations=[f"{REPEATS}/parked"])
     relay.send(body)
     relay.until_settled([body], "given_up")
-    assert len(relay.providers.requests("parked", "sender")) == 1
-    [letter] = relay.dead_letters("sender", body["id"])
+    assert len(relay.providers.requests("parked", REPEATS)) == 1
+    [letter] = relay.dead_letters(REPEATS, body["id"])
     assert letter.attributes["reason"].startswith("no answer: ")
     assert letter.attributes["attempts"] == "1"
-    record = relay.ledger(body["id"])["sender/parked"]
+    record = relay.ledger(body["id"])[f"{REPEATS}/parked"]
     assert (record["outcome"], record["unknowns"]) == ("unknown", "1")
 
 

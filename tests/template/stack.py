@@ -1,17 +1,18 @@
-"""The template as the tests see it: plain data, intrinsic functions in their long form, a few questions to ask it."""
+"""The template as the tests see it: loops written out, intrinsic functions in their long form, questions to ask it."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import cfnlint.decode  # type: ignore[import-untyped]  # cfn-lint ships no types
+from relay.providers import PROVIDERS
+from tools.template import Json, load
 
 ROOT = Path(__file__).parents[2]
-PROVIDERS = ("yotpo", "sender")
+FUNCTIONS = ["IntakeFunction", *(f"{provider.capitalize()}Function" for provider in PROVIDERS)]
+"""Logical names."""
 
-type Properties = dict[str, Any]
+type Properties = Json
 
 
 class Stack:
@@ -24,7 +25,7 @@ class Stack:
 
     @classmethod
     def load(cls, path: Path = ROOT / "template.yaml") -> Self:
-        return cls(read(path))
+        return cls(load(path))
 
     def of(self, kind: str) -> dict[str, Properties]:
         """Properties by logical name of every resource of that type."""
@@ -73,14 +74,6 @@ class Stack:
             for one in alarm["Dimensions"]
             if one["Name"] == dimension and isinstance(one["Value"], dict) and target(one["Value"]) == name
         ]
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A template as plain data. Raises AssertionError for a file that cfn-lint cannot read."""
-    template, problems = cfnlint.decode.decode(str(path))
-    assert not problems, problems
-    data: dict[str, Any] = json.loads(json.dumps(template))
-    return data
 
 
 def statements(document: Properties) -> list[Properties]:

@@ -2,10 +2,12 @@
 
 import json
 import re
-from typing import Any
+
+import pytest
 
 from relay.observability import METRICS
-from tests.template.stack import PROVIDERS, Stack, anchors, target
+from relay.providers import PROVIDERS
+from tests.template.stack import Properties, Stack, anchors, target
 
 LINK = re.compile(r"Runbook: docs/runbook\.md#([\w-]+)$")
 
@@ -24,12 +26,17 @@ def test_every_section_of_the_runbook_names_its_alarms(stack: Stack, runbook: st
     for section in sections:
         (anchor,) = anchors(f"## {section.splitlines()[0]}")
         linked = [alarm for alarm in stack.alarms.values() if alarm["AlarmDescription"].endswith(f"#{anchor}")]
-        names = {alarm["AlarmName"]["Fn::Sub"].replace("${Stage}-customer-events", "…") for alarm in linked}
+        names = {_of_any(alarm["AlarmName"]["Fn::Sub"].replace("${Stage}-customer-events", "…")) for alarm in linked}
         listed = re.search(r"^Alarms?: (.+)\.$", section, re.MULTILINE)
         assert listed, anchor
-        assert set(re.findall(r"`(…[\w-]+)`", listed[1])) == names != set(), anchor
+        assert set(re.findall(r"`(…[\w<>-]+)`", listed[1])) == names != set(), anchor
         assert all(f"**{part}**" in section for part in ("Means", "Look at")), anchor
         assert "**Do**" in section or "**do**" in section, anchor
+
+
+def _of_any(alarm: str) -> str:
+    """A lane's alarm under the name that stands for those of all lanes."""
+    return re.sub(rf"^…-({'|'.join(PROVIDERS)})-", "…-<provider>-", alarm)
 
 
 def test_links_within_the_runbook_hold(runbook: str) -> None:
@@ -99,32 +106,65 @@ def test_late_means_late_everywhere(stack: Stack) -> None:
     assert sorted(alarm["MetricName"] for alarm in late) == wanted
 
 
-def test_the_dashboard_shows_every_outcome_of_every_lane(stack: Stack) -> None:
-    """The dashboard is valid, fits its grid, and leaves no outcome out."""
-    (dashboard,) = stack.of("AWS::CloudWatch::Dashboard").values()
-    widgets = json.loads(dashboard["DashboardBody"]["Fn::Sub"])["widgets"]
-    spots = {(widget["x"], widget["y"]) for widget in widgets}
-    assert len(spots) == len(widgets)
-    assert all(widget["x"] + widget["width"] <= 24 for widget in widgets)
-    assert {widget["properties"]["region"] for widget in widgets} == {"${AWS::Region}"}
-    for provider in PROVIDERS:
-        title = f"{provider.capitalize()}: outcomes"
-        (widget,) = [one for one in widgets if one["properties"]["title"] == title]
-        assert [metric[1] for metric in widget["properties"]["metrics"]] == list(METRICS.values()), provider
+def dashboards(stack: Stack) -> dict[str, Properties]:
+    """By who is on them: a provider, or "intake" with what all share."""
+    found = stack.of("AWS::CloudWatch::Dashboard")
+    named = {provider: found.pop(f"{provider.capitalize()}Dashboard") for provider in PROVIDERS}
+    named["intake"] = found.pop("Dashboard")
+    assert not found
+    return named
 
 
-def test_the_dashboard_shows_every_metric_that_has_an_alarm(stack: Stack) -> None:
+def body(dashboard: Properties) -> tuple[str, Properties]:
+    """Its text, and what is filled in by a name of the text's own."""
+    given = dashboard["DashboardBody"]["Fn::Sub"]
+    return (given, {}) if isinstance(given, str) else tuple(given)
+
+
+def widgets(dashboard: Properties) -> list[Properties]:
+    shown: list[Properties] = json.loads(body(dashboard)[0])["widgets"]
+    return shown
+
+
+def test_every_dashboard_can_be_shown(stack: Stack) -> None:
+    """It is valid, fits its grid, is about this stack's region, and has a name of its own."""
+    for name, dashboard in dashboards(stack).items():
+        shown = widgets(dashboard)
+        assert len({(widget["x"], widget["y"]) for widget in shown}) == len(shown), name
+        assert all(widget["x"] + widget["width"] <= 24 for widget in shown), name
+        assert {widget["properties"]["region"] for widget in shown} == {"${AWS::Region}"}, name
+    names = [dashboard["DashboardName"]["Fn::Sub"] for dashboard in dashboards(stack).values()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_provider_s_dashboard_shows_its_every_outcome(stack: Stack, provider: str) -> None:
+    """It leaves no outcome out, and counts that provider's."""
+    shown = widgets(dashboards(stack)[provider])
+    title = f"{provider.capitalize()}: outcomes"
+    (metrics,) = [one["properties"]["metrics"] for one in shown if one["properties"]["title"] == title]
+    assert [metric[1] for metric in metrics] == list(METRICS.values())
+    assert metrics[0][2:] == ["provider", provider]
+
+
+@pytest.mark.parametrize("who", [*PROVIDERS, "intake"])
+def test_a_dashboard_shows_every_metric_that_has_an_alarm(stack: Stack, who: str) -> None:
     """Whoever gets an alarm finds its metric there, but for the age of what waits in a queue."""
-    (dashboard,) = stack.of("AWS::CloudWatch::Dashboard").values()
-    shown = set(re.findall(r'"([A-Z]\w+)"', dashboard["DashboardBody"]["Fn::Sub"]))
-    watched = {alarm["MetricName"] for alarm in stack.alarms.values()}
+    shown = set(re.findall(r'"([A-Z]\w+)"', body(dashboards(stack)[who])[0]))
+    mine = {
+        alarm: next((one for one in PROVIDERS if alarm.startswith(one.capitalize())), "intake")
+        for alarm in stack.alarms
+    }
+    watched = {one["MetricName"] for alarm, one in stack.alarms.items() if mine[alarm] == who}
     assert watched - shown == {"ApproximateAgeOfOldestMessage"}
 
 
-def test_the_dashboard_names_what_the_stack_has(stack: Stack) -> None:
-    """Every name the dashboard fills in is a resource, a parameter or a pseudo parameter."""
-    (dashboard,) = stack.of("AWS::CloudWatch::Dashboard").values()
-    body: Any = dashboard["DashboardBody"]["Fn::Sub"]
-    names = {name.split(".")[0] for name in re.findall(r"\$\{([\w:.]+)\}", body)}
-    assert names <= {*stack.resources, *stack.parameters, "AWS::Region"}
-    assert {target({"Ref": queue}) for queue in stack.queues} <= names
+def test_the_dashboards_name_what_the_stack_has(stack: Stack) -> None:
+    """Every name they fill in is a resource, a parameter or a pseudo parameter; no queue is left out."""
+    named: set[str] = set()
+    for dashboard in dashboards(stack).values():
+        text, own = body(dashboard)
+        named |= {name.split(".")[0] for name in re.findall(r"\$\{([\w:.]+)\}", text)} - set(own)
+        named |= set(map(target, own.values()))
+    assert named <= {*stack.resources, *stack.parameters, "AWS::Region"}
+    assert set(stack.queues) | set(stack.functions) <= named

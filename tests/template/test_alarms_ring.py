@@ -10,10 +10,11 @@ from local.machine import free_port
 from relay import wiring
 from relay.observability import DeliverObserver
 from relay.outcome import Outcome, Result
+from relay.providers import PROVIDERS
 from tests.factories import DESTINATIONS, event_json, sqs_batch, sqs_record
 from tests.fakes import FakeContext
 from tests.template.cloudwatch import rings
-from tests.template.stack import PROVIDERS, Stack
+from tests.template.stack import Stack
 
 type Periods = list[list[float]]
 

@@ -9,8 +9,9 @@ import pytest
 
 from relay.adapters.dynamodb import DynamoLedger
 from relay.ports import Record
+from relay.providers import PROVIDERS
 from relay.settings import PREFIX, DeliverSettings, IntakeSettings
-from tests.template.stack import PROVIDERS, ROOT, Stack, listed, target
+from tests.template.stack import FUNCTIONS, ROOT, Stack, listed, target
 
 USED = {
     "logs": {"CreateLogStream", "PutLogEvents"},
@@ -46,7 +47,7 @@ def test_concurrency_is_reserved_on_demand_only(stack: Stack) -> None:
     """Reserved concurrency is taken from all else in the account, so it is the user's to give."""
     given = {name: one.get("ReservedConcurrentExecutions") for name, one in stack.functions.items()}
     wanted = {"Fn::If": ["ReservesForIntake", {"Ref": "IntakeReservedConcurrency"}, {"Ref": "AWS::NoValue"}]}
-    assert given == {"IntakeFunction": wanted, "YotpoFunction": None, "SenderFunction": None}
+    assert given == dict.fromkeys(FUNCTIONS) | {"IntakeFunction": wanted}
     unequal = {"Fn::Not": [{"Fn::Equals": [{"Ref": "IntakeReservedConcurrency"}, "0"]}]}
     assert stack.body["Conditions"]["ReservesForIntake"] == unequal
     assert stack.parameters["IntakeReservedConcurrency"]["Default"] == 0
@@ -103,17 +104,15 @@ def test_the_layer_is_built_for_the_functions_processor(stack: Stack) -> None:
     assert layer["Properties"]["CompatibleArchitectures"] == stack.globals["Architectures"] == [wanted]
 
 
-@pytest.mark.parametrize(
-    ("function", "settings"),
-    [("IntakeFunction", IntakeSettings), ("YotpoFunction", DeliverSettings), ("SenderFunction", DeliverSettings)],
-)
-def test_settings_get_every_variable(stack: Stack, function: str, settings: type[Any]) -> None:
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_settings_get_every_variable(stack: Stack, function: str) -> None:
     """The template sets exactly the variables that the function reads."""
+    settings: type[Any] = IntakeSettings if function == "IntakeFunction" else DeliverSettings
     given = {name for name in stack.environment(function) if name.startswith(PREFIX)}
     assert given == {PREFIX + field.upper() for field in settings.model_fields}
 
 
-@pytest.mark.parametrize("function", ["IntakeFunction", "YotpoFunction", "SenderFunction"])
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_powertools_gets_its_variables(stack: Stack, function: str) -> None:
     """The level, and no service name: Powertools would make it a second dimension of every metric."""
     environment = stack.environment(function)
@@ -121,11 +120,18 @@ def test_powertools_gets_its_variables(stack: Stack, function: str) -> None:
     assert environment["POWERTOOLS_LOG_LEVEL"] == stack.globals["LoggingConfig"]["ApplicationLogLevel"]
 
 
-def test_intake_knows_every_lane(stack: Stack) -> None:
-    """RELAY_LANES maps each provider to its lane."""
+def test_every_provider_has_a_lane(stack: Stack) -> None:
+    """A provider of the code has a function that delivers to it, and a lane that intake sends to; no other has."""
+    assert sorted(stack.functions) == sorted(FUNCTIONS)
     lanes = stack.environment("IntakeFunction")["RELAY_LANES"]["Fn::Sub"]
     found = re.findall(r'"(\w+)":"\$\{(\w+)\}"', lanes)
     assert dict(found) == {provider: f"{provider.capitalize()}Queue" for provider in PROVIDERS}
+    for provider in PROVIDERS:
+        function = f"{provider.capitalize()}Function"
+        assert stack.environment(function)["RELAY_PROVIDER"] == provider
+        assert stack.environment(function)["RELAY_BASE_URL"] == {"Ref": f"{provider.capitalize()}BaseUrl"}
+    (sending,) = [one for one in stack.statements("IntakeRole") if one["Sid"] == "SendToLanesAndRejected"]
+    assert sorted(map(target, sending["Resource"])) == sorted(["RejectedQueue", *dict(found).values()])
 
 
 def test_every_function_has_a_role_of_its_own(stack: Stack) -> None:
@@ -219,7 +225,7 @@ def test_the_ledger_expires_by_what_the_code_writes(stack: Stack) -> None:
     assert expiry in {claimed["ExpressionAttributeNames"].get(name, name) for name in written}
 
 
-@pytest.mark.parametrize("function", ["IntakeFunction", "YotpoFunction", "SenderFunction"])
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_2_500_characters_of_destinations_and_settings_fit_the_environment(stack: Stack, function: str) -> None:
     """Lambda takes 4 KB of variables, names included; what a queue's or a table's name may be is taken as 120."""
 

@@ -1,26 +1,30 @@
 """What others rely on: parameters, outputs, the order of the file, and that it runs in any region."""
 
+import json
 import re
 import tomllib
 from typing import Any
 
+import cfnlint.decode  # type: ignore[import-untyped]  # cfn-lint ships no types
 import pytest
 from pydantic import ValidationError
 
+from relay.providers import PROVIDERS
 from relay.settings import DeliverSettings, IntakeSettings
 from tests.template.stack import ROOT, Stack
 
+LANES = [provider.capitalize() for provider in PROVIDERS]
+BASE_URLS = [f"{lane}BaseUrl" for lane in LANES]
 PARAMETERS = {
-    "Stage", "Destinations", "YotpoBaseUrl", "SenderBaseUrl", "MaxDeliveryAgeHours", "MaximumConcurrency",
+    "Stage", "Destinations", *BASE_URLS, "MaxDeliveryAgeHours", "MaximumConcurrency",
     "Architecture", "LogLevel", "AlarmEmail", "DestinationSettings", "HoldSeconds", "LateAfterSeconds",
     "SecretsKeyArn", "IntakeMaximumConcurrency", "IntakeReservedConcurrency",
     "ProducerAccounts", "ProducerOrganization",
 }  # fmt: skip
 OUTPUTS = {
     "EventBusName", "IntakeQueueUrl", "IntakeFunctionName", "RejectedQueueUrl", "LedgerTableName",
-    "YotpoQueueUrl", "YotpoDeadLetterQueueUrl", "YotpoFunctionName",
-    "SenderQueueUrl", "SenderDeadLetterQueueUrl", "SenderFunctionName",
     "EventBusArn", "IntakeQueueArn", "IntakeFunctionArn", "RejectedQueueArn",
+    *(f"{lane}{what}" for lane in LANES for what in ("QueueUrl", "DeadLetterQueueUrl", "FunctionName")),
 }  # fmt: skip
 
 A, B = "1" * 12, "2" * 12
@@ -115,21 +119,39 @@ def test_parameters_take_and_refuse(stack: Stack, name: str, good: list[object],
 
 def test_default_destinations_are_settings_the_code_takes(stack: Stack) -> None:
     """The default of Destinations is valid for the functions too."""
-    lanes = '{"yotpo": "https://yotpo", "sender": "https://sender"}'
+    lanes = json.dumps({provider: f"https://{provider}" for provider in PROVIDERS})
     environment = {"RELAY_STAGE": "dev", "RELAY_LANES": lanes, "RELAY_REJECTED_QUEUE_URL": "https://queue"}
     environment["RELAY_DESTINATIONS"] = stack.parameters["Destinations"]["Default"]
-    assert IntakeSettings.from_environment(environment).destinations == ("yotpo/main", "sender/main")
+    destinations = IntakeSettings.from_environment(environment).destinations
+    assert ",".join(destinations) == environment["RELAY_DESTINATIONS"]
 
 
 SETTINGS = {
     "Stage": "stage",
     "Destinations": "destinations",
-    "YotpoBaseUrl": "base_url",
-    "SenderBaseUrl": "base_url",
+    **dict.fromkeys(BASE_URLS, "base_url"),
     "MaxDeliveryAgeHours": "max_delivery_age_hours",
     "HoldSeconds": "hold_seconds",
     "DestinationSettings": "destination_settings",
 }
+URLS: list[object] = [
+    "https://a",
+    "http://127.0.0.1:8080",
+    "https://a.example/b/c",
+    "",
+    "a",
+    "ftp://a",
+    "https://",
+    "https:///a",
+    "https://a?b",
+    "https://a#b",
+    "https://a b",
+    "https://user@a",
+    "https://user:password@a/b",
+    "https://a\\b",
+    "https://a/b@c",
+    "https://a\n",
+]
 VALUES: dict[str, list[object]] = {
     "Stage": ["dev", "a", "x" * 16, "x" * 17, "", "Dev", "1st", "dev\n", "a b", "a_b", "a/b"],
     "Destinations": [
@@ -154,29 +176,11 @@ VALUES: dict[str, list[object]] = {
         "*/*",
         "other/*",
     ],
-    "YotpoBaseUrl": [
-        "https://a",
-        "http://127.0.0.1:8080",
-        "https://a.example/b/c",
-        "",
-        "a",
-        "ftp://a",
-        "https://",
-        "https:///a",
-        "https://a?b",
-        "https://a#b",
-        "https://a b",
-        "https://user@a",
-        "https://user:password@a/b",
-        "https://a\\b",
-        "https://a/b@c",
-        "https://a\n",
-    ],
+    **dict.fromkeys(BASE_URLS, URLS),
     "MaxDeliveryAgeHours": [1, 72, 120, 0, 0.5, 121, -1],
     "HoldSeconds": [1, 300, 900, 0, 901, -1],
     "DestinationSettings": ["{}", '{"yotpo/main": {"requests": 3}}', "", "[]", "null", '"x"'],
 }
-VALUES["SenderBaseUrl"] = VALUES["YotpoBaseUrl"]
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -213,18 +217,33 @@ def test_the_console_shows_every_parameter_once(stack: Stack) -> None:
 
 def test_sections_stand_in_their_order(stack: Stack) -> None:
     """The file reads from the outside in, under its banners."""
-    sections = ["Metadata", "Parameters", "Rules", "Conditions", "Globals", "Resources", "Outputs"]
+    sections = ["Metadata", "Parameters", "Mappings", "Rules", "Conditions", "Globals", "Resources", "Outputs"]
     assert list(stack.body) == ["AWSTemplateFormatVersion", "Transform", "Description", *sections]
     banners = re.findall(r"^ *# =+ ([A-Z ]+) =+$", (ROOT / "template.yaml").read_text(), re.MULTILINE)
-    inner = ["BUS AND QUEUES", "FUNCTIONS", "LEDGER", "ALARMS", "DASHBOARD"]
-    assert banners == ["METADATA", "PARAMETERS", "RULES", "CONDITIONS", "GLOBALS", *inner, "OUTPUTS"]
+    inner = ["BUS AND QUEUES", "FUNCTIONS", "LEDGER", "ALARMS", "DASHBOARD", "LANES"]
+    assert banners == ["METADATA", "PARAMETERS", "MAPPINGS", "RULES", "CONDITIONS", "GLOBALS", *inner, "OUTPUTS"]
 
 
 def test_the_template_is_flat(stack: Stack) -> None:
-    """No nested stack and no loop: neither runs on one machine."""
+    """No nested stack: it does not run on one machine."""
     kinds = {resource["Type"] for resource in stack.resources.values()}
     assert not kinds & {"AWS::Serverless::Application", "AWS::CloudFormation::Stack"}
-    assert "Fn::ForEach" not in (ROOT / "template.yaml").read_text()
+
+
+def test_a_loop_fills_in_where_aws_does() -> None:
+    """In what a loop repeats, ${Provider} is a key or within Fn::Sub: the SAM CLI alone fills it in anywhere else."""
+    template, _ = cfnlint.decode.decode(str(ROOT / "template.yaml"))
+
+    def misplaced(node: Any) -> list[str]:
+        if isinstance(node, dict):
+            values = [value for key, value in node.items() if key != "Fn::Sub"]
+            values += [node["Fn::Sub"][1]] if isinstance(node.get("Fn::Sub"), list) else []
+            return [found for value in values for found in misplaced(value)]
+        if isinstance(node, list):
+            return [found for each in node for found in misplaced(each)]
+        return [node] if isinstance(node, str) and re.search(r"[$&]\{(Provider|Queue)\}", node) else []
+
+    assert [*misplaced(template["Resources"]), *misplaced(template["Outputs"])] == []
 
 
 def test_nothing_ties_the_stack_to_a_region_or_an_account() -> None:
@@ -241,6 +260,8 @@ def test_every_stage_s_configuration_fits_the_template(stack: Stack) -> None:
     for stage in ("local", "dev", "prod"):
         commands: dict[str, Any] = {name: table["parameters"] for name, table in config[stage].items()}
         assert commands["validate"] == {"lint": True}
+        # The SAM CLI leaves loops alone unless told, and then finds no function to build.
+        assert commands["global"]["language_extensions"] is True
         assert commands["global"]["stack_name"] == f"customer-event-relay-{stage}"
         assert commands["deploy"]["capabilities"] == "CAPABILITY_IAM"
         assert commands["deploy"]["resolve_s3"] is True

@@ -3,6 +3,7 @@
 from relay.account.account import LONGEST_BACKOFF
 from relay.delivery.batch import PATIENT_AFTER_RECEIVES
 from relay.ports import MOST_BYTES
+from relay.providers import PROVIDERS
 from tests.simulation.function import BATCH, TIMEOUT_SECONDS
 from tests.simulation.sqs import RETENTION, VISIBILITY
 from tests.simulation.world import INTAKE_RECEIVES, MAX_RECEIVES
@@ -109,7 +110,7 @@ def test_every_queue_is_encrypted(stack: Stack) -> None:
 def test_lanes_are_fifo_with_explicit_deduplication(stack: Stack) -> None:
     """A lane orders by account, and deduplicates by the relay's ids within an account."""
     lanes = [queue for queue in stack.queues.values() if "FifoThroughputLimit" in queue]
-    assert len(lanes) == 2
+    assert len(lanes) == len(PROVIDERS)
     for lane in lanes:
         assert lane["FifoQueue"] is True
         assert lane["ContentBasedDeduplication"] is False

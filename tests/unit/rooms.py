@@ -18,6 +18,7 @@ from relay.providers.base import Provider
 from relay.providers.limits import Budget
 from tests.factories import make_reply
 from tests.fakes import FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, OneByOneWorkers, middle
+from tests.kinds import OVERWRITES
 
 
 def subject(request: Request) -> str:
@@ -29,7 +30,7 @@ def subject(request: Request) -> str:
 class Room:
     """A lane among fakes. It `knows` from the start that nobody else is on its accounts."""
 
-    provider: str = "yotpo"
+    provider: str = OVERWRITES
     clock: FakeClock = field(default_factory=FakeClock)
     answers: dict[str, list[Reply | NoAnswerError]] = field(default_factory=dict)
     """Event name to its answers, first to last; everything else is delivered."""

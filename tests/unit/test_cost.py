@@ -81,7 +81,7 @@ VALUES = [
         "1e999",
         "9" * 30,
         '"\\ud800"',
-        '"yotpo/main"',
+        '"nobody/main"',
         '"a/b"',
         '"a@b.co"',
     ),

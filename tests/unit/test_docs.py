@@ -5,30 +5,33 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from relay.contract.event import Event
 from relay.observability import METRICS
 from relay.outcome import Outcome
+from relay.providers import PROVIDERS
 from relay.settings import PREFIX, DeliverSettings, IntakeSettings
+from tools.template import load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 DOCS = {path: path.read_text() for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]}
 
 
-class _Template(yaml.SafeLoader):
-    """Reads CloudFormation, tags and all."""
+TEMPLATE = load()
+FIRST, *OTHERS = (provider.capitalize() for provider in PROVIDERS)
 
 
-_Template.add_multi_constructor("!", lambda loader, suffix, node: None)
-TEMPLATE = yaml.load((ROOT / "template.yaml").read_text(), _Template)  # noqa: S506 - a safe loader
+def of_first(name: str) -> str:
+    """The first provider's parameters and outputs stand for those of all."""
+    other = next((provider for provider in OTHERS if name.startswith(provider)), FIRST)
+    return name.replace(other, FIRST)
 
 
 @pytest.mark.parametrize("name", [*TEMPLATE["Parameters"], *TEMPLATE["Outputs"]])
 def test_the_readme_names_every_parameter_and_output(name: str) -> None:
-    """Sender's outputs are covered by Yotpo's."""
-    assert f"`{name.replace('Sender', 'Yotpo') if name in TEMPLATE['Outputs'] else name}`" in README
+    """A reader finds each in it, or the first provider's."""
+    assert f"`{of_first(name)}`" in README
 
 
 def test_the_readme_names_no_parameter_that_is_not_there() -> None:
@@ -37,7 +40,14 @@ def test_the_readme_names_no_parameter_that_is_not_there() -> None:
     named = {
         name for row in re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
     }
-    assert named == set(TEMPLATE["Parameters"])
+    assert set(map(of_first, named)) == set(map(of_first, TEMPLATE["Parameters"]))
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_the_readme_s_matrix_has_every_provider(name: str) -> None:
+    """With its page, and the limit that the code has."""
+    (row,) = re.findall(rf"^\| \[{name.capitalize()}\]\(docs/providers/{name}\.md\) .*$", README, re.MULTILINE)
+    assert f"| {PROVIDERS[name].limit.requests} / " in row
 
 
 def test_every_variable_is_documented() -> None:

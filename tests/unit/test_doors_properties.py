@@ -20,6 +20,7 @@ from relay.handlers.records import is_sns_call
 from relay.intake.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
+from relay.providers import PROVIDERS
 from tests.factories import DESTINATIONS, event_data, eventbridge, lane_record, sns, sqs_batch, sqs_record
 from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues
 from tests.unit.rooms import Room
@@ -159,7 +160,7 @@ def test_any_detail_from_eventbridge(envelope: dict[str, Any]) -> None:
     assert bool(queues.entries) != bool(queues.rejects)
 
 
-@pytest.mark.parametrize("provider", ["yotpo", "sender"])
+@pytest.mark.parametrize("provider", PROVIDERS)
 @COMMON
 @given(st.lists(bodies | events.map(json.dumps), min_size=1, max_size=6))
 def test_any_batch_on_a_lane(provider: str, given_bodies: list[str]) -> None:
@@ -180,9 +181,9 @@ def test_any_batch_on_a_lane(provider: str, given_bodies: list[str]) -> None:
 @given(inputs, inputs, st.booleans() | values)
 def test_anything_at_delivers_direct_door(given_event: Any, anything: Any, dry_run: Any) -> None:
     """A direct call of deliver is carried out or answered with errors that name fields."""
-    room = Room("yotpo", deaf=True)
+    room = Room(deaf=True)
     doors = deliver_doors(room)
-    for call in ({"destination": "yotpo/main", "event": given_event, "dry_run": dry_run}, anything):
+    for call in ({"destination": DESTINATIONS[0], "event": given_event, "dry_run": dry_run}, anything):
         answer = doors.handle(call, CONTEXT)
         json.dumps(answer).encode()
         if "batchItemFailures" not in answer and "dry_run" not in answer:

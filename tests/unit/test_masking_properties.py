@@ -19,6 +19,7 @@ from relay.masking import ANYWHERE, LONGEST, MASK, PART, hide, mask, mask_identi
 from relay.ports import Reply
 from relay.providers import PROVIDERS
 from tests.factories import make_event
+from tests.kinds import REPEATS
 from tests.steps import steps
 
 # ----------------------------------------------------------------------------------------------- a reader, and a quoter
@@ -156,7 +157,7 @@ def events(draw: st.DrawFn) -> Event:
         "email": f"{draw(MAILBOX)}@{domain}",
         "phone_number": "+1" + draw(st.text(st.sampled_from("0123456789"), min_size=3, max_size=12)),
         "id": draw(NAMES.filter(lambda text: 1 <= len(text) <= 255)),
-        "provider_ids": {"sender": draw(NAMES.filter(lambda text: 1 <= len(text) <= 255))},
+        "provider_ids": {REPEATS: draw(NAMES.filter(lambda text: 1 <= len(text) <= 255))},
         "properties": {"first_name": draw(SCALARS), "nickname": draw(SCALARS)},
     }
     return make_event(customer=customer, properties={"ship_to": draw(SCALARS), "total": draw(SCALARS)})

@@ -10,7 +10,7 @@ from relay.account.pace import ALONE, DOUBTED, LATE, LONGEST_DEFERRAL, MARGIN, P
 from relay.providers.limits import Budget, Limit, read_count, read_wait
 from tests.factories import NOW
 from tests.fakes import FakeClock
-from tests.simulation.limiter import counter
+from tests.simulation.limiter import limiter
 from tests.simulation.plan import Limiter
 
 YOTPO = Limit(5, 1.0)
@@ -623,7 +623,7 @@ def test_a_share_grows_back_when_others_leave(limit: Limit) -> None:
 def test_a_shared_limit_however_the_provider_counts(limit: Limit, kind: Limiter) -> None:
     """GIVEN another client that takes two fifths THEN we get nine tenths of the rest, hardly ever refused."""
     clock = FakeClock()
-    pace, theirs = Pace(limit, clock), counter(kind, limit.requests, limit.window, 0.3 * limit.window)
+    pace, theirs = Pace(limit, clock), limiter(kind, limit.requests, limit.window, 0.3 * limit.window)
     every, windows = limit.window / (0.4 * limit.requests), 200 if limit is YOTPO else 60
     ours = refused = others = 0
     while clock.monotonic() < windows * limit.window:

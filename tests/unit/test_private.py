@@ -8,6 +8,7 @@ from relay.contract.event import Customer, Event
 from relay.masking import OWN_NAMES, PART
 from relay.ports import Request
 from tests.factories import TOKEN, lane_message, make_event, make_reply
+from tests.kinds import OVERWRITES, REPEATS
 from tests.unit.rooms import Room
 
 
@@ -29,7 +30,7 @@ ADA: dict[str, Any] = {
         "email": "ada.lovelace@example.com",
         "phone_number": "+491234",
         "id": "cust-ada",
-        "provider_ids": {"sender": "Qmp2g5"},
+        "provider_ids": {REPEATS: "Qmp2g5"},
         "properties": {"first_name": "Ada", "full_name": "Ada King", "birthday": "1815-12-10", "age": 36, "vip": True},
     },
     "properties": {"name": "x", "ship_to": "12 St James's Square, London", "total": 1234.5, "items": 3},
@@ -37,7 +38,7 @@ ADA: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("provider", ["yotpo", "sender"])
+@pytest.mark.parametrize("provider", [OVERWRITES, REPEATS])
 @pytest.mark.parametrize(
     ("words", "seen"),
     [
@@ -75,7 +76,7 @@ def test_what_a_provider_quotes(provider: str, words: str, seen: str) -> None:
 
 def test_a_value_that_is_the_name_of_a_field_is_no_secret() -> None:
     """GIVEN a property `channel: email` THEN "Invalid email" can still be read."""
-    assert refused("Invalid email", "yotpo", properties={"name": "x", "channel": "email"}) == {
+    assert refused("Invalid email", OVERWRITES, properties={"name": "x", "channel": "email"}) == {
         "Invalid email",
         "HTTP 400: Invalid email",
     }
@@ -93,13 +94,13 @@ def test_a_value_that_is_the_name_of_a_field_is_no_secret() -> None:
 )
 def test_a_mail_domain_alone(email: str, words: str, seen: str) -> None:
     """GIVEN a refusal that names where the mail goes THEN a domain of one's own is gone, a big hoster's is not."""
-    assert refused(words, "yotpo", customer={"email": email}) == {seen, f"HTTP 400: {seen}"}
+    assert refused(words, OVERWRITES, customer={"email": email}) == {seen, f"HTTP 400: {seen}"}
 
 
 JOERG: dict[str, Any] = {"customer": {"email": "jörg.müller@bücherwürmer.example"}, "properties": {"name": "x"}}
 
 
-@pytest.mark.parametrize("provider", ["yotpo", "sender"])
+@pytest.mark.parametrize("provider", [OVERWRITES, REPEATS])
 @pytest.mark.parametrize(
     ("words", "seen"),
     [
@@ -141,7 +142,7 @@ def test_an_address_of_other_letters(provider: str, words: str, seen: str) -> No
 def test_a_domain_given_as_dns_writes_it(words: str, seen: str) -> None:
     """GIVEN an address with `xn--` THEN its domain as people write it is hidden, too."""
     event = {"customer": {"email": "ada@xn--bcherwrmer-9dbf.example"}, "properties": {"name": "x"}}
-    assert refused(words, "yotpo", **event) == {seen, f"HTTP 400: {seen}"}
+    assert refused(words, OVERWRITES, **event) == {seen, f"HTTP 400: {seen}"}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_a_domain_given_as_dns_writes_it(words: str, seen: str) -> None:
 def test_an_address_in_a_text_without_spaces(words: str, seen: str) -> None:
     """GIVEN letters with no space around them THEN what stands beside the address is readable, the address is not."""
     event = {"customer": {"email": "王小明@例子.广告"}, "properties": {"name": "x"}}
-    assert refused(words, "sender", **event) == {seen, f"HTTP 400: {seen}"}
+    assert refused(words, REPEATS, **event) == {seen, f"HTTP 400: {seen}"}
 
 
 def test_the_contracts_longer_names_are_known_to_the_mask() -> None:

@@ -98,12 +98,12 @@ def test_destinations_that_do(text: str) -> None:
             ",",
             "yotpo",
             "yotpo/",
-            "klaviyo/main",
+            "nobody/main",
             "yotpo/main;sender/main2,x",
             "yotpo/a;sender/b",
             "yotpo/a,yotpo/a",
         ),
-        *("*", "*/*", "*/main", "yotpo/**", "yotpo/a*", "yotpo/*,yotpo/*", "klaviyo/*", "yotpo*"),
+        *("*", "*/*", "*/main", "yotpo/**", "yotpo/a*", "yotpo/*,yotpo/*", "nobody/*", "yotpo*"),
     ],
 )
 def test_destinations_that_do_not(text: str) -> None:
@@ -116,7 +116,7 @@ def test_destinations_that_do_not(text: str) -> None:
     [
         ("RELAY_STAGE", ""),
         ("RELAY_STAGE", "Prod"),
-        ("RELAY_PROVIDER", "klaviyo"),
+        ("RELAY_PROVIDER", "nobody"),
         ("RELAY_BASE_URL", "developers.yotpo.com"),
         ("RELAY_BASE_URL", "ftp://yotpo.com"),
         ("RELAY_BASE_URL", "https://yotpo.com/?a=b"),
@@ -132,7 +132,7 @@ def test_destinations_that_do_not(text: str) -> None:
         ("RELAY_HOLD_SECONDS", "901"),
         ("RELAY_DESTINATION_SETTINGS", ""),
         ("RELAY_DESTINATION_SETTINGS", "[]"),
-        ("RELAY_DESTINATION_SETTINGS", '{"klaviyo": {}}'),
+        ("RELAY_DESTINATION_SETTINGS", '{"nobody": {}}'),
         ("RELAY_DESTINATION_SETTINGS", '{"yotpo": {"colour": "red"}}'),
         ("RELAY_DESTINATION_SETTINGS", '{"yotpo": {"identify_by": "name"}}'),
         ("RELAY_DESTINATION_SETTINGS", '{"yotpo": {"path": "/no/placeholder"}}'),

@@ -12,6 +12,7 @@ from relay.handlers.envelope import open_record, unwrap, validate
 from relay.intake.intake import Accepted, Incoming, Intake
 from tests.factories import DESTINATIONS, EMAIL, PHONE, event_data, eventbridge, lane_message, sns
 from tests.fakes import FakeClock, FakeIntakeQueues
+from tests.kinds import OVERWRITES, REPEATS
 from tests.unit.rooms import Room
 
 moments = st.sampled_from(
@@ -63,7 +64,7 @@ def test_what_intake_accepts_the_lane_takes(given_changes: dict[str, Any], beyon
             assert event.size == MAX_EVENT_BYTES + beyond
 
 
-@pytest.mark.parametrize("provider", ["yotpo", "sender"])
+@pytest.mark.parametrize("provider", [OVERWRITES, REPEATS])
 def test_the_largest_event_is_tried(provider: str) -> None:
     """GIVEN an event without a moment, as large as may be WHEN it comes to its lane THEN its size is no reason."""
     queues, data = FakeIntakeQueues(), filled_to(MAX_EVENT_BYTES, event_data(occurred_at=..., properties={"name": "x"}))
@@ -71,4 +72,4 @@ def test_the_largest_event_is_tried(provider: str) -> None:
     room = Room(provider)
     (result,) = room.handle([lane_message(body=queues.entries[0].body)]).results
     assert "at most 262144" not in result.reason
-    assert room.sent == (["x"] if provider == "yotpo" else [])
+    assert room.sent == (["x"] if provider == OVERWRITES else [])

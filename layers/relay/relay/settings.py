@@ -40,7 +40,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class _Settings(BaseModel):
-    """`destinations` are names (`yotpo/main`), and providers of which any account will do (`yotpo/*`)."""
+    """`destinations` are names (`provider/account`), and providers of which any account will do (`provider/*`)."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
@@ -84,7 +84,7 @@ class IntakeSettings(_Settings):
 
 
 class DeliverSettings(_Settings):
-    """`destination_settings` maps a provider (`yotpo`) or a destination (`yotpo/main`, which wins) to its settings."""
+    """`destination_settings` maps a provider or a destination (`provider/account`, which wins) to its settings."""
 
     provider: str
     base_url: str

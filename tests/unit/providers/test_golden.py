@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from starlette.datastructures import Headers
 
-from local.sandbox.contract import Call, Contract
+from local.sandbox.contract import Call, contracts
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
 from relay.ports import Reply
@@ -51,16 +51,19 @@ def test_the_way_through_the_lane_changes_nothing(golden: Case) -> None:
 
 @each(SENT)
 def test_an_absent_value_is_never_sent_as_null(golden: Case) -> None:
-    """A null in any depth of a body would be refused by Yotpo; what is absent is left out."""
+    """A null in any depth of a body may be refused; what is absent is left out."""
     assert b":null" not in golden.build().body
 
 
-@each([one for one in SENT if one.data["credentials"].get("store_id")])
-def test_the_store_id_stays_one_segment_of_the_path(golden: Case) -> None:
-    """GIVEN any store ID THEN the path has as many segments as with a plain one, and decodes to the ID itself."""
-    store_id, path = golden.data["credentials"]["store_id"], urlsplit(golden.build().url).path
-    assert [unquote(segment) for segment in path.split("/")].count(store_id) == 1
-    assert urlsplit(golden.build().url).fragment == ""
+@each([one for one in SENT if contracts()[one.provider].account_stands_in == "path"])
+def test_the_account_stays_one_segment_of_the_path(golden: Case) -> None:
+    """GIVEN any account's ID THEN the path has as many segments as with a plain one, and decodes to the ID itself."""
+    url = urlsplit(golden.build().url)
+    (account,) = [
+        value for key, value in golden.data["credentials"].items() if contracts()[golden.provider].public(key)
+    ]
+    assert [unquote(segment) for segment in url.path.split("/")].count(account) == 1
+    assert url.fragment == ""
 
 
 @each(BY_STACK)
@@ -70,7 +73,7 @@ def test_the_sandbox_takes_the_request(golden: Case) -> None:
     url = urlsplit(request.url)
     query = {name: unquote(value) for name, _, value in (part.partition("=") for part in url.query.split("&")) if name}
     call = Call(request.method, url.path, query, Headers(dict(request.headers)), request.body)
-    contract = Contract(golden.provider)
+    contract = contracts()[golden.provider]
     assert contract.match(url.path) is not None
     assert contract.violations(call) == []
 

@@ -35,7 +35,7 @@ class _Secret:
 
 
 class SecretsManagerSecrets:
-    """Satisfies `ports.Secrets`. The secret of `yotpo/main` is `<stage>/customer-events/yotpo/main`, a JSON object.
+    """Satisfies `ports.Secrets`. A destination's secret is `<stage>/customer-events/<provider>/<account>`, JSON.
 
     Each destination has a lock of its own: of those who want its secret at once one fetches it, and nobody waits for
     another destination's fetch. When Secrets Manager fails, what was fetched before goes on being used. Kept are the

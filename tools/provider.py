@@ -1,0 +1,147 @@
+"""``python -m tools.provider pigeon``: a provider's five places, with a BLANK for all that only its page can say.
+
+The new files are those of ``tools/scaffold`` under the new name; a line each goes where the providers are listed.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.machine import ROOT
+from relay.providers import PROVIDERS
+
+SCAFFOLD = Path(__file__).with_name("scaffold")
+MARK = "BLANK"
+
+
+class ProviderError(Exception):
+    """The provider cannot be added; nothing was written."""
+
+
+@dataclass(frozen=True)
+class Blank:
+    """What an author has yet to answer. ``place`` is one of the five, or README."""
+
+    place: str
+    file: str
+    line: int
+    question: str
+
+
+def new_files(name: str) -> dict[Path, str]:
+    """What is written for the provider, by path below the repository's root."""
+    everything = json.loads((SCAFFOLD / "golden" / "everything.json").read_text())
+    page = (SCAFFOLD / "page.md").read_text()
+    page = page.replace("EVENT", _indented(everything["event"])).replace(
+        "BODY", _indented(everything["expect"]["body"])
+    )
+    found = {
+        Path("layers/relay/relay/providers/pigeon.py"): (SCAFFOLD / "pigeon.py").read_text(),
+        Path("local/contracts/pigeon.yaml"): (SCAFFOLD / "contract.yaml").read_text(),
+        Path("docs/providers/pigeon.md"): page,
+    }
+    for path in sorted((SCAFFOLD / "golden").rglob("*.json")):
+        found[Path("tests/golden/pigeon") / path.relative_to(SCAFFOLD / "golden")] = path.read_text()
+    return {Path(_named(str(path), name)): _named(text, name) for path, text in found.items()}
+
+
+def edits(name: str, root: Path = ROOT) -> dict[Path, str]:
+    """The files that list the providers, with one more. Raises ProviderError for one that has no place for it."""
+    last, new = list(PROVIDERS)[-1], name.capitalize()
+    before = last.capitalize()
+    guesses = f"{MARK}: create an event | email or phone number | 10 / s per account | another event | an error"
+    row = f"| [{new}](docs/providers/{name}.md) | {guesses} |"
+    address = f"Default: https://api.{name}.example, Description: {MARK}. Base URL of {new}'s API."
+    places = {
+        "layers/relay/relay/providers/__init__.py": [
+            (r"(from relay\.providers\.base .*\n)", rf"\1from relay.providers.{name} import {new}\n"),
+            (rf"{before}\)\}}", f"{before}, {new})}}"),
+        ],
+        "template.yaml": [
+            (rf"{before}BaseUrl\]", f"{before}BaseUrl, {new}BaseUrl]"),
+            (rf"\|{last}\)", f"|{last}|{name})"),
+            (rf" or {last} as provider", f", {last} or {name} as provider"),
+            (rf"(\n  {before}BaseUrl:.*\n(?: {{4}}.*\n)*)", rf"\1\n  {new}BaseUrl: {{<<: *url, {address}}}\n"),
+            (rf"(\n    {before}: \{{Name: {last}\}})", rf"\1\n    {new}: {{Name: {name}}}"),
+            (r"(?<=&providers) \[(.+)\]", rf" [\1, {new}]"),
+            (rf'"\$\{{{before}Queue\}}"\}}', f'"${{{before}Queue}}","{name}":"${{{new}Queue}}"}}'),
+            (rf"(\n +- !GetAtt ){before}Queue\.Arn", rf"\1{before}Queue.Arn\1{new}Queue.Arn"),
+        ],
+        "README.md": [(rf"(\n\| \[{before}\]\(.*)", rf"\1\n{row}")],
+    }
+    found = {Path(file): (root / file).read_text() for file in places}
+    for file, path in zip(places, found, strict=True):
+        for pattern, replacement in places[file]:
+            found[path], times = re.subn(pattern, replacement, found[path])
+            if not times:
+                raise ProviderError(f"{file} has no place for it: {pattern}")
+    init = Path("layers/relay/relay/providers/__init__.py")
+    return {**found, init: _sorted_imports(found[init])}
+
+
+def blanks(name: str, root: Path = ROOT) -> Iterator[Blank]:
+    """What is yet to be answered of a provider, in the order of its five places."""
+    places = {
+        "code": [f"layers/relay/relay/providers/{name}.py"],
+        "contract": [f"local/contracts/{name}.yaml"],
+        "golden": sorted(str(path.relative_to(root)) for path in (root / "tests/golden" / name).rglob("*.json")),
+        "page": [f"docs/providers/{name}.md"],
+        "template": ["template.yaml"],
+        "README": ["README.md"],
+    }
+    for place, files in places.items():
+        for file in files:
+            for number, line in enumerate((root / file).read_text().splitlines(), 1):
+                own = place not in ("template", "README") or name in line.lower()
+                if own and MARK in line:
+                    yield Blank(place, file, number, line.partition(MARK)[2].strip(" :#.") or line.strip())
+
+
+def add(name: str, root: Path = ROOT) -> list[Path]:
+    """Write the five places. Returns the files, those that were there last. Raises ProviderError."""
+    if not re.fullmatch(r"[a-z][a-z0-9]*", name) or name == "intake":
+        raise ProviderError("a name is lower case letters and digits, and not intake: resources are called by it")
+    made, changed = new_files(name), edits(name, root)
+    if there := [str(path) for path in made if (root / path).exists()]:
+        raise ProviderError(f"there is one already: {', '.join(there)}")
+    for path, text in {**made, **changed}.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return [*made, *changed]
+
+
+def _named(text: str, name: str) -> str:
+    return text.replace("pigeon", name).replace("Pigeon", name.capitalize())
+
+
+def _indented(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _sorted_imports(text: str) -> str:
+    lines = text.splitlines()
+    imports = sorted(line for line in lines if line.startswith("from "))
+    return "\n".join(imports.pop(0) if line.startswith("from ") else line for line in lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.provider", description=__doc__.partition("\n")[0])
+    parser.add_argument("name", help="lower case letters and digits, such as pigeon")
+    name = parser.parse_args().name
+    try:
+        written = add(name)
+    except ProviderError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(map(str, written)))
+    print(f"\n{sum(1 for _ in blanks(name))} blanks to answer. The tests name them, one after the other:")
+    print("  .venv/bin/python -m pytest -x tests/unit/providers")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What AWS makes of template.yaml: its loops over the providers written out, as plain data."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cfnlint.decode  # type: ignore[import-untyped]  # cfn-lint ships no types
+from samcli.lib.cfn_language_extensions.models import (  # type: ignore[import-untyped]  # nor does the SAM CLI
+    TemplateProcessingContext,
+)
+from samcli.lib.cfn_language_extensions.processors import ForEachProcessor  # type: ignore[import-untyped]
+
+from local.machine import ROOT
+from local.processes import CommandError
+
+type Json = dict[str, Any]
+
+
+def load(path: Path = ROOT / "template.yaml") -> Json:
+    """The template expanded; parameters, conditions and references between resources stay as they are written.
+
+    Raises CommandError for a file that cfn-lint cannot read.
+    """
+    template, problems = cfnlint.decode.decode(str(path))
+    if problems:
+        raise CommandError(f"{path.name}: {problems}")
+    # The step of the SAM CLI that writes loops out, and not the one that fills in the parameters' values.
+    context = TemplateProcessingContext(fragment=json.loads(json.dumps(template)))
+    ForEachProcessor().process_template(context)
+    expanded: Json = context.fragment
+    return expanded | {
+        section: _filled(expanded[section], expanded.get("Mappings", {}))
+        for section in ("Resources", "Outputs")
+        if section in expanded
+    }
+
+
+def _filled(node: Any, mappings: Json) -> Any:
+    """With a provider's row of the mapping, and the names put together from it, in their places."""
+    if isinstance(node, list):
+        return [_filled(each, mappings) for each in node]
+    if not isinstance(node, dict):
+        return node
+    match {key: _filled(value, mappings) for key, value in node.items()}:
+        case {"Fn::FindInMap": [str(name), str(row), str(column)]}:
+            return mappings[name][row][column]
+        case {"Fn::Sub": [text, values]}:
+            known = {name: value for name, value in values.items() if isinstance(value, str)}
+            for name, value in known.items():
+                text = text.replace(f"${{{name}}}", value)
+            others = {name: value for name, value in values.items() if name not in known}
+            return {"Fn::Sub": [text, others]} if others else _literal(text)
+        case {"Fn::Sub": str(text)}:
+            return _literal(text)
+        case filled:
+            return filled
+
+
+def _literal(text: str) -> Any:
+    return {"Fn::Sub": text} if "${" in text else text
