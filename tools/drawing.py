@@ -115,7 +115,7 @@ def place(packages: dict[str, list[str]]) -> dict[str, Box]:
     for name, x in columns.items():
         lines = ("SQS FIFO,", "one a provider,", "group = account") if name == LANE else tuple(packages[name])
         boxes[name] = Box(name, lines, x, handlers.bottom + SPACE, WIDTH, tall)
-    # The ports leave the first column free: what an adapter imports of the contract passes there.
+    # The ports leave the first column free: the way from below to the contract.
     second = columns[ROW[1]]
     ports = Box("ports", (), second, boxes[LANE].bottom + SPACE, whole + MARGIN - second, 32)
     adapters = Box("adapters", (" · ".join(packages["adapters"]),), MARGIN, ports.bottom + SPACE, whole, 48)
@@ -123,14 +123,18 @@ def place(packages: dict[str, list[str]]) -> dict[str, Box]:
 
 
 def route(one: Box, other: Box) -> str:
-    """The line from box to box: across, up or down; within the row past others, below them."""
+    """The line from box to box: straight where nothing is between, else below the row or round the end of a bar."""
     if one.y == other.y:
         start, end = (one.right, other.x) if one.x < other.x else (one.x, other.right)
         if abs(end - start) == GAP:
             return f"M{start} {one.y + 30}H{end}"
         below = one.bottom + 12 + 5 * ROW.index(one.name)
         return f"M{one.centre - 24} {one.bottom}V{below}H{other.centre - 24}V{other.bottom}"
-    x = min(one, other, key=lambda box: box.width).centre
+    narrow, wide = sorted((one, other), key=lambda box: box.width)
+    x = narrow.centre
+    if x < wide.x:
+        middle = wide.y + wide.height // 2
+        return f"M{wide.x} {middle}H{x}V{narrow.bottom}" if one is wide else f"M{x} {narrow.bottom}V{middle}H{wide.x}"
     return f"M{x} {one.bottom}V{other.y}" if one.y < other.y else f"M{x} {one.y}V{other.bottom}"
 
 

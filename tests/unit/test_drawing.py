@@ -1,12 +1,13 @@
 """The drawing of the way says what the code imports."""
 
 import re
+from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 from tools import drawing
-from tools.drawing import LANE, PATH, ROW, WAY, draw, main, read_imports, reduced
+from tools.drawing import BARS, LANE, PATH, ROW, WAY, draw, main, place, read_imports, reduced, route
 
 
 def test_what_follows_from_others_is_not_drawn() -> None:
@@ -23,6 +24,21 @@ def test_every_arrow_is_an_import() -> None:
     while more := {(one, last) for one, via in reached for first, last in few if via == first} - reached:
         reached |= more
     assert arrows <= reached
+
+
+@pytest.mark.parametrize("arrow", sorted(permutations({*ROW, *BARS} - {LANE}, 2)), ids=" to ".join)
+def test_every_arrow_begins_and_ends_at_its_boxes(arrow: tuple[str, str]) -> None:
+    """Whatever may be imported by whatever one day."""
+    packages, _ = read_imports()
+    one, other = (place(packages)[name] for name in arrow)
+    x, y, *turns = re.findall(r"[MHV ](\d+)", path := route(one, other))
+    end_x, end_y = int(x), int(y)
+    for turn, to in zip(re.findall("[HV]", path), map(int, turns), strict=True):
+        end_x, end_y = (to, end_y) if turn == "H" else (end_x, to)
+    for box, at_x, at_y in ((one, int(x), int(y)), (other, end_x, end_y)):
+        assert box.x <= at_x <= box.right
+        assert box.y <= at_y <= box.bottom
+        assert at_x in (box.x, box.right) or at_y in (box.y, box.bottom)
 
 
 def test_a_package_without_a_place_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
