@@ -1,9 +1,10 @@
-"""What runs the checks by itself calls make, and targets that exist."""
+"""What runs the checks by itself calls make, and targets that exist; the pins are anybody's."""
 
 import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -54,3 +55,13 @@ def test_the_hooks_bring_no_tools_of_their_own() -> None:
     """What make pins is what they run, on the whole repository."""
     assert {hook["language"] for hook in HOOKS} == {"system"}
     assert not [hook["id"] for hook in HOOKS if hook["pass_filenames"]]
+
+
+@pytest.mark.parametrize("name", ["requirements-dev.txt", "layers/relay/requirements.txt"])
+def test_every_pin_has_a_hash_and_none_an_address(name: str) -> None:
+    """Where packages come from is for each machine to say, and no reason to trust them."""
+    lines = [line for line in (ROOT / name).read_text().splitlines() if not re.match(r"\s*(#|$)", line)]
+    pins = [line for line in lines if not line.startswith("    --hash=sha256:")]
+    assert pins
+    assert not [line for line in pins if not re.fullmatch(r"[a-z0-9._-]+==[\w.+!-]+ \\", line)]
+    assert len(lines) >= 2 * len(pins)
