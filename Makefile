@@ -30,7 +30,7 @@ help: ## Show this list
 		printf '  %smake %-16s%s %s\n' "$$bold" "$$target" "$$plain" "$${text//\$$\$$/\$$}"; done
 
 .PHONY: demo
-demo: $(READY) ## The relay on this machine: every door, every fate
+demo: $(READY) ## The relay on this machine: every way in, every fate
 	@$(PYTHON) -m local.demo
 
 .PHONY: test
@@ -40,6 +40,10 @@ test: $(READY) ## All tests, with branch coverage
 .PHONY: quick
 quick: $(READY) ## Unit, contract, template: what needs no emulator
 	$(PYTHON) -m pytest $(PARALLEL) -n auto -m "not emulator" --hypothesis-profile quick tests/unit tests/contract tests/template
+
+.PHONY: quick
+quick: $(READY) ## Unit, contract and template tests
+	$(PYTHON) -m pytest --numprocesses auto tests/unit tests/contract tests/template
 
 .PHONY: check
 check: $(READY) lint simulate-briefly test ## All that CI runs: lint, simulation, tests
@@ -51,6 +55,7 @@ lint: $(READY) ## Everything of check that runs none of the code
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PYTHON) -m tools.schema --check
+	$(PYTHON) -m tools.drawing --check
 	for stage in local dev prod; do $(VENV)/bin/sam validate --lint --region us-east-1 --config-env $$stage; done
 
 .PHONY: up
@@ -66,7 +71,7 @@ down: $(READY) ## End the stack that make up started
 	@$(PYTHON) -m local down
 
 .PHONY: invoke
-invoke: $(READY) ## One file through its door, and its fate: EVENT=…
+invoke: $(READY) ## One file by its way in, and its fate: EVENT=…
 	@$(if $(EVENT),,$(error name a file, such as EVENT=events/direct-order-shipped.json))
 	@$(PYTHON) -m local.invoke "$$EVENT"
 
@@ -108,6 +113,10 @@ format: $(READY) ## Format the code and mend what ruff can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 	$(PYTHON) -m tools.schema
+
+.PHONY: drawing
+drawing: $(READY) ## Draw docs/way.svg again, from the code's imports
+	$(PYTHON) -m tools.drawing
 
 # Pins stay as they are unless UPGRADE=1. The layer's pins follow the development ones.
 COMPILE := CUSTOM_COMPILE_COMMAND='make requirements' $(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe \

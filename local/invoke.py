@@ -24,6 +24,7 @@ from local.sandbox.client import SandboxClient
 from local.show import show_fates, show_requests
 from local.stack import Stack, load
 from local.steps import terminal
+from relay.contract.destination import Destination
 
 PATIENCE_SECONDS = 60.0
 
@@ -48,7 +49,7 @@ def function_for(call: Any, outputs: Mapping[str, str]) -> str:
     """
     if not is_for_deliver(call):
         return outputs["IntakeFunctionName"]
-    provider = str(call["destination"]).partition("/")[0]
+    provider = Destination(call["destination"]).provider
     functions = {name.removesuffix("FunctionName").lower(): value for name, value in outputs.items()
                  if name.endswith("FunctionName") and name != "IntakeFunctionName"}  # fmt: skip
     if provider not in functions:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from local.demo.report import masked_customer, titled_table
 from local.fates import NOT_SEEN, ON_THE_WAY, Fate
+from relay.contract.destination import Destination
 
 _ADVICE = {
     "duplicate": "the ledger has it as delivered; another id makes it another event",
@@ -64,7 +65,7 @@ def _advice(fate: Fate, door: str) -> str:
         if fate.fine or door == "deliver":
             return ""
         if fate.destination:
-            provider = fate.destination.partition("/")[0].capitalize()
+            provider = Destination(fate.destination).provider.capitalize()
             return f"a dead letter waits in {provider}DeadLetterQueue; docs/runbook.md#dead-letters says what to do"
         return "its body is kept in RejectedQueue; docs/runbook.md#rejected-records says what to do"
     return f"{fate.outcome}: {_ADVICE.get(fate.outcome, 'it comes back by itself')}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from local.demo.plan import Case
 from local.sandbox.client import SandboxClient
 from local.stack import Stack
+from relay.contract.destination import Destination
 from relay.providers import PROVIDERS
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Observer:
         answer = self.answers.get(case.file)
         if isinstance(answer, dict):
             return Observed(str(answer.get("outcome")), reason="the ledger knows it: no request")
-        provider = case.destination.partition("/")[0]
+        provider = Destination(case.destination).provider
         sent = [
             one
             for one in self.sandbox.requests()

@@ -8,7 +8,6 @@ from itertools import chain
 from typing import Any, Literal
 
 from local.machine import ROOT
-from relay.contract.destination import Destination
 from relay.contract.event import Event
 from relay.errors import FieldError, InvalidEventError
 from relay.handlers.envelope import open_record
@@ -59,7 +58,7 @@ def _events(file: str) -> Iterator[Event]:
 def _delivered(act: str, file: str, event_id: str, **attempts: int) -> Iterator[Case]:
     """The event at each destination: delivered, where the provider can take it."""
     event = next(one for one in _events(file) if one.id == event_id)
-    for entry in route(event, [Destination(f"{name}/main") for name in PROVIDERS], accepted_at=0.0):
+    for entry in route(event, [f"{name}/main" for name in PROVIDERS], accepted_at=0.0):
         destination, refused = entry.destination, list[FieldError]()
         PROVIDERS[destination.provider]("").payload(open_record(entry.body), refused)
         if refused:

@@ -12,6 +12,7 @@ from rich.text import Text
 from local.demo.observe import Observed
 from local.demo.plan import FIRST, Case
 from local.sandbox.contract import contracts
+from relay.contract.destination import Destination
 
 _STYLES = {"delivered": "green", "duplicate": "cyan", "dead letter": "magenta", "rejected": "yellow"}
 
@@ -62,7 +63,7 @@ def show_reasons(console: Console, results: Results) -> None:
     table.add_column("reason")
     for case, observed in results:
         if observed.outcome == "dead letter":
-            provider = case.destination.partition("/")[0]
+            provider = Destination(case.destination).provider
             table.add_row(case.event_id, f"{provider.capitalize()}DeadLetterQueue", _bulleted(observed.reason))
         elif observed.outcome == "rejected":
             table.add_row(case.event_id or "(not readable)", "RejectedQueue", _bulleted(observed.reason))

@@ -23,6 +23,12 @@ class TokenChange(BaseModel):
     revoke: list[str] = []
 
 
+class LimitChange(Limit):
+    """A limit from now on."""
+
+    provider: ProviderName
+
+
 def application(sandbox: Sandbox) -> Starlette:
     """The ASGI application of one sandbox."""
 
@@ -51,7 +57,7 @@ def application(sandbox: Sandbox) -> Starlette:
         if request.method == "DELETE":
             sandbox.limits.reset()
         else:
-            sandbox.limits.set(Limit.model_validate_json(await request.body()))
+            sandbox.limits.set(LimitChange.model_validate_json(await request.body()))
         return Response(status_code=204)
 
     async def tokens(request: Request) -> Response:

@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -49,8 +50,8 @@ class Call:
 class Contract:
     """What the sandbox needs to know of one provider."""
 
-    def __init__(self, provider: str) -> None:
-        document = SchemaPath.from_file_path(str(CONTRACTS / f"{provider}.yaml"))
+    def __init__(self, provider: str, folder: Path = CONTRACTS) -> None:
+        document = SchemaPath.from_file_path(str(folder / f"{provider}.yaml"))
         self.provider = provider
         self._validator = V31RequestValidator(document)
         self._server = _text(document / "servers" / 0 / "url")

@@ -14,17 +14,17 @@ class Received:
     ``time`` is seconds since 1970.
     """
 
-    seq: int
     time: float
     provider: str
     account: str
     type: str | None
     event_id: str | None
-    status: int | None
-    accepted: bool
-    repeat: bool
-    update: bool
     body: Any
+    seq: int = 0
+    status: int | None = None
+    accepted: bool = False
+    repeat: bool = False
+    update: bool = False
 
 
 class Journal:
@@ -38,25 +38,10 @@ class Journal:
         self._requests: list[Received] = []
         self._seen: dict[tuple[str, str, str], str] = {}
 
-    def open(  # noqa: PLR0913 (what is noted of a request)
-        self, time: float, provider: str, account: str, body: Any, *, type: str | None, event_id: str | None
-    ) -> Received:
+    def add(self, received: Received) -> None:
         """Note a request's arrival; the caller fills in how it ended."""
-        received = Received(
-            seq=len(self._requests) + 1,
-            time=time,
-            provider=provider,
-            account=account,
-            type=type,
-            event_id=event_id,
-            status=None,
-            accepted=False,
-            repeat=False,
-            update=False,
-            body=body,
-        )
         self._requests.append(received)
-        return received
+        received.seq = len(self._requests)
 
     def accept(self, received: Received) -> None:
         """Note that the provider acted on this request."""

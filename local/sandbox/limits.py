@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from local.sandbox.limiters import Limiter, OpenedWindow, SlidingLog
-from local.sandbox.names import ProviderName
 
 
 class Limit(BaseModel):
@@ -19,7 +18,7 @@ class Limit(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    provider: ProviderName
+    provider: str
     account: str | None = None
     limit: int = Field(gt=0)
     window: float = Field(gt=0)

@@ -72,14 +72,15 @@ class Sandbox:
             return JSONResponse({"message": "Not Found"}, 404)
         body, readable = _read(call)
         account = contract.account(call, self.tokens[contract.provider])
-        received = self.journal.open(
-            arrived,
-            contract.provider,
-            account or "unknown",
-            body,
+        received = Received(
+            time=arrived,
+            provider=contract.provider,
+            account=account or "unknown",
             type=_text(contract.event("type", body)),
             event_id=_text(contract.event("id", body)),
+            body=body,
         )
+        self.journal.add(received)
         verdict = self._judge(contract, account, call, received, readable=readable)
         if verdict.accepted:
             self.journal.accept(received)

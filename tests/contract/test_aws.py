@@ -928,8 +928,34 @@ NO_VALUE = (
 def test_a_secret_without_a_value(aws: Aws) -> None:
     """Made, and to be filled in later: not found, so its account is held, as with none."""
     aws.secrets.create_secret(Name=f"{aws.name}/customer-events/yotpo/main")
-    with pytest.raises(CredentialsError):
+    with pytest.raises(CredentialsError, match="no readable secret"):
         Kept(aws).secrets.get("yotpo/main")
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("AccessDeniedException", CredentialsError),
+        ("DecryptionFailure", CredentialsError),
+        ("InternalServiceError", UnavailableError),
+        ("ThrottlingException", UnavailableError),
+        ("ExpiredTokenException", UnavailableError),
+    ],
+)
+def test_a_secret_that_is_refused(kept: Kept, code: str, error: type[Exception]) -> None:
+    """What stays so until a person mends it holds the account; what passes by itself is tried again."""
+    with Stubber(kept.aws.secrets) as stubber:
+        stubber.add_client_error("get_secret_value", code)
+        with pytest.raises(error):
+            kept.secrets.get("yotpo/main")
+
+
+def test_an_answer_without_a_secret(kept: Kept) -> None:
+    """Says nothing of the secret, so it is tried again. (Neither emulator answers so, nor is AWS known to.)"""
+    with Stubber(kept.aws.secrets) as stubber:
+        stubber.add_response("get_secret_value", {})
+        with pytest.raises(UnavailableError, match="Secrets Manager"):
+            kept.secrets.get("yotpo/main")
 
 
 # ------------------------------------------------------------------------------------------------ the handlers

@@ -7,6 +7,7 @@ from itertools import pairwise
 from rich.console import Console
 from rich.table import Table
 
+from relay.contract.destination import Destination
 from tests.simulation.plan import HOUR, AccountPlan, Episode, EventPlan, Limiter, Nature, Plan
 from tests.simulation.provider import LIMITS
 from tests.simulation.world import Run, play
@@ -212,7 +213,7 @@ def capped(destination: str, count: int) -> Scenario:
             Figure(
                 "the last after",
                 f"{takes:.0f} s (without it {took:.0f} s)",
-                takes - took <= 7 * LIMITS[destination.partition("/")[0]][1] + 20.0,
+                takes - took <= 7 * LIMITS[Destination(destination).provider][1] + 20.0,
             ),
             *_sound(run),
         ],

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from relay.contract.destination import Destination
+
 MINUTE, HOUR = 60.0, 3600.0
 
 type Nature = Literal["good", "poison", "forbidden", "capped", "bad", "unfit", "invalid", "broken"]
@@ -82,7 +84,7 @@ class AccountPlan:
 
     @property
     def provider(self) -> str:
-        return self.destination.partition("/")[0]
+        return Destination(self.destination).provider
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,9 +88,9 @@ def test_only_those_credentials_are_taken(newcomer: Newcomer) -> None:
     assert "security token included in the request is invalid" in refused.stderr
 
 
-def test_the_aws_cli_goes_in_all_three_ways(newcomer: Newcomer) -> None:
+def test_the_aws_cli_goes_all_three_ways_in(newcomer: Newcomer) -> None:
     """GIVEN the README's commands WHEN typed as they stand THEN each way's event arrives at its providers, once."""
-    commands = readme_block("through all three doors:").replace("make down\n", "")
+    commands = readme_block("by all three ways in:").replace("make down\n", "")
     assert "sqs send-message" in commands
     assert "lambda invoke" in commands
     assert "events put-events" in commands

@@ -15,7 +15,7 @@ from tools.template import load
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-DOCS = {path: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+DOCS = {path: path.read_text() for path in [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]}
 
 
 TEMPLATE = load()
@@ -95,6 +95,21 @@ def test_every_link_leads_somewhere(path: Path) -> None:
             headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in slugs, target
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_words_are_the_field_s(path: Path) -> None:
+    """No pictures where there is a word. (What was decided is told in the words of its day.)"""
+    if path.name != "decisions.md":
+        assert not re.findall(r"\b(?:doors?|rooms?|house)\b", DOCS[path], re.IGNORECASE)
+
+
+def test_the_index_of_decisions_names_each_once() -> None:
+    """By its title. (That the link leads there, the test above sees.)"""
+    _, index, *_ = DOCS[ROOT / "docs/decisions.md"].split("\n## ")
+    entries = re.findall(r"^###? (\d{4}-\d\d-\d\d) — (.+)$", DOCS[ROOT / "docs/decisions.md"], re.MULTILINE)
+    assert sorted(re.findall(r"^- (\S+) \[([^]]+)\]", index, re.MULTILINE)) == sorted(entries)
+    assert len(set(entries)) == len(entries) > 0
 
 
 def test_every_event_file_is_named_where_they_are() -> None:

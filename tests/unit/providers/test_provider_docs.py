@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.contract.destination import Destination
 from relay.outcome import Outcome
 from relay.ports import Reply
 from relay.providers import PROVIDERS
@@ -111,7 +112,7 @@ def test_the_settings_example_is_valid(name: str) -> None:
     (example,) = json_blocks(name, "Settings")
     assert isinstance(example, dict)
     for destination, values in example.items():
-        assert destination.partition("/")[0] == name
+        assert Destination(destination).provider == name
         PROVIDERS[name].settings_model.model_validate(values)
     assert {key for values in example.values() for key in values} == set(PROVIDERS[name].settings_model.model_fields)
 

@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.contract.destination import KNOWN, recent
 from relay.errors import CredentialsError, RelayError, UnavailableError
@@ -29,7 +27,6 @@ _FINAL = ("ResourceNotFoundException", "InvalidRequestException", "AccessDeniedE
 class _Secret:
     """One destination's secret. Times are monotonic seconds."""
 
-    provider: SecretsProvider
     lock: threading.Lock = field(default_factory=threading.Lock)
     value: Mapping[str, str] | None = None
     fetched_at: float = float("-inf")
@@ -40,9 +37,9 @@ class _Secret:
 class SecretsManagerSecrets:
     """Satisfies `ports.Secrets`. A destination's secret is `<stage>/customer-events/<provider>/<account>`, JSON.
 
-    Powertools' provider is not thread-safe, so each destination has its own behind a lock; nobody waits for another
-    destination's fetch. When Secrets Manager fails, what was fetched before goes on being used. Kept are the secrets of
-    the `most` destinations that were asked for last.
+    Each destination has a lock of its own: of those who want its secret at once one fetches it, and nobody waits for
+    another destination's fetch. When Secrets Manager fails, what was fetched before goes on being used. Kept are the
+    secrets of the `most` destinations that were asked for last.
     """
 
     def __init__(
@@ -52,10 +49,11 @@ class SecretsManagerSecrets:
         monotonic: Callable[[], float] = time.monotonic,
         most: int = KNOWN,
     ) -> None:
+        self._client = client
         self._prefix = f"{stage}/customer-events/"
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._of = recent(lambda _destination: _Secret(SecretsProvider(boto3_client=client)), most)
+        self._of = recent(lambda _destination: _Secret(), most)
 
     def get(self, destination: str) -> Mapping[str, str]:
         secret = self._secret(destination)
@@ -84,23 +82,24 @@ class SecretsManagerSecrets:
         if secret.failure is not None and self._monotonic() - secret.failed_at < FAILED_SECONDS:
             raise secret.failure
         try:
-            secret.value = self._read(secret.provider, destination)
+            secret.value = self._read(destination)
         except (CredentialsError, UnavailableError) as error:
             secret.failed_at, secret.failure = self._monotonic(), error
             raise
         secret.fetched_at, secret.failure = self._monotonic(), None
         return secret.value
 
-    def _read(self, provider: SecretsProvider, destination: str) -> Mapping[str, str]:
+    def _read(self, destination: str) -> Mapping[str, str]:
         try:
-            text = provider.get(self._prefix + destination, force_fetch=True)
-        except GetParameterError as error:
-            cause = error.__context__
-            if isinstance(cause, ClientError) and cause.response["Error"]["Code"] in _FINAL:
+            answer = self._client.get_secret_value(SecretId=self._prefix + destination)
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in _FINAL:
                 raise CredentialsError(f"no readable secret for {destination}") from None
-            raise UnavailableError("Secrets Manager", cause) from None
+            raise UnavailableError("Secrets Manager", error) from None
+        if not answer.keys() & {"SecretString", "SecretBinary"}:
+            raise UnavailableError("Secrets Manager", code="no secret in the answer")
         try:
-            value = json.loads(str(text))
+            value = json.loads(answer.get("SecretString", ""))
         except ValueError:
             value = None
         if not isinstance(value, dict):
