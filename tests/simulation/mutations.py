@@ -248,7 +248,7 @@ def _(swap: Swap) -> None:
     swap(relay.delivery.attempt, "LONGEST_WAIT", 100.0)
 
 
-@mutation("a provider's bad hour is its events' fault", figure="a bad hour, half of all requests fail")
+@mutation("a provider's bad hour is its events' fault", figure="a bad hour, nine of ten requests fail")
 def _(swap: Swap) -> None:
     swap(Account, "_weight", lambda self, event_id, throttled: 1.0)
 
@@ -264,7 +264,7 @@ def _(swap: Swap) -> None:
     swap(Account, "unauthorized", sure)
 
 
-@mutation("a 429 is never the event's own", figure="2,000 to Yotpo, one always 429")
+@mutation("a 429 is never the event's own", figure="240 to Sender, one always 429")
 def _(swap: Swap) -> None:
     throttled = vars(Account)["throttled"]
     swap(Account, "throttled", lambda self, *args: (throttled(self, *args), args[1])[1])
@@ -365,12 +365,12 @@ def _(swap: Swap) -> None:
     swap(Account, "back_off", lambda self, *args, **more: 0.0)
 
 
-@mutation("a hold is ignored")
+@mutation("a hold is ignored", first=18)
 def _(swap: Swap) -> None:
     swap(Account, "hold", lambda self, *args: 0.0)
 
 
-@mutation("the deadline is ignored")
+@mutation("the deadline is ignored", first=17)
 def _(swap: Swap) -> None:
     handle = vars(Lane)["handle"]
     swap(Lane, "handle", lambda self, messages, deadline: handle(self, messages, deadline + 60.0))

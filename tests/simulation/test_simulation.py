@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,10 @@ from tests.simulation.world import play
 pytestmark = pytest.mark.no_cover  # Followed line by line it takes three times as long, and the others cover all of it.
 
 
-def test_every_invariant_holds_over_some_seeds() -> None:
-    """GIVEN seeds from 0 on WHEN each is run for some twenty seconds in all THEN none breaks an invariant."""
-    result = campaign(((seed, False) for seed in count()), seconds=20.0, jobs=1)
+@pytest.mark.parametrize("first", range(0, 30, 3))
+def test_every_invariant_holds_over_some_seeds(first: int) -> None:
+    """GIVEN three seeds WHEN each is run THEN none breaks an invariant."""
+    result = campaign(((seed, False) for seed in range(first, first + 3)), seconds=None, jobs=1)
     assert result.violations == []
     assert result.totals.acts > 0
 
