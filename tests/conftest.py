@@ -9,6 +9,7 @@ from aws_lambda_powertools.metrics import Metrics
 from hypothesis import settings
 
 from relay.providers import PROVIDERS
+from tests.asking import asked
 
 settings.register_profile("quick", max_examples=10)
 
@@ -30,18 +31,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("no_cover")
-        server = _server(item)
-        if server:
+        if server := next((each for each in SERVERS if each in asked(item)), None):
             item.add_marker("emulator")
             item.add_marker(pytest.mark.xdist_group(server))
     items.sort(key=lambda item: FIRST.index(item.path.relative_to(HERE).parts[0]))
-
-
-def _server(item: pytest.Item) -> str | None:
-    """The emulator that a test asks for, itself or as one of several."""
-    given = getattr(item, "callspec", None)
-    asked = [*getattr(item, "fixturenames", ()), *(given.params.values() if given else ())]
-    return next((each for each in SERVERS if each in asked), None)
 
 
 @pytest.fixture(autouse=True)

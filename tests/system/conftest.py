@@ -12,6 +12,7 @@ import pytest
 
 from local.stack import STAGE, Stack
 from relay.providers import PROVIDERS
+from tests.asking import asked
 from tests.kinds import REPEATS, SLOW
 from tests.system.running import ACCOUNTS, Relay, running_relay, running_stack, secret, token
 
@@ -48,14 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("system")
             # What these tests cover runs in other processes.
             item.add_marker("no_cover")
-            item.add_marker(pytest.mark.xdist_group("deployed" if _is_of_deployed(item) else "other stacks"))
+            item.add_marker(pytest.mark.xdist_group("deployed" if "deployed" in asked(item) else "other stacks"))
     items.sort(key=lambda item: item.path == here / "test_secrecy.py")
-
-
-def _is_of_deployed(item: pytest.Item) -> bool:
-    asked = {*getattr(item, "fixturenames", ())}
-    given = getattr(item, "callspec", None)
-    return "deployed" in {*asked, *(given.params.values() if given else ())}
 
 
 @pytest.fixture(scope="session")
