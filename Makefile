@@ -20,8 +20,8 @@ READY := $(VENV)/.ready
 export PYTHONPATH := $(CURDIR)/layers/relay:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
 
-# Two of the four wait for the two stacks that they have. What shares a server stays together.
-PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
+# Two of the four wait for stacks most of the time.
+PARALLEL := -n 4
 
 .PHONY: help
 help: ## Show this list
@@ -39,7 +39,7 @@ test: $(READY) ## All tests, with branch coverage
 
 .PHONY: quick
 quick: $(READY) ## Unit, contract, template: what needs no emulator
-	$(PYTHON) -m pytest $(PARALLEL) -n auto -m "not emulator" --hypothesis-profile quick tests/unit tests/contract tests/template
+	$(PYTHON) -m pytest -n auto -m "not emulator" --hypothesis-profile quick tests/unit tests/contract tests/template
 
 .PHONY: quick
 quick: $(READY) ## Unit, contract and template tests

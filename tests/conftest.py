@@ -2,39 +2,55 @@
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 from aws_lambda_powertools.metrics import Metrics
 from hypothesis import settings
 
 from relay.providers import PROVIDERS
-from tests.asking import asked
+from tests.workers import Together, scheduler
 
 settings.register_profile("quick", max_examples=10)
 
-HERE = Path(__file__).parent
-SERVERS = ("ministack", "moto", "emulator")
-"""The fixtures that start an emulator of AWS for tests that need no stack."""
-FIRST = ("system", "simulation", "contract", "unit", "template")
-"""Where there are several workers, what waits most and what is longest begins first."""
+FIRST = (
+    "system/test_any_account",
+    "system/test_connect",
+    "system/test_first_minute",
+    "system",
+    "simulation",
+    "contract",
+)
+"""In this order, where there are several workers: the stacks first."""
 
 LOGGERS = ("intake", *(f"deliver-{name}" for name in PROVIDERS))
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups, and `-m`, which reads the marks
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """How tests are handed to workers, where there are several."""
+    return scheduler(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m`, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What shares a server stays on one worker (`--dist loadgroup`), and begins in good time.
+    """What waits and what is long begins first, in good time.
 
     Drawn input is not followed line by line: that takes four times as long, and examples cover all that it does.
     """
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("no_cover")
-        if server := next((each for each in SERVERS if each in asked(item)), None):
+        if asks_for_emulator(item):
             item.add_marker("emulator")
-            item.add_marker(pytest.mark.xdist_group(server))
-    items.sort(key=lambda item: FIRST.index(item.path.relative_to(HERE).parts[0]))
+    items.sort(key=lambda item: next((place for place, name in enumerate(FIRST) if name in item.nodeid), len(FIRST)))
+
+
+def asks_for_emulator(item: pytest.Item) -> bool:
+    """By the name of a fixture, itself or as a parameter of one."""
+    given = getattr(item, "callspec", None)
+    asked = [*getattr(item, "fixturenames", ()), *(given.params.values() if given else ())]
+    return any(name in asked for name in ("ministack", "moto", "emulator"))
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """Two stacks for the whole session: `deployed` has more accounts than a user's, so that each kind of trouble has its
 own; `plain` is as a user deploys it.
-
-Where there are several workers, all tests of one stack stay on one, and those that make stacks of their own on another.
 """
 
 import json
@@ -12,7 +10,6 @@ import pytest
 
 from local.stack import STAGE, Stack
 from relay.providers import PROVIDERS
-from tests.asking import asked
 from tests.kinds import REPEATS, SLOW
 from tests.system.running import ACCOUNTS, Relay, running_relay, running_stack, secret, token
 
@@ -40,7 +37,7 @@ PRODUCER = "222222222222"
 """An account that may send to `plain`."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups, and `-m`, which reads the marks
+@pytest.hookimpl(tryfirst=True)  # before `-m`, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here is a system test; what the logs hold is read when all the others have written to them."""
     here = Path(__file__).parent
@@ -49,7 +46,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("system")
             # What these tests cover runs in other processes.
             item.add_marker("no_cover")
-            item.add_marker(pytest.mark.xdist_group("deployed" if "deployed" in asked(item) else "other stacks"))
     items.sort(key=lambda item: item.path == here / "test_secrecy.py")
 
 
