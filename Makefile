@@ -20,6 +20,9 @@ READY := $(VENV)/.ready
 export PYTHONPATH := $(CURDIR)/layers/relay:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
 
+# Two of the four wait for the two stacks that they have. What shares a server stays together.
+PARALLEL := -n 4 --dist loadgroup --no-loadscope-reorder
+
 .PHONY: help
 help: ## Show this list
 	@bold=; plain=; if [ -t 1 ] && [ -z "$${NO_COLOR:-}" ]; then bold=$$'\033[1m'; plain=$$'\033[0m'; fi; \
@@ -32,7 +35,11 @@ demo: $(READY) ## The relay on this machine: every way in, every fate
 
 .PHONY: test
 test: $(READY) ## All tests, with branch coverage
-	$(PYTHON) -m pytest --cov
+	$(PYTHON) -m pytest --cov $(PARALLEL)
+
+.PHONY: quick
+quick: $(READY) ## Unit, contract, template: what needs no emulator
+	$(PYTHON) -m pytest $(PARALLEL) -n auto -m "not emulator" --hypothesis-profile quick tests/unit tests/contract tests/template
 
 .PHONY: quick
 quick: $(READY) ## Unit, contract and template tests

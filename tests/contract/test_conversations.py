@@ -21,7 +21,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from relay.adapters.http import LARGEST_BODY, HttpTransport
@@ -30,6 +30,7 @@ from relay.outcome import Outcome
 from relay.ports import Reply, Request
 from relay.providers import PROVIDERS
 from tests.contract.test_http import Connection, Server, answering, closing, exchange, failure, hang, transport
+from tests.drawing import drawn
 
 WHOLE = b'{"success": true}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n" + WHOLE
@@ -315,7 +316,7 @@ def converse(turns: list[Turn], context: ssl.SSLContext | None = None) -> None:
     assert server.connections == needed, "a good connection was not kept, or one that was not silent"
 
 
-MANY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+MANY = drawn(200, derandomize=True, database=None)
 
 
 @MANY
@@ -325,7 +326,7 @@ def test_an_answer_is_its_own_requests(turns: list[Turn]) -> None:
     converse(turns)
 
 
-@settings(MANY, max_examples=80)
+@drawn(80, derandomize=True, database=None)
 @given(turns=st.lists(plain_turns | stray_turns | ending_turns, min_size=1, max_size=4))
 def test_an_answer_is_its_own_requests_behind_tls(tls: ssl.SSLContext, turns: list[Turn]) -> None:
     """The same where bytes wait in TLS, unseen by the socket, and tickets are no answer."""

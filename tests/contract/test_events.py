@@ -26,7 +26,7 @@ OUTPUTS = {f"{name.capitalize()}FunctionName": name for name in ("intake", *PROV
 
 
 def records(path: Path) -> Iterator[Any]:
-    """Each record of the file as its door hands it on, after the door's own model has taken the file."""
+    """Each record of the file as its handler hands it on, after AWS's own model has taken the file."""
     content = json.loads(path.read_text())
     match path.stem.partition("-")[0]:
         case "sqs":
@@ -38,8 +38,8 @@ def records(path: Path) -> Iterator[Any]:
             yield DirectDelivery.model_validate(content).event
         case "direct":
             yield from content.get("events", [content])
-        case door:
-            pytest.fail(f"{path.name}: {door} is not a door")
+        case other:
+            pytest.fail(f"{path.name}: nothing takes {other}")
 
 
 def errors(record: Any) -> int:
@@ -53,7 +53,7 @@ def errors(record: Any) -> int:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_is_valid_unless_it_says_otherwise(path: Path) -> None:
-    """GIVEN a file WHEN its door's model and the event's model read it THEN only files named so hold a bad event."""
+    """GIVEN a file WHEN AWS's model and the event's model read it THEN only files named so hold a bad event."""
     bad = [record for record in records(path) if errors(record)]
     assert bool(bad) == ("-bad-" in path.stem or path.stem == "direct-many-events")
 

@@ -98,7 +98,7 @@ def test_the_script_s_event_is_valid() -> None:
 
 
 def test_the_commands_of_the_page_send_valid_events() -> None:
-    """One through each door, and all the same."""
+    """One each way, and all the same."""
     [entries] = re.findall(r"--entries '(.+?)'", PAGE, re.DOTALL)
     sent = [entry["Detail"] for entry in json.loads(entries)]
     sent += re.findall(r"--(?:message-body|payload) \\\n +'(.+?)'", PAGE)

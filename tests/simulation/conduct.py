@@ -65,19 +65,19 @@ class Conduct:
         self._history = history
         self._links: dict[tuple[str, str], Link] = {}
 
-    def meets(self, environment: "DeliverEnvironment", destination: str) -> None:
+    def on_account_met(self, environment: "DeliverEnvironment", destination: str) -> None:
         """An environment has an account before it for the first time."""
         self._links[environment.name, destination] = Link(min(self._kernel.now, environment.alone_since))
 
-    def unheard(self, destination: str) -> None:
-        """What the provider asked for reaches no other environment: neither by SQS nor by the ledger, or because the
-        event that it was asked for is given up, and none is left to be hidden.
+    def forget_silence(self, destination: str) -> None:
+        """What the provider asked for reaches no other environment, so none is held to it: neither SQS nor the ledger
+        keeps it, or the event that it was asked for is given up, and none is left to be hidden.
         """
         if link := self._links.get(("", destination)):
             link.silent_until = 0.0
 
-    def started(self, environment: "DeliverEnvironment", account: Account, request: Request) -> Exchange:
-        """Hears of a request as it leaves."""
+    def on_request_sent(self, environment: "DeliverEnvironment", account: Account, request: Request) -> Exchange:
+        """A request leaves."""
         history, now, destination = self._history, self._kernel.now, account.plan.destination
         properties = json.loads(request.body)["properties"]
         delivery = history.delivery(destination, properties["order_id"])
@@ -109,8 +109,8 @@ class Conduct:
         self._check_storm(environment.name, destination)
         return exchange
 
-    def arrived(self, exchange: Exchange, arrival: Arrival) -> None:
-        """Hears what the provider made of it, whether or not an answer reaches us."""
+    def on_request_arrived(self, exchange: Exchange, arrival: Arrival) -> None:
+        """The provider has dealt with a request, whether or not an answer reaches us."""
         history, delivery = self._history, exchange.delivery
         if history.timeline.on:
             said = arrival.reply.status if arrival.reply else "no answer"
@@ -120,8 +120,8 @@ class Conduct:
         if arrival.acted:
             self._act(exchange)
 
-    def answered(self, exchange: Exchange, cause: str, reply: Reply | None) -> None:
-        """Hears of the exchange's end as the environment sees it."""
+    def on_exchange_ended(self, exchange: Exchange, cause: str, reply: Reply | None) -> None:
+        """The environment has an answer, or waits for none any more."""
         history, delivery, now = self._history, exchange.delivery, self._kernel.now
         site = history.site(delivery.destination)
         for link in exchange.links:
@@ -131,7 +131,7 @@ class Conduct:
         if cause in ("silence", "cut"):
             delivery.unsure += 1
             delivery.silent.add(exchange.owner)
-            delivery.cause(exchange.invocation)
+            delivery.on_unknown_met(exchange.invocation)
             delivery.unanswered.add(delivery.holder)
         stored = exchange.account.secret(now)
         if cause == "auth" and stored is not None and stored["access_token"] != exchange.token:
@@ -153,8 +153,8 @@ class Conduct:
             delivery.failures.append(self._nothing_works(exchange.account))
             self._failed(delivery, self._is_confused(exchange.account, cause))
 
-    def broke(self, delivery: Delivery) -> None:
-        """Hears of an attempt that a fault of our own ended."""
+    def on_attempt_broken(self, delivery: Delivery) -> None:
+        """A fault of our own has ended an attempt."""
         self._failed(delivery, True)
 
     def _failed(self, delivery: Delivery, confused: bool) -> None:

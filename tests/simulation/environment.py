@@ -38,7 +38,9 @@ SECRET_MAX_AGE = 900.0
 
 
 class Environment:
-    """Its own process, its own clock. `deadline` is the run's second at which the present invocation is killed."""
+    """Its own process, its own clock. `deadline` is the run's second at which the present invocation is killed;
+    `on_death(why)` is called when it crashes before that.
+    """
 
     def __init__(self, services: Services, name: str) -> None:
         self.services = services
@@ -54,7 +56,7 @@ class Environment:
         """Since when no other environment has had the accounts of this batch, by its own clock."""
         self.served = 0
         self.idle_since = 0.0
-        self.died: Callable[[str], None] = lambda _: None
+        self.on_death: Callable[[str], None] = lambda _: None
 
     def handle(self, batch: Sequence[Message]) -> object:
         raise NotImplementedError
@@ -78,7 +80,7 @@ class Environment:
         if not self.process.alive:
             raise GreenletExit
         if self.plan.crash and self.kernel.now < self.plan.faults_end and self.rng.random() < self.plan.crash:
-            self.died(f"crashed at {where}")
+            self.on_death(f"crashed at {where}")
             raise GreenletExit
 
     def call[T](self, where: str, service: str, seconds: float, fails: float, effect: Callable[[], T]) -> T:
@@ -116,7 +118,7 @@ class IntakeEnvironment(Environment):
         verdicts = self._intake.accept([_incoming(each) for each in batch], self._deadline())
         for verdict in verdicts:
             if isinstance(verdict, Rejected):
-                self.services.checker.private("a rejection's reason", verdict.reason)
+                self.services.checker.check_private("a rejection's reason", verdict.reason)
         failed = [each.message_id for each, verdict in zip(batch, verdicts, strict=True) if isinstance(verdict, Failed)]
         return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
 
@@ -124,7 +126,7 @@ class IntakeEnvironment(Environment):
         return self._call("intake send", entries, self._put)
 
     def reject(self, records: Sequence[RejectedRecord]) -> Mapping[int, Refusal]:
-        return self._call("intake reject", records, self.services.rejected)
+        return self._call("intake reject", records, self.services.keep_rejected)
 
     def _call[E](self, where: str, entries: Sequence[E], put: Callable[[E], object]) -> Mapping[int, Refusal]:
         """One batch call: SQS may take some of the entries and not others, and it may fail as a whole."""
@@ -215,11 +217,11 @@ class DeliverEnvironment(Environment):
         self._report(BatchReport([], [result], {}))
 
     def _report(self, report: BatchReport) -> None:
-        self.services.checker.reported(self, report)
+        self.services.checker.on_batch_reported(self, report)
 
     def account(self, destination: str) -> OwnAccount:
         if destination not in self._accounts:
-            self.services.checker.conduct.meets(self, destination)
+            self.services.checker.conduct.on_account_met(self, destination)
             provider = self._provider_for(destination)
             pace = Pace(provider.limit, self, provider.backoff)
             self._accounts[destination] = OwnAccount(pace, self, 300.0, self.rng.random)
@@ -238,10 +240,10 @@ class DeliverEnvironment(Environment):
     def send(self, request: Request) -> Reply:
         self.step("post")
         account, checker = self.services.account_of(request), self.services.checker
-        exchange = checker.conduct.started(self, account, request)
+        exchange = checker.conduct.on_request_sent(self, account, request)
         half = account.plan.network * self.rng.uniform(0.8, 1.2)
         if account.refuses_connection(self.kernel.now):
-            checker.conduct.answered(exchange, "refused", None)
+            checker.conduct.on_exchange_ended(exchange, "refused", None)
             self.kernel.sleep(self.rng.choice((half, CONNECT)))
             raise NotSentError("NewConnectionError")
         connect_seconds = 0.0
@@ -255,16 +257,16 @@ class DeliverEnvironment(Environment):
 
         def arrive() -> None:
             arrival = account.arrive(request, self.kernel.now)
-            checker.conduct.arrived(exchange, arrival)
+            checker.conduct.on_request_arrived(exchange, arrival)
             if arrival.takes < READ:
                 self.kernel.wake(task, token, arrival, arrival.takes + half)
 
         self.kernel.call_in(half, arrive)
         arrival = self.kernel.park(half + READ)
         if arrival is TIMEOUT or arrival.reply is None:
-            checker.conduct.answered(exchange, "silence", None)
+            checker.conduct.on_exchange_ended(exchange, "silence", None)
             raise NoAnswerError("ReadTimeoutError" if arrival is TIMEOUT else "ConnectionResetError")
-        checker.conduct.answered(exchange, arrival.cause, arrival.reply)
+        checker.conduct.on_exchange_ended(exchange, arrival.cause, arrival.reply)
         self.step("post, after its answer")
         self._connections += 1
         reply: Reply = replace(arrival.reply, connect_seconds=connect_seconds)
@@ -280,27 +282,27 @@ class DeliverEnvironment(Environment):
             if self.kernel.now < self.plan.faults_end and self.rng.random() < self.plan.ledger_fails:
                 # The reply is lost, and botocore asks once more.
                 claim = table.claim(record, now, overrides)
-            checker.claimed(self, record, claim)
+            checker.on_claim_decided(self, record, claim)
             return claim
 
-        checker.begins(self, record)
+        checker.on_claim_sent(self, record)
         try:
             answer = self.call("claim", "DynamoDB", 0.008, self.plan.ledger_fails, claim)
         except UnavailableError:
-            checker.unsure(record)
+            checker.on_call_failed(record)
             raise
-        checker.told(self, record, answer)
+        checker.on_claim_answered(self, record, answer)
         return answer
 
     def settle(self, record: Record) -> None:
         def settle() -> None:
             written = self.services.table.settle(record)
-            self.services.checker.settled(self, record, written)
+            self.services.checker.on_settle_decided(self, record, written)
 
         try:
             self.call("settle", "DynamoDB", 0.008, self.plan.ledger_fails, settle)
         except UnavailableError:
-            self.services.checker.unsure(record)
+            self.services.checker.on_call_failed(record)
             raise
 
     def note_quiet(self, destination: str, until: float) -> None:
@@ -310,7 +312,7 @@ class DeliverEnvironment(Environment):
         try:
             self.call("note", "DynamoDB", 0.008, self.plan.ledger_fails, note)
         except UnavailableError:
-            self.services.checker.conduct.unheard(destination)
+            self.services.checker.conduct.forget_silence(destination)
             raise
 
     def quiet_until(self, destination: str) -> float:
@@ -320,7 +322,7 @@ class DeliverEnvironment(Environment):
                 "look", "DynamoDB", 0.004, self.plan.ledger_fails, lambda: table.quiet.get(destination, 0.0)
             )
         except UnavailableError:
-            self.services.checker.conduct.unheard(destination)
+            self.services.checker.conduct.forget_silence(destination)
             raise
 
     # Secrets
@@ -363,7 +365,7 @@ class DeliverEnvironment(Environment):
                 unlucky = self.kernel.now < self.plan.faults_end and self.rng.random() < self.plan.defer_fails
                 if unlucky or not lane.hide(each.message_id, each.receipt_handle, each.account, int(seconds)):
                     failed.add(each.message_id)
-            self.services.checker.deferred(self.name, self._provider, messages, seconds, failed)
+            self.services.checker.on_messages_hidden(self.name, self._provider, messages, seconds, failed)
             return failed
 
         try:
@@ -375,9 +377,9 @@ class DeliverEnvironment(Environment):
         if self.direct:
             return
         try:
-            self.call("dead letter", "SQS", 0.01, self.plan.queue_fails, lambda: self.services.dead_letter(letter))
+            self.call("dead letter", "SQS", 0.01, self.plan.queue_fails, lambda: self.services.keep_dead_letter(letter))
         except UnavailableError:
-            self.services.checker.unsure(letter)
+            self.services.checker.on_call_failed(letter)
             raise
 
     # Workers

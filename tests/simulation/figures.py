@@ -162,7 +162,7 @@ def several(
 ) -> Scenario:
     """Events every `gap` seconds, the first `odd` of them odd, while environments live for ten minutes of rest."""
     events = tuple(
-        EventPlan(gap * index, f"e{index}", index, (destination,), nature if index < odd else "good", door="lane")
+        EventPlan(gap * index, f"e{index}", index, (destination,), nature if index < odd else "good", via="lane")
         for index in range(count)
     )
     run = play(_quiet((AccountPlan(destination, cap_names=names),), events))
@@ -189,7 +189,7 @@ def unhidden() -> Scenario:
     that the provider asks for heeded all the same?
     """
     events = tuple(
-        EventPlan(60.0 * index, f"e{index}", index, ("sender/main",), "good" if index else "capped", door="lane")
+        EventPlan(60.0 * index, f"e{index}", index, ("sender/main",), "good" if index else "capped", via="lane")
         for index in range(40)
     )
     account = AccountPlan("sender/main", cap_names=900)
@@ -224,7 +224,7 @@ def quiet(nature: Nature, gap: float) -> Scenario:
     """One event every `gap` seconds for six hours, the fourth of them odd: how late are the others?"""
     count = int(6 * HOUR / gap)
     events = tuple(
-        EventPlan(gap * index, f"e{index}", index, ("yotpo/main",), nature if index == 3 else "good", door="lane")
+        EventPlan(gap * index, f"e{index}", index, ("yotpo/main",), nature if index == 3 else "good", via="lane")
         for index in range(count)
     )
     run = play(_quiet((AccountPlan("yotpo/main"),), events, ends=7 * HOUR))
@@ -398,7 +398,7 @@ def _percentile(run: Run, prefix: str, events: tuple[EventPlan, ...]) -> float:
 
 def _events(destination: str, count: int) -> Iterator[EventPlan]:
     for index in range(count):
-        yield EventPlan(0.0, f"e{index}", index, (destination,), door="lane")
+        yield EventPlan(0.0, f"e{index}", index, (destination,), via="lane")
 
 
 def _named(destination: str, count: int) -> Iterator[EventPlan]:

@@ -14,11 +14,11 @@ BATCH = 10
 CRASHED = object()
 """In place of a response: the invocation raised, died or timed out."""
 
-type Done = Callable[[object], None]
+type OnEnd = Callable[[object], None]
 
 
 class Function:
-    """`make(name)` builds an environment; `note(name, what)` is told what happens to it."""
+    """`make(name)` builds an environment; `on_death(name, why)` is called when one crashes or times out."""
 
     def __init__(
         self,
@@ -26,13 +26,13 @@ class Function:
         plan: Plan,
         name: str,
         make: Callable[[str], Environment],
-        note: Callable[[str, str], None],
+        on_death: Callable[[str, str], None],
     ) -> None:
         self._kernel = kernel
         self._plan = plan
         self._name = name
         self._make = make
-        self._note = note
+        self._on_death = on_death
         self._rng = random.Random(f"function {name} {plan.seed}")
         self._idle: list[Environment] = []
         self._count = 0
@@ -41,12 +41,14 @@ class Function:
         self.busy_seconds = 0.0
         self.starting_seconds = 0.0
 
-    def invoke(self, batch: Sequence[Message], done: Done, work: Callable[[Environment], object] | None = None) -> None:
-        """Runs `batch` (or other `work`) in some environment, then calls `done` with the response or CRASHED."""
+    def invoke(
+        self, batch: Sequence[Message], on_end: OnEnd, work: Callable[[Environment], object] | None = None
+    ) -> None:
+        """Runs `batch` (or other `work`) in some environment, then calls `on_end` with the response or CRASHED."""
         environment, cold = self._take()
         delay = self._rng.uniform(0.3, 0.8) if cold else self._rng.uniform(0.002, 0.01)
         self.starting_seconds += delay if cold else 0.0
-        self._kernel.call_in(delay, lambda: self._start(environment, batch, done, work))
+        self._kernel.call_in(delay, lambda: self._start(environment, batch, on_end, work))
 
     def _take(self) -> tuple[Environment, bool]:
         now = self._kernel.now
@@ -60,7 +62,7 @@ class Function:
         self,
         environment: Environment,
         batch: Sequence[Message],
-        done: Done,
+        on_end: OnEnd,
         work: Callable[[Environment], object] | None,
     ) -> None:
         kernel, began = self._kernel, self._kernel.now
@@ -79,22 +81,22 @@ class Function:
                 environment.process.kill(kernel)
             else:
                 self._release(environment, len(batch))
-            done(response)
+            on_end(response)
 
         def die(why: str) -> None:
             if not over:
-                self._note(environment.name, why)
+                self._on_death(environment.name, why)
                 end(CRASHED)
 
         def run() -> None:
             try:
                 response = work(environment) if work else environment.handle(batch)
             except Exception as error:
-                environment.services.checker.raised(error)
+                environment.services.checker.on_handler_raised(error)
                 response = CRASHED
             end(response)
 
-        environment.died = die
+        environment.on_death = die
         kernel.call_at(environment.deadline, lambda: die("timed out"))
         environment.process.thaw(kernel)
         kernel.spawn(run, environment.process)
@@ -127,9 +129,9 @@ class StandardMapping:
             batch = self._queue.receive(self._rng.randint(1, 10), self._rng.randrange)
             if batch:
                 self._running += 1
-                self._function.invoke(batch, lambda response, batch=batch: self._done(response, batch))  # type: ignore[misc]
+                self._function.invoke(batch, lambda response, batch=batch: self._on_end(response, batch))  # type: ignore[misc]
 
-    def _done(self, response: object, batch: list[Message]) -> None:
+    def _on_end(self, response: object, batch: list[Message]) -> None:
         self._running -= 1
         if response is not CRASHED:
             failed = failures(response, {each.message_id for each in batch})
@@ -148,7 +150,8 @@ class FifoMapping:
     At least once: a batch may be invoked twice at once, and then both responses count, or the second one's is lost; and
     a batch whose invocation was throttled may begin when its messages are about to be visible again.
 
-    `responded(batch, receipts, response)` hears of a response before anything is deleted.
+    `on_group_chosen(group, seconds)` is called when a group's turn has come, after so long in which it was ready;
+    `on_batch_answered(batch, receipts, response)` when a response is there, before anything is deleted.
     """
 
     def __init__(self, kernel: Kernel, plan: Plan, queue: FifoQueue, function: Function) -> None:
@@ -164,8 +167,8 @@ class FifoMapping:
         self._ready: dict[str, float] = {}
         self._running = 0
         self._polling = False
-        self.waited: Callable[[str, float], None] = lambda *_: None
-        self.responded: Callable[[list[Message], Mapping[str, str], object], None] = lambda *_: None
+        self.on_group_chosen: Callable[[str, float], None] = lambda *_: None
+        self.on_batch_answered: Callable[[list[Message], Mapping[str, str], object], None] = lambda *_: None
         queue.on_ready = self._on_ready
 
     def _on_ready(self, group: str) -> None:
@@ -189,7 +192,9 @@ class FifoMapping:
         handed = [replace(each) for each in batch]
 
         def invoke(heard: bool = True) -> None:
-            self._function.invoke(handed, lambda response: self._done(response if heard else CRASHED, batch, receipts))
+            self._function.invoke(
+                handed, lambda response: self._on_end(response if heard else CRASHED, batch, receipts)
+            )
 
         faulty, plan = self._kernel.now < self._plan.faults_end, self._plan
         if faulty and plan.held_up and self._odd.random() < plan.held_up:
@@ -205,7 +210,7 @@ class FifoMapping:
         batch: list[Message] = []
         most = self._rng.randint(1, BATCH) if self._rng.random() < self._plan.short else BATCH
         while group := self._choose():
-            self.waited(group, self._kernel.now - self._ready.pop(group))
+            self.on_group_chosen(group, self._kernel.now - self._ready.pop(group))
             batch += self._queue.receive(group, most - len(batch))
             if batch and (not self._plan.mixed_batches or len(batch) >= most):
                 break
@@ -225,12 +230,12 @@ class FifoMapping:
             case _:
                 return self._rng.choice(list(heads))
 
-    def _done(self, response: object, batch: list[Message], receipts: Mapping[str, str]) -> None:
+    def _on_end(self, response: object, batch: list[Message], receipts: Mapping[str, str]) -> None:
         self._running -= 1
         if response is not CRASHED:
             if self._kernel.now < self._plan.faults_end and self._rng.random() < self._plan.malformed:
                 response = {"batchItemFailures": [{"itemIdentifier": "not of this batch"}]}
-            self.responded(batch, receipts, response)
+            self.on_batch_answered(batch, receipts, response)
             failed = failures(response, {each.message_id for each in batch})
             faulty = self._kernel.now < self._plan.faults_end
             lost = {each.message_id for each in batch if faulty and self._rng.random() < self._plan.lost_deletes}

@@ -78,7 +78,7 @@ class Delivery:
         later = (version for at, version in self.records.items() if at > record_at)
         return self.destination.startswith("yotpo/") and any(map(self.acted_on, later))
 
-    def cause(self, invocation: tuple[str, float], unknowns: int = 1) -> None:
+    def on_unknown_met(self, invocation: tuple[str, float], unknowns: int = 1) -> None:
         """An attempt of the invocation met something that it does not know."""
         self.causes[invocation] = self.causes.get(invocation, 0) + unknowns
 
@@ -143,14 +143,14 @@ class Totals:
 
 
 class History:
-    """`fail` keeps the first violation; the run stops there."""
+    """`fail` keeps the first violation and calls `on_violation`: the run stops there."""
 
     def __init__(self, plan: Plan, timeline: Timeline) -> None:
         self.plan = plan
         self.timeline = timeline
         self.totals = Totals()
         self.violation: str | None = None
-        self.on_fail: Callable[[], None] = lambda: None
+        self.on_violation: Callable[[], None] = lambda: None
         self.deliveries: dict[tuple[str, str], Delivery] = {}
         self.sites: dict[str, Site] = {}
         self.messages: dict[str, Kept] = {}
@@ -171,4 +171,4 @@ class History:
     def fail(self, rule: str, text: str) -> None:
         if self.violation is None:
             self.violation = f"{rule}: {text}"
-            self.on_fail()
+            self.on_violation()

@@ -73,7 +73,10 @@ SECRET = re.compile(r"shh[0-9a-f]{4}|customer\d+\.|%40|\+1555|1555\d{4}|https?:"
 
 
 class Checker:
-    """Hears of everything from the model, and sees to it that nothing in the relay's own words is taken on trust."""
+    """Hears of everything from the model, and sees to it that nothing in the relay's own words is taken on trust.
+
+    Each `on_…` is called at that moment, in the step in which it happens.
+    """
 
     def __init__(self, kernel: Kernel, history: History) -> None:
         self._kernel = kernel
@@ -96,7 +99,7 @@ class Checker:
         kept = self._history.messages.get(letter.deduplication_id)
         return kept.record_at if kept else None
 
-    def accepted(self, destination: str, message: Message, record_at: float) -> None:
+    def on_put_on_lane(self, destination: str, message: Message, record_at: float) -> None:
         """A message was put on a lane."""
         history = self._history
         event, valid = self._read(message.body)
@@ -127,14 +130,15 @@ class Checker:
                 self._kernel.now, destination, delivery.event_id, f"on the lane ({message.message_id})"
             )
 
-    def rejected(self, record: RejectedRecord) -> None:
+    def on_record_rejected(self, record: RejectedRecord) -> None:
+        """A record was sent to the queue of the rejected."""
         self._rejected.add(record.body)
         self._history.totals.rejected += 1
-        self.private("a rejection", record.reason)
+        self.check_private("a rejection", record.reason)
         if not record.reason:
             self._history.fail("ended", "a rejection without a reason")
 
-    def taken_in(self, message: Message) -> None:
+    def on_record_deleted(self, message: Message) -> None:
         """A record was deleted from the intake queue."""
         event_id, version, destinations = json.loads(message.attributes["is"])
         for destination in destinations:
@@ -147,13 +151,15 @@ class Checker:
 
     # Attempts
 
-    def begins(self, environment: "DeliverEnvironment", record: Record) -> None:
+    def on_claim_sent(self, environment: "DeliverEnvironment", record: Record) -> None:
+        """An attempt begins: its claim is on its way to the ledger."""
         delivery = self._delivery(record)
         delivery.begun += 1
         delivery.owners[environment.name] = record.owner
         delivery.began_in[record.owner] = (environment.name, environment.deadline)
 
-    def claimed(self, environment: "DeliverEnvironment", record: Record, claim: Claim) -> None:
+    def on_claim_decided(self, environment: "DeliverEnvironment", record: Record, claim: Claim) -> None:
+        """The ledger has granted or denied a claim, whether or not its answer reaches the relay."""
         self._write(record)
         delivery = self._delivery(record)
         if claim.granted:
@@ -162,7 +168,7 @@ class Checker:
             if delivery.claims and early > 0.1:
                 what = f"{record.destination} {record.event_id} claimed {early:.1f} s before the end of who had it"
                 self._history.fail("alone", what)
-            delivery.cause((environment.name, environment.deadline), delivery.claims)
+            delivery.on_unknown_met((environment.name, environment.deadline), delivery.claims)
             delivery.claims += 1
             delivery.held_until = delivery.began_in[record.owner][1]
             delivery.holder = record.owner.partition("@")[0]
@@ -173,14 +179,15 @@ class Checker:
             was = claim.before.state if claim.before else "new"
             self._note(record, f"{'claimed' if claim.granted else 'claim refused'} by {environment.name} (was {was})")
 
-    def told(self, environment: "DeliverEnvironment", record: Record, claim: Claim) -> None:
-        """The relay has the answer to a claim."""
+    def on_claim_answered(self, environment: "DeliverEnvironment", record: Record, claim: Claim) -> None:
+        """The answer to a claim has reached the relay."""
         if claim.granted:
             self._learn(record, environment, self._delivery(record).claims - 1)
         else:
             self._delivery(record).denied += 1
 
-    def settled(self, environment: "DeliverEnvironment", record: Record, written: bool) -> None:
+    def on_settle_decided(self, environment: "DeliverEnvironment", record: Record, written: bool) -> None:
+        """The ledger has `written` what an attempt came to, or has not: the record was another's by then."""
         delivery = self._delivery(record)
         self._write(record)
         if not written:
@@ -190,17 +197,17 @@ class Checker:
         broke = record.reason.startswith(BROKEN)
         delivery.turned_away += broke or (record.outcome == "unauthorized" and record.status is None)
         if broke:
-            self.conduct.broke(delivery)
+            self.conduct.on_attempt_broken(delivery)
         if record.owner in delivery.silent and record.state != "claimed":
             self._learn(record, environment, 1)
         delivery.silent.discard(record.owner)
         delivery.began_in.pop(record.owner, None)
-        self.private("a ledger record", record.reason)
+        self.check_private("a ledger record", record.reason)
         if self._history.timeline.on:
             what = f"settled by {environment.name}: {record.state}, {record.outcome}, {record.reason}"
             self._note(record, f"{what}, strikes {record.failure.strikes}")
 
-    def unsure(self, about: Record | DeadLetter) -> None:
+    def on_call_failed(self, about: Record | DeadLetter) -> None:
         """A call of ours about this event failed: it may or may not have taken effect."""
         delivery = self._delivery(about)
         delivery.unsure += 1
@@ -208,7 +215,7 @@ class Checker:
             # The claim stays open, and with it what is to be counted.
             delivery.learned.clear()
 
-    def reported(self, environment: "DeliverEnvironment", report: BatchReport) -> None:
+    def on_batch_reported(self, environment: "DeliverEnvironment", report: BatchReport) -> None:
         """A batch is over and its results are counted, as `DeliverObserver` counts them."""
         if report.not_hidden or report.abandoned:
             self._clumsy.update(report.failed)
@@ -217,10 +224,10 @@ class Checker:
             delivery = self._history.delivery(result.destination, result.event_id)
             delivery.reported += delivery.reported < delivery.begun
             counted[delivery] = counted.get(delivery, 0) + result.crashed + (result.outcome is Outcome.UNKNOWN)
-            self.private("a result", result.reason)
+            self.check_private("a result", result.reason)
             if result.reason.startswith(BROKEN) and self.natures.get(result.event_id) != "broken":
                 self._history.fail("raised", result.reason)
-            self.private("a result's detail", result.detail)
+            self.check_private("a result's detail", result.detail)
             if self._history.timeline.on and result.outcome is not Outcome.DELIVERED:
                 self._note(
                     result, f"{environment.name} reports {result.outcome}: {result.reason}, wait {result.wait:.1f}"
@@ -236,9 +243,10 @@ class Checker:
             learned, causes = delivery.learned.pop(invocation, 0), delivery.causes.pop(invocation, 0)
             self._check_counted(delivery, unknowns, learned, causes)
 
-    def deferred(
+    def on_messages_hidden(
         self, environment: str, provider: str, messages: Sequence[LaneMessage], seconds: float, failed: Set[str]
     ) -> None:
+        """SQS has hidden the messages of a deferral, but for those that `failed`."""
         self._clumsy |= failed
         for each in messages:
             self._hidden_by.setdefault(each.receipt_handle, set()).add(environment)
@@ -247,13 +255,15 @@ class Checker:
             what = f"{len(messages)} messages deferred for {seconds:.0f} s, {len(failed)} refused"
             self._history.timeline.note(self._kernel.now, account, "", what)
 
-    def raised(self, error: BaseException) -> None:
-        self.private("an exception", repr(error))
+    def on_handler_raised(self, error: BaseException) -> None:
+        """An exception left a handler."""
+        self.check_private("an exception", repr(error))
         self._history.fail("raised", repr(error))
 
     # Ends
 
-    def dead_lettered(self, letter: DeadLetter) -> None:
+    def on_dead_letter_sent(self, letter: DeadLetter) -> None:
+        """A dead letter was put on its queue."""
         history, delivery = self._history, self._delivery(letter)
         delivery.letters[letter.deduplication_id] = letter.reason
         # It has ended; what comes under its id after this (another version, a redrive) begins anew.
@@ -261,7 +271,7 @@ class Checker:
         history.totals.letters += 1
         if history.timeline.on:
             self._note(letter, f"dead letter: {letter.reason}")
-        self.private("a dead letter", f"{letter.reason} {letter.event_id} {letter.destination}")
+        self.check_private("a dead letter", f"{letter.reason} {letter.event_id} {letter.destination}")
         if not letter.reason:
             history.fail("ended", f"{letter.event_id} dead-lettered without a reason")
         kind, wrong = self._judge(letter, delivery)
@@ -269,12 +279,12 @@ class Checker:
             wrong = "it does not say how often it was tried, or how it was answered"
         history.totals.dead[kind] = history.totals.dead.get(kind, 0) + 1
         if letter.status == 429:
-            self.conduct.unheard(letter.destination)
+            self.conduct.forget_silence(letter.destination)
         if wrong:
             history.fail("just", f"{letter.destination} {letter.event_id} dead-lettered ({letter.reason}): {wrong}")
 
-    def deleted(self, message: Message) -> None:
-        """A message was deleted from its lane."""
+    def on_message_deleted(self, message: Message) -> None:
+        """A message is about to be deleted from its lane."""
         kept = self._history.messages[message.message_id]
         delivery = kept.delivery
         self._history.most_receives = max(self._history.most_receives, message.receives)
@@ -286,13 +296,14 @@ class Checker:
             )
         self._check_repeats(delivery)
 
-    def ended_by_count(self, message: Message) -> None:
+    def on_receives_used_up(self, message: Message) -> None:
+        """A queue took a message off for its receive count."""
         kept = self._history.messages.get(message.message_id)
         what = f"{kept.delivery.destination} {kept.delivery.event_id}" if kept else message.message_id
         self._history.fail("ended", f"{what} given up by the queue after {message.receives} receives, without a reason")
 
-    def responded(self, batch: Sequence[Message], receipts: Mapping[str, str], response: object) -> None:
-        """A lane's function answered; nothing is deleted yet. `receipts` are the batch's own, by message id."""
+    def on_batch_answered(self, batch: Sequence[Message], receipts: Mapping[str, str], response: object) -> None:
+        """A lane's function has answered; nothing is deleted yet. `receipts` are the batch's own, by message id."""
         listed = response.get("batchItemFailures") if isinstance(response, dict) else None
         if not isinstance(listed, list) or not {each["itemIdentifier"] for each in listed} <= {
             each.message_id for each in batch
@@ -306,7 +317,8 @@ class Checker:
                 self._check_spin(self._history.messages[stay[0].message_id].delivery.destination)
             self._check_deferral(stay, receipts)
 
-    def waited(self, destination: str, seconds: float, groups: int) -> None:
+    def on_group_chosen(self, destination: str, seconds: float, groups: int) -> None:
+        """A group's turn has come, after `seconds` in which it was ready."""
         plan = self._history.plan
         # An account's earlier batch may still hold a place, where it stalls or was invoked twice.
         others = 2 * groups - 1 if plan.twice or plan.stall else groups - 1
@@ -315,7 +327,7 @@ class Checker:
         if plan.pick == "ready" and plan.look_ahead > 1000 and not plan.held_up and seconds > most:
             self._history.fail("delay", f"{destination} was ready for {seconds:.1f} s")
 
-    def late(self, messages: Sequence[Message]) -> None:
+    def on_patience_over(self, messages: Sequence[Message]) -> None:
         """All faults are long over: what is still on a lane?"""
         kept = [self._history.messages[each.message_id] for each in messages]
         natures = self._history.natures
@@ -327,7 +339,7 @@ class Checker:
             if each not in poison and each.delivery.destination not in excused:
                 self._history.fail("prompt", f"{each.delivery.destination} {each.delivery.event_id} still waits")
 
-    def over(self, left: Sequence[Message], unread: int) -> None:
+    def on_run_over(self, left: Sequence[Message], unread: int) -> None:
         """The run is over."""
         self._history.totals.unended += len(left) + unread
         for message in left:
@@ -441,7 +453,7 @@ class Checker:
         if delivery.writes > 2 * delivery.begun:
             self._history.fail("writes", f"{record.event_id}: {delivery.writes} writes in {delivery.begun} attempts")
 
-    def private(self, what: str, text: str) -> None:
+    def check_private(self, what: str, text: str) -> None:
         if SECRET.search(text):
             self._history.fail("private", f"{what} says {text}")
 

@@ -89,7 +89,7 @@ class AccountPlan:
 
 @dataclass(frozen=True, slots=True)
 class EventPlan:
-    """One event a producer sends at `at`. `nature` is what providers think of it."""
+    """One event a producer sends at `at`. `nature` is what providers think of it, `via` is how it comes in."""
 
     at: float
     event_id: str
@@ -98,7 +98,7 @@ class EventPlan:
     nature: Nature = "good"
     version: int = 0
     expires_in: float | None = None
-    door: Literal["plain", "eventbridge", "sns", "lane"] = "plain"
+    via: Literal["plain", "eventbridge", "sns", "lane"] = "plain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +285,7 @@ def _events(rng: random.Random, accounts: tuple[AccountPlan, ...], faults_end: f
             destinations=wanted,
             nature=nature,
             expires_in=rng.choice((5.0, 600.0, 4 * HOUR)) if rng.random() < 0.1 else None,
-            door=rng.choice(("plain", "plain", "eventbridge", "sns", "lane")),
+            via=rng.choice(("plain", "plain", "eventbridge", "sns", "lane")),
         )
         made.append(event)
         if rng.random() < 0.08:

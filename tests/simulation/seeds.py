@@ -5,8 +5,8 @@ import subprocess
 
 from local.machine import ROOT
 
-ROOM = 10_000
-"""How many seeds each commit has for itself."""
+APART = 10_000
+"""How many seeds each commit has for itself: one begins so far from the next."""
 
 FAILED_ONCE = {
     7000241: "rate: 62 of 60 at Sender, a bucket that had refilled",
@@ -48,7 +48,7 @@ FAILED_SINCE: dict[int, str] = {
 def fresh() -> tuple[int, str]:
     """The first of this commit's own seeds, and what they come from: without git, as in a source archive, the code."""
     digest, source = _commit()
-    return int(digest[:9], 16) * ROOM, source
+    return int(digest[:9], 16) * APART, source
 
 
 def _commit() -> tuple[str, str]:

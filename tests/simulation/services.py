@@ -51,19 +51,19 @@ class Services:
         lane = self.lanes[destination.provider]
         message = lane.send(destination.account, body, deduplication_id, attributes)
         if message is not None:
-            self.checker.accepted(destination, message, self.kernel.now if record_at is None else record_at)
+            self.checker.on_put_on_lane(destination, message, self.kernel.now if record_at is None else record_at)
         return message
 
-    def rejected(self, record: RejectedRecord) -> None:
-        self.checker.rejected(record)
+    def keep_rejected(self, record: RejectedRecord) -> None:
+        self.checker.on_record_rejected(record)
 
-    def dead_letter(self, letter: DeadLetter) -> None:
+    def keep_dead_letter(self, letter: DeadLetter) -> None:
         """The dead-letter queue is FIFO as well: within five minutes the same id is one letter."""
         now = self.kernel.now
         if now - self._letters.get(letter.deduplication_id, float("-inf")) >= DEDUPLICATION:
             self._letters[letter.deduplication_id] = now
             self.letters.append(letter)
-            self.checker.dead_lettered(letter)
+            self.checker.on_dead_letter_sent(letter)
 
     def redrive(self) -> None:
         """Puts every dead letter back on its lane, as an operator does: the body as it lies there, a fresh id."""

@@ -49,7 +49,8 @@ class Group:
 
 class FifoQueue:
     """`on_ready(group name)` is called whenever a group has messages and none in flight (`opens_by_head`: whenever its
-    first message is not).
+    first message is not); `on_delete(message)` just before a message is deleted, `on_receives_used_up(message)` just
+    before the redrive policy takes one off.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class FifoQueue:
         self.size = 0
         self.on_ready: Callable[[str], None] = lambda _: None
         self.on_delete: Callable[[Message], None] = lambda _: None
-        self.on_backstop: Callable[[Message], None] = lambda _: None
+        self.on_receives_used_up: Callable[[Message], None] = lambda _: None
 
     def send(self, group: str, body: str, deduplication_id: str, attributes: dict[str, str]) -> Message | None:
         """None: SQS said yes, and dropped it as a duplicate of the last five minutes."""
@@ -98,7 +99,7 @@ class FifoQueue:
         """The first messages of a free group, in order."""
         kept, now = self._groups[group], self._kernel.now
         while kept.messages and kept.messages[0].receives >= self._max_receives:
-            self.on_backstop(kept.messages[0])
+            self.on_receives_used_up(kept.messages[0])
             self._remove(kept, kept.messages[0])
         taken: list[Message] = []
         for message in itertools.islice(kept.messages, most):
@@ -174,7 +175,9 @@ class FifoQueue:
 
 
 class StandardQueue:
-    """At least once, in any order. `on_ready()` is called when a message can be had."""
+    """At least once, in any order. `on_ready()` is called when a message can be had, `on_delete(message)` when one is
+    deleted, `on_receives_used_up(message)` when the redrive policy takes one off.
+    """
 
     def __init__(self, kernel: Kernel, name: str, max_receives: int) -> None:
         self._kernel = kernel
@@ -185,7 +188,7 @@ class StandardQueue:
         self.size = 0
         self.on_ready: Callable[[], None] = lambda: None
         self.on_delete: Callable[[Message], None] = lambda _: None
-        self.on_backstop: Callable[[Message], None] = lambda _: None
+        self.on_receives_used_up: Callable[[Message], None] = lambda _: None
 
     def send(self, body: str, attributes: dict[str, str] | None = None) -> Message:
         self._count += 1
@@ -201,7 +204,7 @@ class StandardQueue:
             message = self._visible.pop(pick(len(self._visible)))
             message.receives += 1
             if message.receives > self._max_receives:
-                self.on_backstop(message)
+                self.on_receives_used_up(message)
                 self.size -= 1
                 continue
             message.hidden_until = self._kernel.now + VISIBILITY

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,10 @@ from tests.simulation.world import play
 pytestmark = pytest.mark.no_cover  # Followed line by line it takes three times as long, and the others cover all of it.
 
 
-def test_every_invariant_holds_over_some_seeds() -> None:
-    """GIVEN seeds from 0 on WHEN each is run for some twenty seconds in all THEN none breaks an invariant."""
-    result = campaign(((seed, False) for seed in count()), seconds=20.0, jobs=1)
+@pytest.mark.parametrize("first", range(0, 30, 3))
+def test_every_invariant_holds_over_some_seeds(first: int) -> None:
+    """GIVEN three seeds WHEN each is run THEN none breaks an invariant."""
+    result = campaign(((seed, False) for seed in range(first, first + 3)), seconds=None, jobs=1)
     assert result.violations == []
     assert result.totals.acts > 0
 
@@ -47,7 +47,7 @@ def test_what_aws_does_now_and_then_is_drawn_beside_the_rest() -> None:
 
 def test_a_commit_has_seeds_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN a commit WHEN its seeds are asked for THEN they are the same each time, others than those of the next one,
-    and with room between them.
+    and far enough apart.
     """
     git = shutil.which("git")
     if git is None:
@@ -66,7 +66,7 @@ def test_a_commit_has_seeds_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
         first, source = seeds.fresh()
         assert source.startswith("commit ")
         firsts.append(first)
-    assert abs(firsts[0] - firsts[1]) >= seeds.ROOM
+    assert abs(firsts[0] - firsts[1]) >= seeds.APART
 
 
 def test_a_source_archive_has_seeds_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ class World:
         self.plan = plan = replace(plan, events=(*plan.events, *_healthy(plan)))
         self.kernel = Kernel()
         self.history = History(plan, Timeline(timeline))
-        self.history.on_fail = self._stop
+        self.history.on_violation = self._stop
         self.checker = Checker(self.kernel, self.history)
         self._rng = random.Random(f"world {plan.seed}")
         self._environments: list[Environment] = []
@@ -64,8 +64,8 @@ class World:
         for name, lane in lanes.items():
             self._map(name, lane)
         self.intake = StandardQueue(self.kernel, "intake", INTAKE_RECEIVES)
-        self.intake.on_delete = self.checker.taken_in
-        self.intake.on_backstop = self.checker.ended_by_count
+        self.intake.on_delete = self.checker.on_record_deleted
+        self.intake.on_receives_used_up = self.checker.on_receives_used_up
         StandardMapping(self.kernel, plan, self.intake, self._function("intake"))
 
     def run(self) -> Run:
@@ -80,10 +80,10 @@ class World:
         patience, end = last + self._patience(), last + plan.oldest + 24 * 3600
         kernel.run(until=min(plan.ends, patience))
         if plan.steady and plan.ends > patience:
-            self.checker.late(self._left())
+            self.checker.on_patience_over(self._left())
         kernel.run(until=min(plan.ends, end))
         if plan.ends > end and not kernel.stopped:
-            self.checker.over(self._left(), self.intake.size)
+            self.checker.on_run_over(self._left(), self.intake.size)
         self.history.totals.steps = kernel.steps
         self.history.totals.crashes = sum(each.crashes for each in self.functions.values())
         for environment in self._environments:
@@ -120,23 +120,25 @@ class World:
             self._environments.append(made)
             return made
 
-        return Function(self.kernel, self.plan, name, make, self._note)
+        return Function(self.kernel, self.plan, name, make, self._on_death)
 
-    def _note(self, environment: str, what: str) -> None:
+    def _on_death(self, environment: str, why: str) -> None:
         if self.history.timeline.on:
-            self.history.timeline.note(self.kernel.now, environment, "", what)
+            self.history.timeline.note(self.kernel.now, environment, "", why)
 
     def _map(self, provider: str, lane: FifoQueue) -> None:
         groups = sum(each.provider == provider for each in self.plan.accounts)
         mapping = FifoMapping(self.kernel, self.plan, lane, self.functions[provider])
-        mapping.responded = self.checker.responded
-        mapping.waited = lambda group, seconds: self.checker.waited(f"{provider}/{group}", seconds, groups)
-        lane.on_delete = self.checker.deleted
-        lane.on_backstop = self.checker.ended_by_count
+        mapping.on_batch_answered = self.checker.on_batch_answered
+        mapping.on_group_chosen = lambda group, seconds: self.checker.on_group_chosen(
+            f"{provider}/{group}", seconds, groups
+        )
+        lane.on_delete = self.checker.on_message_deleted
+        lane.on_receives_used_up = self.checker.on_receives_used_up
 
     def _produce(self, event: EventPlan) -> None:
         body = json.dumps(_body(self.plan, event))
-        if event.door == "lane":
+        if event.via == "lane":
             for number, destination in enumerate(event.destinations):
                 own = f"own-{event.event_id}-{event.at}-{number}"
                 self.services.put_on_lane(Destination(destination), body, own, {})
@@ -184,7 +186,7 @@ def _body(plan: Plan, event: EventPlan) -> dict[str, Any]:
         "properties": {"order_id": event.event_id, "version": event.version},
         "destinations": list(event.destinations),
     }
-    if event.customer % 2 and event.door != "lane":
+    if event.customer % 2 and event.via != "lane":
         body["occurred_at"] = _iso(float(event.customer))
     if event.expires_in is not None:
         body["expires_at"] = _iso(event.at + event.expires_in)
@@ -206,7 +208,7 @@ def _wrap(event: EventPlan, body: str) -> str:
         "resources": [],
         "detail": json.loads(body),
     }
-    match event.door:
+    match event.via:
         case "eventbridge":
             return json.dumps(enveloped)
         case "sns":

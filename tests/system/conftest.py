@@ -1,17 +1,20 @@
-"""One stack for the whole session, with more accounts than a user's, so that each kind of trouble has its own."""
+"""Two stacks for the whole session: `deployed` has more accounts than a user's, so that each kind of trouble has its
+own; `plain` is as a user deploys it.
+
+Where there are several workers, all tests of one stack stay on one, and those that make stacks of their own on another.
+"""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from local.stack import STAGE, Stack, start_stack, stop_stack
-from local.steps import Steps
+from local.stack import STAGE, Stack
 from relay.providers import PROVIDERS
+from tests.asking import asked
 from tests.kinds import REPEATS, SLOW
-from tests.system.running import ACCOUNTS, Providers, Relay, secret, token
+from tests.system.running import ACCOUNTS, Relay, running_relay, running_stack, secret, token
 
 HOLD_SECONDS = 3
 SLOW_REQUESTS, SLOW_WINDOW = 20, 5
@@ -33,12 +36,20 @@ _PARAMETERS = {
 }
 
 
+PRODUCER = "222222222222"
+"""An account that may send to `plain`."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups, and `-m`, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here is a system test; what the logs hold is read when all the others have written to them."""
     here = Path(__file__).parent
     for item in items:
         if item.path.parent == here:
             item.add_marker("system")
+            # What these tests cover runs in other processes.
+            item.add_marker("no_cover")
+            item.add_marker(pytest.mark.xdist_group("deployed" if "deployed" in asked(item) else "other stacks"))
     items.sort(key=lambda item: item.path == here / "test_secrecy.py")
 
 
@@ -46,17 +57,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Path]]:
     """The stack, and where its files are."""
     state = tmp_path_factory.mktemp("relay") / "state"
-    try:
-        yield start_stack(state, Steps(Console()), _PARAMETERS), state
-    finally:
-        stop_stack(state)
+    with running_stack(state, _PARAMETERS) as stack:
+        yield stack, state
 
 
 @pytest.fixture(scope="session")
 def deployed(stack: tuple[Stack, Path]) -> Iterator[Relay]:
     """The relay, with credentials for every account but `missing`."""
-    running, state = stack
-    relay = Relay(running.clients, running.outputs, Providers(running.sandbox_url), state / "emulator.log")
+    with running_relay(*stack) as relay:
+        _open_accounts(relay)
+        yield relay
+
+
+def _open_accounts(relay: Relay) -> None:
     relay.providers.sandbox.set_limit(provider=SLOW, limit=SLOW_REQUESTS, window=SLOW_WINDOW, algorithm="fixed")
     for provider in PROVIDERS:
         for account in ACCOUNTS:
@@ -65,8 +78,14 @@ def deployed(stack: tuple[Stack, Path]) -> Iterator[Relay]:
                 relay.clients.secrets.create_secret(
                     Name=f"{STAGE}/customer-events/{provider}/{account}", SecretString=secret(provider, account)
                 )
-    yield relay
-    relay.close()
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    """A relay with the template's defaults, but that a producer in another account may send to it."""
+    state = tmp_path_factory.mktemp("plain") / "state"
+    with running_stack(state, {"ProducerAccounts": PRODUCER}) as stack, running_relay(stack, state) as relay:
+        yield relay
 
 
 @pytest.fixture

@@ -1,17 +1,22 @@
-"""A running relay as a test sees it: the doors to put events in, and every place where one may end up."""
+"""A running relay as a test sees it: the ways to put events in, and every place where one may end up."""
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
+from rich.console import Console
+
 from local.clients import Clients
 from local.invoke import invoke
 from local.sandbox.client import SandboxClient
 from local.sandbox.contract import contracts
+from local.stack import Stack, start_stack, stop_stack
+from local.steps import Steps
 from relay.providers import PROVIDERS
 from tests.kinds import EVERYWHERE
 
@@ -129,7 +134,7 @@ class Relay:
     _lines: list[Json] = field(default_factory=list)
     _read: int = 0
 
-    # ---------------------------------------------------------------------------------------------------- doors
+    # -------------------------------------------------------------------------------------------------- ways in
 
     def send(self, *bodies: Json | str) -> None:
         """To IntakeQueue, ten at a time: text as it is, all else as JSON."""
@@ -255,6 +260,23 @@ class Relay:
             ]
             self.clients.sqs.delete_message_batch(QueueUrl=url, Entries=entries)
         return letters
+
+
+@contextmanager
+def running_stack(state: Path, parameters: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """A stack of its own, whose files are under `state`; ended with all it started, whatever happens."""
+    try:
+        yield start_stack(state, Steps(Console()), parameters)
+    finally:
+        stop_stack(state)
+
+
+@contextmanager
+def running_relay(stack: Stack, state: Path) -> Iterator[Relay]:
+    """The relay that the stack runs."""
+    relay = Relay(stack.clients, stack.outputs, Providers(stack.sandbox_url), state / "emulator.log")
+    yield relay
+    relay.close()
 
 
 def _json_objects(lines: Sequence[str]) -> Iterator[Json]:

@@ -4,13 +4,11 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from rich.console import Console
 
 from local.processes import CommandError
-from local.stack import STAGE, build_folder, deploy, parameters_for, start_stack, stop_stack
-from local.steps import Steps
+from local.stack import STAGE, build_folder, deploy, parameters_for
 from relay.providers import PROVIDERS
-from tests.system.running import BOTH, Providers, Relay, event, until
+from tests.system.running import BOTH, Relay, event, running_relay, running_stack, until
 from tools.adopt import adopt, stack_name
 
 
@@ -18,13 +16,8 @@ from tools.adopt import adopt, stack_name
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, dict[str, str]]]:
     """A relay of its own with its parameters: the session's must not be deleted."""
     state = tmp_path_factory.mktemp("adoption") / "state"
-    try:
-        stack = start_stack(state, Steps(Console()))
-        relay = Relay(stack.clients, stack.outputs, Providers(stack.sandbox_url), state / "emulator.log")
+    with running_stack(state) as stack, running_relay(stack, state) as relay:
         yield relay, parameters_for(stack.sandbox_url)
-        relay.close()
-    finally:
-        stop_stack(state)
 
 
 def test_a_new_stack_takes_over(own: tuple[Relay, dict[str, str]]) -> None:

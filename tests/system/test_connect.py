@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,18 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.machine import REGION, ROOT, SECRET_ACCESS_KEY, server_environment
-from local.stack import Stack
 from tests.filling import at_path, filled_in
+from tests.system.conftest import PRODUCER
 from tests.system.running import Json, Relay, event, until
-from tests.system.second import second_relay
 from tools.template import load
 
 RECIPES = ROOT / "events" / "connect"
-PRODUCER, STRANGER = "222222222222", "333333333333"
+STRANGER = "333333333333"
 
 
-@pytest.fixture(scope="module")
-def relay(stack: tuple[Stack, Path], deployed: Relay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
-    with second_relay(stack, tmp_path_factory.mktemp("connect"), ProducerAccounts=PRODUCER) as relay:
-        yield relay
+@pytest.fixture
+def relay(plain: Relay) -> Relay:
+    return plain
 
 
 def aws(relay: Relay, service: str, account: str = "test") -> Any:
@@ -182,7 +179,7 @@ def test_a_bus_passes_on_what_has_our_shape(relay: Relay) -> None:
 
 
 def test_accounts_that_are_named_send_and_others_do_not(relay: Relay) -> None:
-    """To IntakeQueue. On the bus the emulator takes nobody of another account: tests/template/test_doors.py."""
+    """To IntakeQueue. On the bus the emulator takes nobody of another account: tests/template/test_admission.py."""
     ours = event("sent_from_elsewhere", destinations=...)
     url, body = relay.outputs["IntakeQueueUrl"], json.dumps(ours)
     aws(relay, "sqs", PRODUCER).send_message(QueueUrl=url, MessageBody=body)

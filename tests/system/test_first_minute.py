@@ -101,7 +101,7 @@ def test_the_aws_cli_goes_all_three_ways_in(newcomer: Newcomer) -> None:
         in written
     )
     wanted = sorted(["order_shipped", "signed_up", "survey_answered"] * 2 + ["store_visited"])
-    until(lambda: len(newcomer.received()) >= before + len(wanted), "the events of three doors at the providers")
+    until(lambda: len(newcomer.received()) >= before + len(wanted), "the events of all three ways at the providers")
     requests = newcomer.received()[before:]
     assert sorted(one["type"] for one in requests) == wanted
     assert all(one["accepted"] and not one["repeat"] for one in requests)

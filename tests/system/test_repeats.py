@@ -6,7 +6,7 @@ from tests.system.running import BOTH, Relay, event, until
 
 
 def test_a_repeat_is_not_sent_again(relay: Relay) -> None:
-    """Neither through a door (the queue drops it) nor past it (the ledger knows it)."""
+    """Neither by way of intake (the queue drops it) nor past it (the ledger knows it)."""
     once = event("repeat")
     relay.send(once)
     relay.until_settled([once])

@@ -1,11 +1,9 @@
-"""Runs last: what every function of every test wrote, at the most talkative log level a stack can have."""
+"""Runs last: what every function of every test wrote, on `deployed` at the most talkative level a log can have."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-from local.stack import Stack
 from relay.providers import PROVIDERS
 from tests.kinds import FAST
 from tests.system.running import PHONE, Relay, event, token, until
@@ -19,10 +17,17 @@ HIDDEN = {
 }
 
 
+@pytest.fixture(params=["deployed", "plain"])
+def relay(request: pytest.FixtureRequest) -> Relay:
+    """Each of the session's two."""
+    found: Relay = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.mark.parametrize("what", HIDDEN)
-def test_no_log_holds(relay: Relay, stack: tuple[Stack, Path], what: str) -> None:
+def test_no_log_holds(relay: Relay, what: str) -> None:
     """In all that the functions of this session wrote."""
-    lines = [line for log in stack[1].glob("emulator*.log") for line in log.read_text(errors="replace").splitlines()]
+    lines = relay.log.read_text(errors="replace").splitlines()
     assert [line[:500] for line in lines if HIDDEN[what].search(line)] == []
 
 

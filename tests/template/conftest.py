@@ -1,3 +1,5 @@
+"""What the tests of the template read: the template, the runbook."""
+
 import pytest
 
 from tests.template.stack import ROOT, Stack

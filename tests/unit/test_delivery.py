@@ -28,12 +28,12 @@ from tests.fakes import FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeT
 BASE = "https://api.example.com"
 HOUR = 3600.0
 BOTH = pytest.mark.parametrize("destination", ["yotpo/main", "sender/main"])
-ROOM = {"x_ratelimit_remaining": "59", "ratelimit_remaining": "4"}
+ALONE = {"x_ratelimit_remaining": "59", "ratelimit_remaining": "4"}
 """A reply that says the account is ours alone, to either provider."""
 
 
 @dataclass
-class Room:
+class Harness:
     """Attempts among fakes, and one account per destination."""
 
     clock: FakeClock = field(default_factory=FakeClock)
@@ -90,8 +90,8 @@ def fault(*_: object, **__: object) -> Any:
 
 
 @pytest.fixture
-def room() -> Room:
-    return Room()
+def harness() -> Harness:
+    return Harness()
 
 
 # ------------------------------------------------------------------------------------------------ delivered
@@ -99,62 +99,62 @@ def room() -> Room:
 
 @BOTH
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
-def test_delivered(room: Room, destination: str, status: int) -> None:
+def test_delivered(harness: Harness, destination: str, status: int) -> None:
     """Any 2xx: final, recorded, in one claim and one settle."""
-    room.transport = FakeTransport(make_reply(status, {"success": True}))
+    harness.transport = FakeTransport(make_reply(status, {"success": True}))
     delivery = make_delivery(destination, accepted_at=NOW - 5)
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.status, result.attempts) == (Outcome.DELIVERED, True, status, 1)
     assert (result.event_id, result.destination, result.correlation_id) == ("evt-1", destination, "corr-1")
     assert result.age >= 5
-    assert (room.ledger.claims, len(room.ledger.settled)) == (1, 1)
-    record = room.record(delivery)
+    assert (harness.ledger.claims, len(harness.ledger.settled)) == (1, 1)
+    record = harness.record(delivery)
     assert (record.state, record.outcome, record.attempts, record.status) == ("delivered", "delivered", 1, status)
-    assert record.completed_at == room.clock.now()
-    assert room.queue.letters == []
+    assert record.completed_at == harness.clock.now()
+    assert harness.queue.letters == []
 
 
 @BOTH
-def test_the_request_is_the_providers(room: Room, destination: str) -> None:
+def test_the_request_is_the_providers(harness: Harness, destination: str) -> None:
     """What goes out is what the provider builds, with the destination's credentials."""
     delivery = make_delivery(destination)
-    room.attempt(delivery)
-    expected = room.provider(destination).build(delivery.event, room.secrets.get(destination))
-    assert room.transport.requests == [expected]
+    harness.attempt(delivery)
+    expected = harness.provider(destination).build(delivery.event, harness.secrets.get(destination))
+    assert harness.transport.requests == [expected]
 
 
-def test_an_event_without_a_moment_happened_when_it_was_accepted(room: Room) -> None:
+def test_an_event_without_a_moment_happened_when_it_was_accepted(harness: Harness) -> None:
     """Other systems may write to a lane themselves and leave `occurred_at` out."""
-    result = room.attempt(make_delivery("yotpo/main", accepted_at=NOW - 60, occurred_at=...))
+    result = harness.attempt(make_delivery("yotpo/main", accepted_at=NOW - 60, occurred_at=...))
     assert result.outcome is Outcome.DELIVERED
-    assert json.loads(room.transport.requests[0].body)["timestamp"] == "2026-11-22T09:59:00Z"
+    assert json.loads(harness.transport.requests[0].body)["timestamp"] == "2026-11-22T09:59:00Z"
 
 
-def test_a_preview_shows_what_would_be_sent(room: Room) -> None:
+def test_a_preview_shows_what_would_be_sent(harness: Harness) -> None:
     """The exact request, and nothing is sent, claimed or recorded."""
     delivery = make_delivery("sender/main")
-    request = room.services.preview(delivery)
-    assert room.transport.requests == []
-    assert room.ledger.claims == 0
-    room.attempt(delivery)
-    assert room.transport.requests == [request]
+    request = harness.services.preview(delivery)
+    assert harness.transport.requests == []
+    assert harness.ledger.claims == 0
+    harness.attempt(delivery)
+    assert harness.transport.requests == [request]
 
 
-def test_a_preview_of_an_event_without_a_moment(room: Room) -> None:
+def test_a_preview_of_an_event_without_a_moment(harness: Harness) -> None:
     """What would be delivered can be previewed."""
     delivery = make_delivery("yotpo/main", occurred_at=...)
-    request = room.services.preview(delivery)
-    room.attempt(delivery)
-    assert room.transport.requests == [request]
+    request = harness.services.preview(delivery)
+    harness.attempt(delivery)
+    assert harness.transport.requests == [request]
 
 
-def test_a_preview_says_what_is_wrong(room: Room) -> None:
+def test_a_preview_says_what_is_wrong(harness: Harness) -> None:
     """What cannot be built or read is raised to the caller, who asked to see it."""
     with pytest.raises(UndeliverableError):
-        room.services.preview(make_delivery("yotpo/main", customer={"id": "1"}))
-    room.secrets.failure = CredentialsError("no readable secret for yotpo/main")
+        harness.services.preview(make_delivery("yotpo/main", customer={"id": "1"}))
+    harness.secrets.failure = CredentialsError("no readable secret for yotpo/main")
     with pytest.raises(CredentialsError):
-        room.services.preview(make_delivery("yotpo/main"))
+        harness.services.preview(make_delivery("yotpo/main"))
 
 
 # ------------------------------------------------------------------------------------------------ retry, unknown
@@ -162,177 +162,177 @@ def test_a_preview_says_what_is_wrong(room: Room) -> None:
 
 @BOTH
 @pytest.mark.parametrize("answer", [*map(make_reply, (500, 502, 503, 504, 599, 408, 425, 301, 302)), NotSentError("x")])
-def test_retry(room: Room, destination: str, answer: Reply | NotSentError) -> None:
+def test_retry(harness: Harness, destination: str, answer: Reply | NotSentError) -> None:
     """Trouble that passes: not final, no dead letter, the attempt counted and the record open for the next."""
-    room.transport = FakeTransport(answer)
+    harness.transport = FakeTransport(answer)
     delivery = make_delivery(destination)
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.attempts) == (Outcome.RETRY, False, 1)
-    assert (room.record(delivery).state, room.record(delivery).attempts) == ("open", 1)
-    assert room.queue.letters == []
+    assert (harness.record(delivery).state, harness.record(delivery).attempts) == ("open", 1)
+    assert harness.queue.letters == []
 
 
 @BOTH
-def test_delivered_in_the_end(room: Room, destination: str) -> None:
+def test_delivered_in_the_end(harness: Harness, destination: str) -> None:
     """Attempts add up over failures, and the last one delivers."""
-    room.transport = FakeTransport(make_reply(503), NotSentError("ConnectionRefusedError"), make_reply(201))
+    harness.transport = FakeTransport(make_reply(503), NotSentError("ConnectionRefusedError"), make_reply(201))
     delivery = make_delivery(destination)
-    results = [room.attempt(delivery) for _ in range(3)]
+    results = [harness.attempt(delivery) for _ in range(3)]
     assert [result.outcome for result in results] == [Outcome.RETRY, Outcome.RETRY, Outcome.DELIVERED]
     assert [result.attempts for result in results] == [1, 2, 3]
-    assert room.record(delivery).attempts == 3
-    assert not room.record(delivery).reason.startswith("no answer")
+    assert harness.record(delivery).attempts == 3
+    assert not harness.record(delivery).reason.startswith("no answer")
 
 
 @BOTH
-def test_unknown_is_tried_again(room: Room, destination: str) -> None:
+def test_unknown_is_tried_again(harness: Harness, destination: str) -> None:
     """By default an answer that never came is counted and tried again."""
-    room.transport = FakeTransport(NoAnswerError("ReadTimeoutError"))
+    harness.transport = FakeTransport(NoAnswerError("ReadTimeoutError"))
     delivery = make_delivery(destination)
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.attempts) == (Outcome.UNKNOWN, False, 1)
-    assert room.record(delivery).state == "open"
-    assert room.attempt(delivery).outcome is Outcome.DELIVERED
+    assert harness.record(delivery).state == "open"
+    assert harness.attempt(delivery).outcome is Outcome.DELIVERED
 
 
 @BOTH
-def test_unknown_is_parked(room: Room, destination: str) -> None:
+def test_unknown_is_parked(harness: Harness, destination: str) -> None:
     """Where the destination would rather miss an event than repeat it, it becomes a dead letter."""
-    room.settings = {"on_unknown": "park"}
-    room.transport = FakeTransport(NoAnswerError("ReadTimeoutError"))
+    harness.settings = {"on_unknown": "park"}
+    harness.transport = FakeTransport(NoAnswerError("ReadTimeoutError"))
     delivery = make_delivery(destination)
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final) == (Outcome.UNKNOWN, True)
-    (letter,) = room.queue.letters
+    (letter,) = harness.queue.letters
     assert letter.reason == "no answer: ReadTimeoutError"
     assert letter.attempts == 1
-    assert room.record(delivery).state == "given_up"
-    assert len(room.transport.requests) == 1
+    assert harness.record(delivery).state == "given_up"
+    assert len(harness.transport.requests) == 1
 
 
 @BOTH
-def test_a_success_that_is_cut_off_is_parked(room: Room, destination: str) -> None:
+def test_a_success_that_is_cut_off_is_parked(harness: Harness, destination: str) -> None:
     """GIVEN a 2xx without the end of its body THEN it is unknown, and its dead letter says why."""
-    room.settings = {"on_unknown": "park"}
-    room.transport = FakeTransport(Reply(200, {}, b'{"success": ', complete=False))
-    result = room.attempt(make_delivery(destination))
+    harness.settings = {"on_unknown": "park"}
+    harness.transport = FakeTransport(Reply(200, {}, b'{"success": ', complete=False))
+    result = harness.attempt(make_delivery(destination))
     assert (result.outcome, result.final, result.unknowns) == (Outcome.UNKNOWN, True, 1)
-    assert room.queue.letters[0].reason == "HTTP 200, its body cut off or unreadable"
+    assert harness.queue.letters[0].reason == "HTTP 200, its body cut off or unreadable"
 
 
-def test_a_failed_connection_is_not_parked(room: Room) -> None:
-    """What never left the house is not unknown."""
-    room.settings = {"on_unknown": "park"}
-    room.transport = FakeTransport(NotSentError("ConnectionRefusedError"))
-    assert room.attempt(make_delivery("sender/main")).outcome is Outcome.RETRY
-    assert room.queue.letters == []
+def test_a_failed_connection_is_not_parked(harness: Harness) -> None:
+    """What was never sent is not unknown."""
+    harness.settings = {"on_unknown": "park"}
+    harness.transport = FakeTransport(NotSentError("ConnectionRefusedError"))
+    assert harness.attempt(make_delivery("sender/main")).outcome is Outcome.RETRY
+    assert harness.queue.letters == []
 
 
 # ------------------------------------------------------------------------------------------------ throttled
 
 
 @BOTH
-def test_throttled_by_the_provider(room: Room, destination: str) -> None:
+def test_throttled_by_the_provider(harness: Harness, destination: str) -> None:
     """429: away until the moment it names; no attempt is counted."""
-    room.transport = FakeTransport(make_reply(429, retry_after="30"))
+    harness.transport = FakeTransport(make_reply(429, retry_after="30"))
     delivery = make_delivery(destination)
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.attempts) == (Outcome.THROTTLED, False, 0)
-    assert room.account(destination).pace.delay() >= 30
-    assert (room.record(delivery).state, room.record(delivery).attempts) == ("open", 0)
+    assert harness.account(destination).pace.delay() >= 30
+    assert (harness.record(delivery).state, harness.record(delivery).attempts) == ("open", 0)
 
 
-def test_no_budget_left(room: Room) -> None:
+def test_no_budget_left(harness: Harness) -> None:
     """A wait longer than a moment is not slept: nothing is sent, and the pace knows how long."""
-    room.account("sender/main")
-    room.transport = FakeTransport(make_reply(201, x_ratelimit_remaining="0"))
-    room.attempt(make_delivery("sender/main"))
+    harness.account("sender/main")
+    harness.transport = FakeTransport(make_reply(201, x_ratelimit_remaining="0"))
+    harness.attempt(make_delivery("sender/main"))
     delivery = make_delivery("sender/main", id="evt-2")
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.attempts) == (Outcome.THROTTLED, False, 0)
-    assert room.account("sender/main").pace.delay() > LONGEST_WAIT
-    assert len(room.transport.requests) == 1
-    assert room.record(delivery).state == "open"
+    assert harness.account("sender/main").pace.delay() > LONGEST_WAIT
+    assert len(harness.transport.requests) == 1
+    assert harness.record(delivery).state == "open"
 
 
-def test_a_short_wait_is_slept(room: Room) -> None:
+def test_a_short_wait_is_slept(harness: Harness) -> None:
     """A wait within the second happens inside the batch."""
-    room.account("yotpo/main")
-    room.transport = FakeTransport(otherwise=make_reply(200), clock=room.clock, takes=0.02)
-    results = [room.attempt(make_delivery("yotpo/main", id=f"evt-{n}")) for n in range(6)]
+    harness.account("yotpo/main")
+    harness.transport = FakeTransport(otherwise=make_reply(200), clock=harness.clock, takes=0.02)
+    results = [harness.attempt(make_delivery("yotpo/main", id=f"evt-{n}")) for n in range(6)]
     assert {result.outcome for result in results} == {Outcome.DELIVERED}
-    assert room.transport.times[5] - room.transport.times[0] >= 1.0
+    assert harness.transport.times[5] - harness.transport.times[0] >= 1.0
 
 
-def test_no_request_that_cannot_end_in_time(room: Room) -> None:
+def test_no_request_that_cannot_end_in_time(harness: Harness) -> None:
     """Nothing is started that may outlive the invocation: not even a claim, which would be found open, as a crash."""
-    result = room.attempt(make_delivery("yotpo/main"), seconds=room.transport.longest)
+    result = harness.attempt(make_delivery("yotpo/main"), seconds=harness.transport.longest)
     assert (result.outcome, result.final, result.attempts, result.wait) == (Outcome.THROTTLED, False, 0, 0)
-    assert room.transport.requests == []
-    assert (room.ledger.claims, room.ledger.records) == (0, {})
+    assert harness.transport.requests == []
+    assert (harness.ledger.claims, harness.ledger.records) == (0, {})
 
 
-def test_an_attempt_that_starts_after_its_batch_claims_nothing(room: Room) -> None:
+def test_an_attempt_that_starts_after_its_batch_claims_nothing(harness: Harness) -> None:
     """GIVEN an attempt that waited for a free thread until its invocation was over THEN a batch that has the event
     meanwhile is not disturbed.
     """
     delivery = make_delivery("yotpo/main")
-    assert room.attempt(delivery, seconds=-5).outcome is Outcome.THROTTLED
-    assert room.attempt(delivery).crashed == 0
-    assert room.attempt(delivery, seconds=-5).outcome is Outcome.THROTTLED
-    assert (room.record(delivery).state, len(room.transport.requests)) == ("delivered", 1)
+    assert harness.attempt(delivery, seconds=-5).outcome is Outcome.THROTTLED
+    assert harness.attempt(delivery).crashed == 0
+    assert harness.attempt(delivery, seconds=-5).outcome is Outcome.THROTTLED
+    assert (harness.record(delivery).state, len(harness.transport.requests)) == ("delivered", 1)
 
 
-def test_the_time_is_looked_at_again_after_the_wait(room: Room) -> None:
+def test_the_time_is_looked_at_again_after_the_wait(harness: Harness) -> None:
     """GIVEN time for a request now, not after the second that the pace makes it wait THEN it is not sent, and open."""
-    room.account("yotpo/main")
-    room.transport = FakeTransport(otherwise=make_reply(200), clock=room.clock)
+    harness.account("yotpo/main")
+    harness.transport = FakeTransport(otherwise=make_reply(200), clock=harness.clock)
     for number in range(5):
-        room.attempt(make_delivery("yotpo/main", id=f"evt-{number}"))
+        harness.attempt(make_delivery("yotpo/main", id=f"evt-{number}"))
     delivery = make_delivery("yotpo/main", id="late")
-    result = room.attempt(delivery, seconds=room.transport.longest + 1.5)
+    result = harness.attempt(delivery, seconds=harness.transport.longest + 1.5)
     assert (result.outcome, result.final) == (Outcome.THROTTLED, False)
-    assert len(room.transport.requests) == 5
-    assert (room.record(delivery).state, room.record(delivery).claims) == ("open", 0)
+    assert len(harness.transport.requests) == 5
+    assert (harness.record(delivery).state, harness.record(delivery).claims) == ("open", 0)
 
 
-def test_an_event_always_answered_429_among_others_is_a_dead_letter(room: Room) -> None:
+def test_an_event_always_answered_429_among_others_is_a_dead_letter(harness: Harness) -> None:
     """GIVEN an event that its provider throttles for what it is WHEN others, tried later, get through
     THEN it is a dead letter after five, with 429 as its reason. (More are needed where few others got through before.)
     """
-    room.transport = FakeTransport(
+    harness.transport = FakeTransport(
         otherwise=lambda request: (
-            make_reply(429, retry_after="1") if b"bad" in request.body else make_reply(200, **ROOM)
+            make_reply(429, retry_after="1") if b"bad" in request.body else make_reply(200, **ALONE)
         )
     )
     bad, results = make_delivery("yotpo/main", id="bad"), []
     for number in range(20):
-        room.attempt(make_delivery("yotpo/main", id=f"before-{number}"))
-        room.clock.pass_by(1)
+        harness.attempt(make_delivery("yotpo/main", id=f"before-{number}"))
+        harness.clock.pass_by(1)
     for number in range(POISON_FAILURES):
-        results.append(room.attempt(bad))
-        room.clock.pass_by(2)
-        room.attempt(make_delivery("yotpo/main", id=f"good-{number}"))
-        room.clock.pass_by(2)
+        results.append(harness.attempt(bad))
+        harness.clock.pass_by(2)
+        harness.attempt(make_delivery("yotpo/main", id=f"good-{number}"))
+        harness.clock.pass_by(2)
     assert [result.outcome for result in results] == [Outcome.THROTTLED] * 4 + [Outcome.REJECTED]
     assert [result.strikes for result in results] == [1, 2, 3, 4, 5]
-    (letter,) = room.queue.letters
+    (letter,) = harness.queue.letters
     assert (letter.event_id, letter.status, letter.attempts) == ("bad", 429, POISON_FAILURES)
     assert letter.reason == "failed 5 times while others succeeded, last HTTP 429"
-    assert room.record(bad).state == "given_up"
+    assert harness.record(bad).state == "given_up"
 
 
-def test_events_all_answered_429_are_nobodys_fault(room: Room) -> None:
+def test_events_all_answered_429_are_nobodys_fault(harness: Harness) -> None:
     """An account that lets nothing through, for hours: no strike but the first, no attempt counted, no dead letter."""
-    room.transport = FakeTransport(otherwise=make_reply(429, retry_after="60"))
+    harness.transport = FakeTransport(otherwise=make_reply(429, retry_after="60"))
     for _ in range(100):
         for number in range(3):
-            result = room.attempt(make_delivery("yotpo/main", id=f"evt-{number}"))
+            result = harness.attempt(make_delivery("yotpo/main", id=f"evt-{number}"))
             assert result.outcome is Outcome.THROTTLED
             assert result.strikes <= 1
             assert result.attempts == 0
-        room.clock.pass_by(61)
-    assert room.queue.letters == []
+        harness.clock.pass_by(61)
+    assert harness.queue.letters == []
 
 
 # ------------------------------------------------------------------------------------------------ unauthorized
@@ -340,31 +340,31 @@ def test_events_all_answered_429_are_nobodys_fault(room: Room) -> None:
 
 @BOTH
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_rotated_secret_is_picked_up(room: Room, destination: str, status: int) -> None:
+def test_a_rotated_secret_is_picked_up(harness: Harness, destination: str, status: int) -> None:
     """A refusal fetches the secret anew, once, and tries once more, with it."""
-    room.secrets = FakeSecrets({"store_id": "s", "access_token": "old"}, {"store_id": "s", "access_token": "new"})
-    room.transport = FakeTransport(make_reply(status, **ROOM), make_reply(200))
-    result = room.attempt(make_delivery(destination))
+    harness.secrets = FakeSecrets({"store_id": "s", "access_token": "old"}, {"store_id": "s", "access_token": "new"})
+    harness.transport = FakeTransport(make_reply(status, **ALONE), make_reply(200))
+    result = harness.attempt(make_delivery(destination))
     assert (result.outcome, result.final) == (Outcome.DELIVERED, True)
-    assert room.secrets.refreshed == 1
-    old, new = room.transport.requests
+    assert harness.secrets.refreshed == 1
+    old, new = harness.transport.requests
     assert "old" in f"{old.url} {old.headers}"
     assert "new" in f"{new.url} {new.headers}"
-    assert room.account(destination).max_in_flight > 0
+    assert harness.account(destination).max_in_flight > 0
 
 
 @BOTH
-def test_credentials_that_stay_refused_hold_the_account(room: Room, destination: str) -> None:
+def test_credentials_that_stay_refused_hold_the_account(harness: Harness, destination: str) -> None:
     """Two refusals: the account is held for five minutes, and the event waits."""
-    room.transport = FakeTransport(otherwise=make_reply(401, **ROOM))
+    harness.transport = FakeTransport(otherwise=make_reply(401, **ALONE))
     delivery = make_delivery(destination)
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.wait) == (Outcome.UNAUTHORIZED, False, 300)
-    assert len(room.transport.requests) == 2
-    assert room.secrets.refreshed == 1
-    assert room.account(destination).max_in_flight == 0
-    assert room.record(delivery).state == "open"
-    assert room.queue.letters == []
+    assert len(harness.transport.requests) == 2
+    assert harness.secrets.refreshed == 1
+    assert harness.account(destination).max_in_flight == 0
+    assert harness.record(delivery).state == "open"
+    assert harness.queue.letters == []
 
 
 @BOTH
@@ -379,170 +379,170 @@ def test_credentials_that_stay_refused_hold_the_account(room: Room, destination:
     ids=["403, then another's", "401", "403, then another's 401", "401, then another's 403"],
 )
 def test_a_403_of_one_event_alone_holds_for_half_a_minute(
-    room: Room, destination: str, statuses: list[int], waits: list[float]
+    harness: Harness, destination: str, statuses: list[int], waits: list[float]
 ) -> None:
     """It may be what that event asks for. Who asks is unknown with a 401, and with a second refused event."""
     results = []
     for number, status in enumerate(statuses):
-        room.transport = FakeTransport(otherwise=make_reply(status, **ROOM))
-        results.append(room.attempt(make_delivery(destination, id=f"evt-{number}")))
+        harness.transport = FakeTransport(otherwise=make_reply(status, **ALONE))
+        results.append(harness.attempt(make_delivery(destination, id=f"evt-{number}")))
     assert {result.outcome for result in results} == {Outcome.UNAUTHORIZED}
     assert [result.wait for result in results] == waits
-    assert room.account(destination).held_for == waits[-1]
+    assert harness.account(destination).held_for == waits[-1]
 
 
-def test_a_refusal_never_gives_an_event_up(room: Room) -> None:
+def test_a_refusal_never_gives_an_event_up(harness: Harness) -> None:
     """Credentials that stay refused for a day cost no event: nothing is dropped, nothing counts against an event."""
-    room.transport = FakeTransport(otherwise=make_reply(403, **ROOM))
+    harness.transport = FakeTransport(otherwise=make_reply(403, **ALONE))
     delivery = make_delivery("sender/main")
     for _ in range(100):
-        result = room.attempt(delivery)
+        result = harness.attempt(delivery)
         assert (result.outcome, result.final, result.strikes) == (Outcome.UNAUTHORIZED, False, 1)
-        room.clock.pass_by(result.wait)
-    assert room.queue.letters == []
+        harness.clock.pass_by(result.wait)
+    assert harness.queue.letters == []
 
 
 @BOTH
-def test_no_secret_holds_the_account(room: Room, destination: str) -> None:
+def test_no_secret_holds_the_account(harness: Harness, destination: str) -> None:
     """A secret that is not there, or lacks a key, is as good as refused."""
-    room.secrets.failure = CredentialsError(f"no readable secret for {destination}")
-    result = room.attempt(make_delivery(destination))
+    harness.secrets.failure = CredentialsError(f"no readable secret for {destination}")
+    result = harness.attempt(make_delivery(destination))
     assert (result.outcome, result.final, result.wait) == (Outcome.UNAUTHORIZED, False, 300)
-    room.secrets.failure = None
-    room.secrets.credentials = {"store_id": "s", "access_token": ""}
-    assert room.attempt(make_delivery(destination)).outcome is Outcome.UNAUTHORIZED
-    assert room.transport.requests == []
-    assert room.queue.letters == []
+    harness.secrets.failure = None
+    harness.secrets.credentials = {"store_id": "s", "access_token": ""}
+    assert harness.attempt(make_delivery(destination)).outcome is Outcome.UNAUTHORIZED
+    assert harness.transport.requests == []
+    assert harness.queue.letters == []
 
 
-def test_secrets_that_cannot_be_read_just_now(room: Room) -> None:
+def test_secrets_that_cannot_be_read_just_now(harness: Harness) -> None:
     """Secrets Manager's trouble is ours, not the account's: tried again, nothing held, nothing sent."""
-    room.secrets.failure = UnavailableError("Secrets Manager")
+    harness.secrets.failure = UnavailableError("Secrets Manager")
     delivery = make_delivery("yotpo/main")
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.attempts) == (Outcome.RETRY, False, 0)
-    assert room.account("yotpo/main").max_in_flight > 0
-    assert room.record(delivery).state == "open"
+    assert harness.account("yotpo/main").max_in_flight > 0
+    assert harness.record(delivery).state == "open"
 
 
-def test_a_refetch_that_fails(room: Room) -> None:
+def test_a_refetch_that_fails(harness: Harness) -> None:
     """Refused, and the secret cannot be fetched anew just now: refused all the same, or every event would be."""
-    room.transport = FakeTransport(make_reply(401, **ROOM))
-    room.secrets.refresh_failure = UnavailableError("Secrets Manager")
+    harness.transport = FakeTransport(make_reply(401, **ALONE))
+    harness.secrets.refresh_failure = UnavailableError("Secrets Manager")
     delivery = make_delivery("yotpo/main")
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.wait) == (Outcome.UNAUTHORIZED, False, 300)
-    assert room.record(delivery).state == "open"
-    assert room.queue.letters == []
+    assert harness.record(delivery).state == "open"
+    assert harness.queue.letters == []
 
 
-def test_a_secret_that_is_gone_when_it_is_read_again(room: Room) -> None:
+def test_a_secret_that_is_gone_when_it_is_read_again(harness: Harness) -> None:
     """Refused, and now there is none: no event's own doing, so five minutes, whatever the status was."""
-    room.transport = FakeTransport(make_reply(403, **ROOM))
-    room.secrets.refresh_failure = CredentialsError("no readable secret for sender/main")
-    result = room.attempt(make_delivery("sender/main"))
+    harness.transport = FakeTransport(make_reply(403, **ALONE))
+    harness.secrets.refresh_failure = CredentialsError("no readable secret for sender/main")
+    result = harness.attempt(make_delivery("sender/main"))
     assert (result.outcome, result.final, result.wait, result.status) == (Outcome.UNAUTHORIZED, False, 300, None)
     assert result.reason == "no readable secret for sender/main"
 
 
 def test_new_credentials_that_had_no_turn_are_not_refused() -> None:
     """GIVEN a rotated secret, and a refusal of the old one that used up the budget THEN the new one has its turn."""
-    room = Room(secrets=FakeSecrets({"access_token": "old"}, {"access_token": "new"}))
-    room.transport = FakeTransport(make_reply(401, x_ratelimit_remaining="0"))
-    result = room.attempt(make_delivery("sender/main"))
-    assert (result.outcome, result.wait, room.account("sender/main").held_for) == (Outcome.THROTTLED, 0, 0)
+    harness = Harness(secrets=FakeSecrets({"access_token": "old"}, {"access_token": "new"}))
+    harness.transport = FakeTransport(make_reply(401, x_ratelimit_remaining="0"))
+    result = harness.attempt(make_delivery("sender/main"))
+    assert (result.outcome, result.wait, harness.account("sender/main").held_for) == (Outcome.THROTTLED, 0, 0)
 
 
 @BOTH
-def test_a_repaired_secret_needs_no_patience(room: Room, destination: str) -> None:
+def test_a_repaired_secret_needs_no_patience(harness: Harness, destination: str) -> None:
     """GIVEN a secret without a token, kept for a while WHEN it is repaired THEN the next attempt has it."""
-    room.secrets = FakeSecrets({"store_id": "s"}, {"store_id": "s", "access_token": "new"})
-    assert room.attempt(make_delivery(destination)).outcome is Outcome.DELIVERED
-    assert room.secrets.refreshed == 1
+    harness.secrets = FakeSecrets({"store_id": "s"}, {"store_id": "s", "access_token": "new"})
+    assert harness.attempt(make_delivery(destination)).outcome is Outcome.DELIVERED
+    assert harness.secrets.refreshed == 1
 
 
-def test_one_event_refused_among_others_is_a_dead_letter(room: Room) -> None:
+def test_one_event_refused_among_others_is_a_dead_letter(harness: Harness) -> None:
     """GIVEN an event that a firewall before the provider answers with 403 WHEN others get through
     THEN the account is not held for it, and after two minutes the event is a dead letter.
     """
-    answers = {"bad": make_reply(403, **ROOM)}
-    room.transport = FakeTransport(
+    answers = {"bad": make_reply(403, **ALONE)}
+    harness.transport = FakeTransport(
         otherwise=lambda request: answers.get(json.loads(request.body)["type"], make_reply(200))
     )
     bad = make_delivery("sender/main", id="evt-bad", type="bad")
-    began = room.clock.now()
+    began = harness.clock.now()
     for number in range(200):
-        result = room.attempt(bad)
+        result = harness.attempt(bad)
         if result.final:
             break
-        room.attempt(make_delivery("sender/main", id=f"evt-{number}"))
-        assert room.account("sender/main").held_for == 0
-        room.clock.pass_by(2)
+        harness.attempt(make_delivery("sender/main", id=f"evt-{number}"))
+        assert harness.account("sender/main").held_for == 0
+        harness.clock.pass_by(2)
     assert (result.outcome, result.status) == (Outcome.REJECTED, 403)
-    assert room.clock.now() - began >= 120
-    assert room.queue.letters[0].reason.startswith("failed 5 times while others succeeded, last HTTP 403")
+    assert harness.clock.now() - began >= 120
+    assert harness.queue.letters[0].reason.startswith("failed 5 times while others succeeded, last HTTP 403")
 
 
 @pytest.mark.parametrize("trouble", ["refused", "ours"])
-def test_strikes_of_before_do_not_make_todays_trouble_the_events_fault(room: Room, trouble: str) -> None:
+def test_strikes_of_before_do_not_make_todays_trouble_the_events_fault(harness: Harness, trouble: str) -> None:
     """GIVEN an event with many strikes from a provider's bad hour WHEN its credentials are refused, or our own services
     fail THEN that is no proof against it.
     """
     delivery = make_delivery("sender/main")
-    room.transport = FakeTransport(make_reply(503), otherwise=make_reply(401, **ROOM))
-    room.attempt(delivery)
+    harness.transport = FakeTransport(make_reply(503), otherwise=make_reply(401, **ALONE))
+    harness.attempt(delivery)
     key = (delivery.event.id, delivery.destination)
-    room.ledger.records[key] = replace(room.ledger.records[key], failure=Failure(strikes=8))
+    harness.ledger.records[key] = replace(harness.ledger.records[key], failure=Failure(strikes=8))
     if trouble == "ours":
-        room.secrets.failure = UnavailableError("Secrets Manager")
-    result = room.attempt(delivery)
+        harness.secrets.failure = UnavailableError("Secrets Manager")
+    result = harness.attempt(delivery)
     assert not result.final
     assert result.outcome is (Outcome.RETRY if trouble == "ours" else Outcome.UNAUTHORIZED)
-    assert room.queue.letters == []
+    assert harness.queue.letters == []
 
 
-def test_a_redriven_event_begins_anew(room: Room) -> None:
+def test_a_redriven_event_begins_anew(harness: Harness) -> None:
     """GIVEN an event that was given up as poison WHEN it is redriven THEN its old failures do not count against it."""
-    room.transport = FakeTransport(
+    harness.transport = FakeTransport(
         otherwise=lambda request: make_reply(500) if b"evt-1" in request.body else make_reply(200)
     )
     delivery = make_delivery("sender/main", properties={"order_id": "evt-1"})
     for number in range(POISON_FAILURES):
-        result = room.attempt(delivery)
-        room.clock.pass_by(2)
-        room.attempt(make_delivery("sender/main", id=f"other-{number}"))
-        room.clock.pass_by(2)
+        result = harness.attempt(delivery)
+        harness.clock.pass_by(2)
+        harness.attempt(make_delivery("sender/main", id=f"other-{number}"))
+        harness.clock.pass_by(2)
     assert (result.outcome, result.final) == (Outcome.REJECTED, True)
-    again = room.attempt(replace(delivery, key="m-2"))
+    again = harness.attempt(replace(delivery, key="m-2"))
     assert (again.outcome, again.final, again.strikes) == (Outcome.RETRY, False, 1)
-    assert room.record(delivery).failure.blame == 1
+    assert harness.record(delivery).failure.blame == 1
 
 
-def test_what_strikes_weighed_is_remembered(room: Room) -> None:
+def test_what_strikes_weighed_is_remembered(harness: Harness) -> None:
     """An environment that knows nothing of the account goes on from the record."""
-    room.transport = FakeTransport(
+    harness.transport = FakeTransport(
         otherwise=lambda request: make_reply(500) if b"evt-bad" in request.body else make_reply(200)
     )
     bad = make_delivery("yotpo/main", id="evt-bad")
     for number in range(3):
-        room.attempt(bad)
-        room.clock.pass_by(2)
-        room.accounts.clear()
-        room.attempt(make_delivery("yotpo/main", id=f"other-{number}"))
-        room.clock.pass_by(2)
-    record = room.record(bad)
+        harness.attempt(bad)
+        harness.clock.pass_by(2)
+        harness.accounts.clear()
+        harness.attempt(make_delivery("yotpo/main", id=f"other-{number}"))
+        harness.clock.pass_by(2)
+    record = harness.record(bad)
     assert (record.failure.strikes, record.failure.blame) == (3, 3)
-    room.ledger.records["evt-bad", "yotpo/main"] = replace(record, failure=replace(record.failure, blame=1.5))
-    room.attempt(bad)
-    assert (room.record(bad).failure.strikes, room.record(bad).failure.blame) == (4, 2.5)
+    harness.ledger.records["evt-bad", "yotpo/main"] = replace(record, failure=replace(record.failure, blame=1.5))
+    harness.attempt(bad)
+    assert (harness.record(bad).failure.strikes, harness.record(bad).failure.blame) == (4, 2.5)
 
 
-def test_a_second_try_without_budget_is_still_a_refusal(room: Room) -> None:
+def test_a_second_try_without_budget_is_still_a_refusal(harness: Harness) -> None:
     """GIVEN a refusal that used up the budget THEN the account is held, not merely throttled."""
-    room.transport = FakeTransport(make_reply(401, x_ratelimit_remaining="0"))
-    result = room.attempt(make_delivery("sender/main"))
+    harness.transport = FakeTransport(make_reply(401, x_ratelimit_remaining="0"))
+    result = harness.attempt(make_delivery("sender/main"))
     assert (result.outcome, result.wait) == (Outcome.UNAUTHORIZED, 300)
-    assert len(room.transport.requests) == 1
+    assert len(harness.transport.requests) == 1
 
 
 # ------------------------------------------------------------------------------------------------ rejected
@@ -550,28 +550,28 @@ def test_a_second_try_without_budget_is_still_a_refusal(room: Room) -> None:
 
 @BOTH
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 410, 413, 415, 422, 451])
-def test_rejected(room: Room, destination: str, status: int) -> None:
+def test_rejected(harness: Harness, destination: str, status: int) -> None:
     """Any other 4xx is a dead letter at once, with its evidence."""
     said = {"message": "The given data was invalid.", "errors": {"type": ["is unknown"]}}
-    room.transport = FakeTransport(make_reply(status, said))
+    harness.transport = FakeTransport(make_reply(status, said))
     delivery = make_delivery(destination, key="message-7")
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.status) == (Outcome.REJECTED, True, status)
-    (letter,) = room.queue.letters
+    (letter,) = harness.queue.letters
     assert letter.reason == f"HTTP {status}: The given data was invalid.; type: is unknown"
     assert (letter.body, letter.destination, letter.event_id) == (delivery.body, destination, "evt-1")
     assert (letter.status, letter.attempts, letter.deduplication_id) == (status, 1, "message-7")
-    assert room.record(delivery).state == "given_up"
+    assert harness.record(delivery).state == "given_up"
 
 
 @BOTH
 @pytest.mark.parametrize("status", [200, 201])
-def test_a_2xx_that_means_failure(room: Room, destination: str, status: int) -> None:
+def test_a_2xx_that_means_failure(harness: Harness, destination: str, status: int) -> None:
     """`success: false` is a failure, whatever the status."""
-    room.transport = FakeTransport(make_reply(status, {"success": False, "message": "Unknown event"}))
-    result = room.attempt(make_delivery(destination))
+    harness.transport = FakeTransport(make_reply(status, {"success": False, "message": "Unknown event"}))
+    result = harness.attempt(make_delivery(destination))
     assert (result.outcome, result.final) == (Outcome.REJECTED, True)
-    assert "Unknown event" in room.queue.letters[0].reason
+    assert "Unknown event" in harness.queue.letters[0].reason
 
 
 @pytest.mark.parametrize(
@@ -583,63 +583,65 @@ def test_a_2xx_that_means_failure(room: Room, destination: str, status: int) -> 
         ("sender/main", {"properties": {f"k{n}": "x" * 2_000 for n in range(5)}}, "properties"),
     ],
 )
-def test_what_this_provider_cannot_take(room: Room, destination: str, changes: dict[str, Any], field: str) -> None:
+def test_what_this_provider_cannot_take(
+    harness: Harness, destination: str, changes: dict[str, Any], field: str
+) -> None:
     """A valid event that cannot be built for one provider is a dead letter there, unsent, with its field."""
     delivery = make_delivery(destination, **changes)
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.status) == (Outcome.REJECTED, True, None)
-    (letter,) = room.queue.letters
+    (letter,) = harness.queue.letters
     assert letter.reason.startswith(f"{field}: ")
     assert (letter.status, letter.attempts) == (None, 0)
-    assert room.transport.requests == []
-    assert room.record(delivery).state == "given_up"
+    assert harness.transport.requests == []
+    assert harness.record(delivery).state == "given_up"
 
 
 @BOTH
-def test_a_reason_holds_nothing_personal(room: Room, destination: str) -> None:
+def test_a_reason_holds_nothing_personal(harness: Harness, destination: str) -> None:
     """A provider that repeats the customer or the token in its words does not bring them into dead letter or ledger."""
     words = f"{EMAIL} {PHONE} is unknown to {TOKEN} at https://api.example.com/?t={TOKEN}"
-    room.transport = FakeTransport(make_reply(422, {"message": words, "errors": {EMAIL: [PHONE]}}))
+    harness.transport = FakeTransport(make_reply(422, {"message": words, "errors": {EMAIL: [PHONE]}}))
     delivery = make_delivery(destination)
-    result = room.attempt(delivery)
-    for text in (room.queue.letters[0].reason, repr(result), repr(room.record(delivery))):
+    result = harness.attempt(delivery)
+    for text in (harness.queue.letters[0].reason, repr(result), repr(harness.record(delivery))):
         assert not any(secret in text for secret in (EMAIL, PHONE, PHONE[1:], TOKEN, "https://"))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"\xff\xfe", b"[" * 50_000, b'{"message": 5}', b"null"])
-def test_a_rejection_without_words(room: Room, body: bytes) -> None:
+def test_a_rejection_without_words(harness: Harness, body: bytes) -> None:
     """A body that says nothing readable leaves the status as the reason."""
-    room.transport = FakeTransport(make_reply(400, body))
-    room.attempt(make_delivery("sender/main"))
-    assert room.queue.letters[0].reason == "HTTP 400"
+    harness.transport = FakeTransport(make_reply(400, body))
+    harness.attempt(make_delivery("sender/main"))
+    assert harness.queue.letters[0].reason == "HTTP 400"
 
 
 @pytest.mark.parametrize("event_id", ["a\x01b", "a\uffffb", "a\x00", "\u0085", "plain"])
 @BOTH
-def test_a_dead_letter_can_be_queued(room: Room, destination: str, event_id: str) -> None:
+def test_a_dead_letter_can_be_queued(harness: Harness, destination: str, event_id: str) -> None:
     """SQS refuses control characters in an attribute; a dead letter that cannot be written would come back for ever."""
-    room.transport = FakeTransport(make_reply(400))
+    harness.transport = FakeTransport(make_reply(400))
     try:
         delivery = make_delivery(destination, id=event_id)
     except ValueError:
         pytest.skip("such an event is not accepted")
-    room.attempt(delivery)
-    (letter,) = room.queue.letters
+    harness.attempt(delivery)
+    (letter,) = harness.queue.letters
     for text in (letter.event_id, letter.reason, letter.destination):
         assert not {c for c in text if (c < " " and c not in "\t\n\r") or c in "\ufffe\uffff"}
 
 
-def test_reasons_are_bounded(room: Room) -> None:
+def test_reasons_are_bounded(harness: Harness) -> None:
     """However much the provider has to say."""
-    room.transport = FakeTransport(make_reply(400, {"message": "ü" * 30_000}))
-    room.attempt(make_delivery("sender/main"))
-    assert len(room.queue.letters[0].reason.encode()) <= 1024
+    harness.transport = FakeTransport(make_reply(400, {"message": "ü" * 30_000}))
+    harness.attempt(make_delivery("sender/main"))
+    assert len(harness.queue.letters[0].reason.encode()) <= 1024
 
 
 # ------------------------------------------------------------------------------------------------ poison
 
 
-def test_poison(room: Room) -> None:
+def test_poison(harness: Harness) -> None:
     """GIVEN an event at which the provider fails while it takes all others
     WHEN it has failed five times
     THEN it is a dead letter and its account is well.
@@ -648,31 +650,31 @@ def test_poison(room: Room) -> None:
     def answer(request: Request) -> Reply:
         return make_reply(500 if b"poison" in request.body else 200)
 
-    room.transport = FakeTransport(otherwise=answer)
+    harness.transport = FakeTransport(otherwise=answer)
     bad = make_delivery("yotpo/main", id="poison")
     results = []
     for number in range(POISON_FAILURES):
-        results.append(room.attempt(bad))
-        room.clock.pass_by(5)
-        room.attempt(make_delivery("yotpo/main", id=f"good-{number}"))
-        room.clock.pass_by(5)
+        results.append(harness.attempt(bad))
+        harness.clock.pass_by(5)
+        harness.attempt(make_delivery("yotpo/main", id=f"good-{number}"))
+        harness.clock.pass_by(5)
     assert [result.outcome for result in results] == [Outcome.RETRY] * 4 + [Outcome.REJECTED]
     assert [result.final for result in results] == [False] * 4 + [True]
-    (letter,) = room.queue.letters
+    (letter,) = harness.queue.letters
     assert (letter.event_id, letter.attempts, letter.status) == ("poison", POISON_FAILURES, 500)
     assert "while others succeeded" in letter.reason
-    assert room.account("yotpo/main").max_in_flight > 1
+    assert harness.account("yotpo/main").max_in_flight > 1
 
 
-def test_an_outage_makes_no_poison(room: Room) -> None:
+def test_an_outage_makes_no_poison(harness: Harness) -> None:
     """When the provider fails at everything, nothing is given up, however often."""
-    room.transport = FakeTransport(otherwise=make_reply(503))
+    harness.transport = FakeTransport(otherwise=make_reply(503))
     deliveries = [make_delivery("yotpo/main", id=f"evt-{number}") for number in range(3)]
     for _ in range(30):
         for delivery in deliveries:
-            assert room.attempt(delivery).outcome is Outcome.RETRY
-        room.clock.pass_by(room.account("yotpo/main").back_off(1, succeeded=False, failing_for=0))
-    assert room.queue.letters == []
+            assert harness.attempt(delivery).outcome is Outcome.RETRY
+        harness.clock.pass_by(harness.account("yotpo/main").back_off(1, succeeded=False, failing_for=0))
+    assert harness.queue.letters == []
 
 
 # ------------------------------------------------------------------------------------------------ faults of our own
@@ -691,13 +693,13 @@ WORDING: dict[str, dict[str, Callable[..., Any]]] = {
 @pytest.mark.parametrize("faults", WORDING.values(), ids=WORDING)
 @pytest.mark.parametrize("status", [200, 204, 400, 401, 403, 404, 408, 422, 429, 500, 503, 301])
 def test_no_fault_in_what_else_an_answer_says_loses_its_outcome(
-    room: Room, destination: str, status: int, faults: dict[str, Callable[..., Any]]
+    harness: Harness, destination: str, status: int, faults: dict[str, Callable[..., Any]]
 ) -> None:
     """Once the outcome is read, it is what happens: whatever breaks in wording, headers or pace."""
-    plain = Room(transport=FakeTransport(otherwise=make_reply(status)))
-    room.transport, room.faults = FakeTransport(otherwise=make_reply(status)), faults
+    plain = Harness(transport=FakeTransport(otherwise=make_reply(status)))
+    harness.transport, harness.faults = FakeTransport(otherwise=make_reply(status)), faults
     delivery = make_delivery(destination)
-    result, expected = room.attempt(delivery), plain.attempt(delivery)
+    result, expected = harness.attempt(delivery), plain.attempt(delivery)
     assert (result.outcome, result.final, result.status, result.attempts, result.reason, result.internal) == (
         expected.outcome,
         expected.final,
@@ -706,15 +708,15 @@ def test_no_fault_in_what_else_an_answer_says_loses_its_outcome(
         expected.reason,
         expected.internal,
     )
-    assert room.record(delivery).state == plain.record(delivery).state
-    assert len(room.queue.letters) == len(plain.queue.letters)
+    assert harness.record(delivery).state == plain.record(delivery).state
+    assert len(harness.queue.letters) == len(plain.queue.letters)
 
 
-def test_a_dead_letter_whose_words_cannot_be_read_says_so(room: Room) -> None:
+def test_a_dead_letter_whose_words_cannot_be_read_says_so(harness: Harness) -> None:
     """A 400 is a 400, whatever it says."""
-    room.transport, room.faults = FakeTransport(make_reply(400)), {"detail": fault}
-    room.attempt(make_delivery("sender/main"))
-    assert room.queue.letters[0].reason == f"HTTP 400: {UNREADABLE}"
+    harness.transport, harness.faults = FakeTransport(make_reply(400)), {"detail": fault}
+    harness.attempt(make_delivery("sender/main"))
+    assert harness.queue.letters[0].reason == f"HTTP 400: {UNREADABLE}"
 
 
 def raises(request: Request) -> Reply:
@@ -724,57 +726,57 @@ def raises(request: Request) -> Reply:
 
 @BOTH
 @pytest.mark.parametrize("where", ["transport", "read"])
-def test_a_fault_around_the_sending_is_unknown(room: Room, destination: str, where: str) -> None:
+def test_a_fault_around_the_sending_is_unknown(harness: Harness, destination: str, where: str) -> None:
     """It may have left, and we do not know how it was answered: counted, tried again, and nothing of its text shown."""
-    room.transport = FakeTransport(raises if where == "transport" else make_reply(200))
-    room.faults = {} if where == "transport" else {"read": fault}
+    harness.transport = FakeTransport(raises if where == "transport" else make_reply(200))
+    harness.faults = {} if where == "transport" else {"read": fault}
     delivery = make_delivery(destination)
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.unknowns, result.attempts) == (Outcome.UNKNOWN, False, 1, 1)
     assert result.reason == f"{BROKEN}: RuntimeError"
-    assert (room.record(delivery).state, room.record(delivery).unknowns) == ("open", 1)
-    room.faults = {}
-    assert room.attempt(delivery).outcome is Outcome.DELIVERED
+    assert (harness.record(delivery).state, harness.record(delivery).unknowns) == ("open", 1)
+    harness.faults = {}
+    assert harness.attempt(delivery).outcome is Outcome.DELIVERED
 
 
 @pytest.mark.parametrize("where", ["transport", "read"])
-def test_a_fault_around_the_sending_is_parked(room: Room, where: str) -> None:
+def test_a_fault_around_the_sending_is_parked(harness: Harness, where: str) -> None:
     """Where the destination would rather miss an event than repeat it."""
-    room.settings = {"on_unknown": "park"}
-    room.transport = FakeTransport(raises if where == "transport" else make_reply(200))
-    room.faults = {} if where == "transport" else {"read": fault}
-    result = room.attempt(make_delivery("sender/main"))
+    harness.settings = {"on_unknown": "park"}
+    harness.transport = FakeTransport(raises if where == "transport" else make_reply(200))
+    harness.faults = {} if where == "transport" else {"read": fault}
+    result = harness.attempt(make_delivery("sender/main"))
     assert (result.outcome, result.final) == (Outcome.UNKNOWN, True)
-    assert room.queue.letters[0].reason == f"{BROKEN}: RuntimeError"
+    assert harness.queue.letters[0].reason == f"{BROKEN}: RuntimeError"
 
 
 @BOTH
-def test_a_fault_before_the_sending_is_a_retry(room: Room, destination: str) -> None:
+def test_a_fault_before_the_sending_is_a_retry(harness: Harness, destination: str) -> None:
     """Nothing has left: not unknown, no attempt, not even where unknown ones are parked; alone it says nothing."""
-    room.settings, room.faults = {"on_unknown": "park"}, {"payload": fault}
+    harness.settings, harness.faults = {"on_unknown": "park"}, {"payload": fault}
     delivery = make_delivery(destination)
     for _ in range(20):
-        result = room.attempt(delivery)
+        result = harness.attempt(delivery)
         assert (result.outcome, result.final, result.strikes) == (Outcome.RETRY, False, 1)
         assert (result.attempts, result.unknowns) == (0, 0)
-        room.clock.pass_by(120)
-    assert room.record(delivery).state == "open"
-    assert room.transport.requests == []
+        harness.clock.pass_by(120)
+    assert harness.record(delivery).state == "open"
+    assert harness.transport.requests == []
 
 
 @BOTH
-def test_an_event_that_breaks_us_among_others_is_a_dead_letter(room: Room, destination: str) -> None:
+def test_an_event_that_breaks_us_among_others_is_a_dead_letter(harness: Harness, destination: str) -> None:
     """A fault that one event brings out is that event's, after five: it does not come back for days."""
     bad, results = make_delivery(destination, id="bad"), []
     for number in range(POISON_FAILURES):
-        room.faults = {"payload": fault}
-        results.append(room.attempt(bad))
-        room.faults = {}
-        room.clock.pass_by(2)
-        assert room.attempt(make_delivery(destination, id=f"good-{number}")).outcome is Outcome.DELIVERED
-        room.clock.pass_by(2)
+        harness.faults = {"payload": fault}
+        results.append(harness.attempt(bad))
+        harness.faults = {}
+        harness.clock.pass_by(2)
+        assert harness.attempt(make_delivery(destination, id=f"good-{number}")).outcome is Outcome.DELIVERED
+        harness.clock.pass_by(2)
     assert [result.outcome for result in results] == [Outcome.RETRY] * 4 + [Outcome.REJECTED]
-    (letter,) = room.queue.letters
+    (letter,) = harness.queue.letters
     assert letter.reason == f"failed 5 times while others succeeded, last {BROKEN}: RuntimeError"
     assert (letter.event_id, letter.status) == ("bad", None)
 
@@ -784,182 +786,182 @@ class FaultyLedger(FakeLedger):
         return fault()  # type: ignore[no-any-return]
 
 
-def test_a_fault_of_a_service_of_our_own_is_nobodys(room: Room) -> None:
+def test_a_fault_of_a_service_of_our_own_is_nobodys(harness: Harness) -> None:
     """What nobody thought of, outside of any event: it comes back, its account backs off, and nothing counts."""
-    room.ledger = FaultyLedger()
-    result = room.attempt(make_delivery("sender/main"))
+    harness.ledger = FaultyLedger()
+    result = harness.attempt(make_delivery("sender/main"))
     assert (result.outcome, result.final, result.internal, result.strikes) == (Outcome.RETRY, False, True, 0)
     assert result.reason == f"{BROKEN}: RuntimeError"
-    assert result.failed_at == room.clock.now()
-    assert room.transport.requests == []
+    assert result.failed_at == harness.clock.now()
+    assert harness.transport.requests == []
 
 
 # ------------------------------------------------------------------------------------------------ expired
 
 
 @BOTH
-def test_expired_by_age(room: Room, destination: str) -> None:
+def test_expired_by_age(harness: Harness, destination: str) -> None:
     """Older than the stack allows, counted from acceptance: a dead letter, unsent."""
-    room.account(destination)
-    delivery = make_delivery(destination, accepted_at=room.clock.now() - 72 * HOUR)
-    result = room.attempt(delivery)
+    harness.account(destination)
+    delivery = make_delivery(destination, accepted_at=harness.clock.now() - 72 * HOUR)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.attempts) == (Outcome.EXPIRED, True, 0)
-    assert "since acceptance" in room.queue.letters[0].reason
-    assert room.transport.requests == []
-    assert room.record(delivery).state == "given_up"
+    assert "since acceptance" in harness.queue.letters[0].reason
+    assert harness.transport.requests == []
+    assert harness.record(delivery).state == "given_up"
 
 
-def test_not_yet_expired(room: Room) -> None:
+def test_not_yet_expired(harness: Harness) -> None:
     """A second before, it is delivered."""
-    room.account("yotpo/main")
-    delivery = make_delivery("yotpo/main", accepted_at=room.clock.now() - 72 * HOUR + 1)
-    assert room.attempt(delivery).outcome is Outcome.DELIVERED
+    harness.account("yotpo/main")
+    delivery = make_delivery("yotpo/main", accepted_at=harness.clock.now() - 72 * HOUR + 1)
+    assert harness.attempt(delivery).outcome is Outcome.DELIVERED
 
 
 @BOTH
-def test_expired_by_its_own_wish(room: Room, destination: str) -> None:
+def test_expired_by_its_own_wish(harness: Harness, destination: str) -> None:
     """A stale trigger is worse than none."""
     delivery = make_delivery(destination, expires_at="2026-11-22T10:00:00Z")
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final) == (Outcome.EXPIRED, 1)
-    assert room.queue.letters[0].reason == "passed its expires_at"
-    assert room.transport.requests == []
+    assert harness.queue.letters[0].reason == "passed its expires_at"
+    assert harness.transport.requests == []
 
 
-def test_expiry_in_the_future(room: Room) -> None:
+def test_expiry_in_the_future(harness: Harness) -> None:
     """An event that may still be delivered is."""
-    assert room.attempt(make_delivery("yotpo/main", expires_at="2026-11-22T12:00:00Z")).outcome is Outcome.DELIVERED
+    assert harness.attempt(make_delivery("yotpo/main", expires_at="2026-11-22T12:00:00Z")).outcome is Outcome.DELIVERED
 
 
-def test_a_delivered_event_does_not_expire(room: Room) -> None:
+def test_a_delivered_event_does_not_expire(harness: Harness) -> None:
     """A repeat that comes too late is still only a repeat."""
     delivery = make_delivery("yotpo/main")
-    room.attempt(delivery)
-    room.clock.pass_by(100 * HOUR)
-    assert room.attempt(delivery).outcome is Outcome.DUPLICATE
-    assert room.queue.letters == []
+    harness.attempt(delivery)
+    harness.clock.pass_by(100 * HOUR)
+    assert harness.attempt(delivery).outcome is Outcome.DUPLICATE
+    assert harness.queue.letters == []
 
 
 # ------------------------------------------------------------------------------------------------ the ledger
 
 
 @BOTH
-def test_a_repeat_is_not_sent(room: Room, destination: str) -> None:
+def test_a_repeat_is_not_sent(harness: Harness, destination: str) -> None:
     """What the ledger has as delivered is a duplicate: final, no request."""
-    room.attempt(make_delivery(destination, key="m-1"))
-    result = room.attempt(make_delivery(destination, key="m-2"))
+    harness.attempt(make_delivery(destination, key="m-1"))
+    result = harness.attempt(make_delivery(destination, key="m-2"))
     assert (result.outcome, result.final, result.attempts) == (Outcome.DUPLICATE, True, 1)
-    assert len(room.transport.requests) == 1
+    assert len(harness.transport.requests) == 1
 
 
-def test_destinations_do_not_share_a_record(room: Room) -> None:
+def test_destinations_do_not_share_a_record(harness: Harness) -> None:
     """Delivered to one destination says nothing of another."""
-    assert room.attempt(make_delivery("yotpo/main")).outcome is Outcome.DELIVERED
-    assert room.attempt(make_delivery("yotpo/other")).outcome is Outcome.DELIVERED
-    assert room.attempt(make_delivery("sender/main")).outcome is Outcome.DELIVERED
-    assert len(room.transport.requests) == 3
+    assert harness.attempt(make_delivery("yotpo/main")).outcome is Outcome.DELIVERED
+    assert harness.attempt(make_delivery("yotpo/other")).outcome is Outcome.DELIVERED
+    assert harness.attempt(make_delivery("sender/main")).outcome is Outcome.DELIVERED
+    assert len(harness.transport.requests) == 3
 
 
-def test_changed_content_updates_yotpo(room: Room) -> None:
+def test_changed_content_updates_yotpo(harness: Harness) -> None:
     """Yotpo overwrites by id, so other content under the same id is an update that must be sent."""
-    room.attempt(make_delivery("yotpo/main"))
+    harness.attempt(make_delivery("yotpo/main"))
     changed = make_delivery("yotpo/main", value=7)
-    result = room.attempt(changed)
+    result = harness.attempt(changed)
     assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 1)
-    assert len(room.transport.requests) == 2
-    assert room.record(changed).content_hash == changed.content_hash
-    assert room.attempt(changed).outcome is Outcome.DUPLICATE
+    assert len(harness.transport.requests) == 2
+    assert harness.record(changed).content_hash == changed.content_hash
+    assert harness.attempt(changed).outcome is Outcome.DUPLICATE
 
 
-def test_changed_content_is_an_error_at_sender(room: Room) -> None:
+def test_changed_content_is_an_error_at_sender(harness: Harness) -> None:
     """At Sender the same id with other content is a producer's error, and the record of the first stays."""
     first = make_delivery("sender/main")
-    room.attempt(first)
-    result = room.attempt(make_delivery("sender/main", value=7))
+    harness.attempt(first)
+    result = harness.attempt(make_delivery("sender/main", value=7))
     assert (result.outcome, result.final) == (Outcome.REJECTED, True)
-    assert room.queue.letters[0].reason.startswith("id_reused")
-    assert len(room.transport.requests) == 1
-    assert room.record(first).content_hash == first.content_hash
-    assert room.attempt(first).outcome is Outcome.DUPLICATE
+    assert harness.queue.letters[0].reason.startswith("id_reused")
+    assert len(harness.transport.requests) == 1
+    assert harness.record(first).content_hash == first.content_hash
+    assert harness.attempt(first).outcome is Outcome.DUPLICATE
 
 
 @BOTH
-def test_another_execution_has_it(room: Room, destination: str) -> None:
+def test_another_execution_has_it(harness: Harness, destination: str) -> None:
     """A live claim of somebody else is left alone until it ends."""
     delivery = make_delivery(destination)
-    held = _claimed(delivery, lease_until=room.clock.now() + 1000)
-    room.ledger.records["evt-1", destination] = held
-    result = room.attempt(delivery)
+    held = _claimed(delivery, lease_until=harness.clock.now() + 1000)
+    harness.ledger.records["evt-1", destination] = held
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.attempts) == (Outcome.THROTTLED, False, 0)
-    assert result.wait == held.lease_until - room.clock.now()
-    assert room.transport.requests == []
-    assert room.record(delivery) == held
+    assert result.wait == held.lease_until - harness.clock.now()
+    assert harness.transport.requests == []
+    assert harness.record(delivery) == held
 
 
 @BOTH
-def test_two_executions_do_not_send_one_event(room: Room, destination: str) -> None:
+def test_two_executions_do_not_send_one_event(harness: Harness, destination: str) -> None:
     """GIVEN an event whose answer takes its time WHEN another environment has the same message meanwhile, as AWS may
     invoke a batch twice, THEN that one leaves it alone.
     """
-    delivery, other, told = make_delivery(destination), Room(clock=room.clock, ledger=room.ledger), []
+    delivery, other, told = make_delivery(destination), Harness(clock=harness.clock, ledger=harness.ledger), []
     other.account(destination)
 
     def slow(_: Request) -> Reply:
-        room.clock.pass_by(10)
+        harness.clock.pass_by(10)
         told.append(other.attempt(delivery).outcome)
         return make_reply(200, {"success": True})
 
-    room.transport = FakeTransport(slow)
-    assert room.attempt(delivery).outcome is Outcome.DELIVERED
+    harness.transport = FakeTransport(slow)
+    assert harness.attempt(delivery).outcome is Outcome.DELIVERED
     assert told == [Outcome.THROTTLED]
     assert other.transport.requests == []
     assert other.attempt(delivery).outcome is Outcome.DUPLICATE
 
 
-def test_an_update_while_another_execution_has_the_event(room: Room) -> None:
+def test_an_update_while_another_execution_has_the_event(harness: Harness) -> None:
     """GIVEN an event on its way to Yotpo WHEN its update comes meanwhile THEN the update waits."""
     first = make_delivery("yotpo/main")
-    room.ledger.records["evt-1", "yotpo/main"] = _claimed(first, lease_until=room.clock.now() + 1000)
-    result = room.attempt(make_delivery("yotpo/main", customer={"email": "new@example.com"}))
+    harness.ledger.records["evt-1", "yotpo/main"] = _claimed(first, lease_until=harness.clock.now() + 1000)
+    result = harness.attempt(make_delivery("yotpo/main", customer={"email": "new@example.com"}))
     assert (result.outcome, result.final) == (Outcome.THROTTLED, False)
-    assert room.queue.letters == []
+    assert harness.queue.letters == []
 
 
 @BOTH
-def test_a_crash_is_found(room: Room, destination: str) -> None:
+def test_a_crash_is_found(harness: Harness, destination: str) -> None:
     """A claim that was never settled: the earlier attempt may have been sent, so it counts, and this one goes."""
     delivery = make_delivery(destination)
-    room.ledger.records["evt-1", destination] = _claimed(delivery, lease_until=NOW - 1, attempts=2)
-    result = room.attempt(delivery)
+    harness.ledger.records["evt-1", destination] = _claimed(delivery, lease_until=NOW - 1, attempts=2)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final, result.crashed) == (Outcome.DELIVERED, True, 1)
     assert result.attempts == 4
 
 
 @BOTH
-def test_a_crash_is_parked(room: Room, destination: str) -> None:
+def test_a_crash_is_parked(harness: Harness, destination: str) -> None:
     """Where unknown deliveries are parked, so is what a crash left behind, unsent."""
-    room.settings = {"on_unknown": "park"}
+    harness.settings = {"on_unknown": "park"}
     delivery = make_delivery(destination)
-    room.ledger.records["evt-1", destination] = _claimed(delivery, lease_until=NOW - 1)
-    result = room.attempt(delivery)
+    harness.ledger.records["evt-1", destination] = _claimed(delivery, lease_until=NOW - 1)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final) == (Outcome.UNKNOWN, True)
-    assert "parked" in room.queue.letters[0].reason
-    assert room.transport.requests == []
-    assert room.record(delivery).state == "given_up"
+    assert "parked" in harness.queue.letters[0].reason
+    assert harness.transport.requests == []
+    assert harness.record(delivery).state == "given_up"
 
 
 @BOTH
 @pytest.mark.parametrize("crashes", [1, 2, 5])
-def test_crashes_in_a_row_are_all_counted(room: Room, destination: str, crashes: int) -> None:
+def test_crashes_in_a_row_are_all_counted(harness: Harness, destination: str, crashes: int) -> None:
     """GIVEN attempts that died one after the other THEN each is an unknown and an attempt; and once only, for the next
     one that leaves a record ends the count.
     """
     delivery = make_delivery(destination)
-    room.transport = FakeTransport(make_reply(503), make_reply(200))
+    harness.transport = FakeTransport(make_reply(503), make_reply(200))
     for number in range(crashes):
         claim = replace(_claimed(delivery, lease_until=NOW - 1), owner=f"dead@{number}")
-        assert room.ledger.claim(claim, now=NOW, overrides=destination == "yotpo/main").granted
-    first, second = room.attempt(delivery), room.attempt(delivery)
+        assert harness.ledger.claim(claim, now=NOW, overrides=destination == "yotpo/main").granted
+    first, second = harness.attempt(delivery), harness.attempt(delivery)
     assert (first.outcome, first.crashed, first.unknowns, first.attempts) == (
         Outcome.RETRY,
         crashes,
@@ -967,184 +969,184 @@ def test_crashes_in_a_row_are_all_counted(room: Room, destination: str, crashes:
         crashes + 1,
     )
     assert (second.outcome, second.crashed, second.unknowns) == (Outcome.DELIVERED, 0, crashes)
-    assert (room.record(delivery).claims, room.record(delivery).unknowns) == (0, crashes)
+    assert (harness.record(delivery).claims, harness.record(delivery).unknowns) == (0, crashes)
 
 
 @pytest.mark.parametrize("crashes", [1, 3])
 @pytest.mark.parametrize("is_lost", [False, True], ids=["written", "not written at first"])
-def test_of_the_crashes_that_park_an_event_one_is_its_outcome(room: Room, crashes: int, is_lost: bool) -> None:
+def test_of_the_crashes_that_park_an_event_one_is_its_outcome(harness: Harness, crashes: int, is_lost: bool) -> None:
     """GIVEN crashes, and unknown deliveries to be parked THEN the outcome counts one of them and `crashed` the others,
     all of them once, whether the dead letter could be written at once or not.
     """
-    room.settings, delivery = {"on_unknown": "park"}, make_delivery("sender/main")
-    room.ledger.records["evt-1", "sender/main"] = _claimed(delivery, lease_until=NOW - 1, claims=crashes)
+    harness.settings, delivery = {"on_unknown": "park"}, make_delivery("sender/main")
+    harness.ledger.records["evt-1", "sender/main"] = _claimed(delivery, lease_until=NOW - 1, claims=crashes)
     results: list[Result] = []
-    room.queue.loses_letters = is_lost
+    harness.queue.loses_letters = is_lost
     while not results or not results[-1].final:
-        results.append(room.attempt(delivery))
+        results.append(harness.attempt(delivery))
         if is_lost and len(results) == 1:
-            record = room.record(delivery)
+            record = harness.record(delivery)
             assert (record.state, record.claims, record.unknowns) == ("claimed", 1, crashes - 1)
-        room.queue.loses_letters = False
-        room.clock.pass_by(60)
+        harness.queue.loses_letters = False
+        harness.clock.pass_by(60)
     assert len(results) == 1 + is_lost
     assert results[-1].outcome is Outcome.UNKNOWN
     assert sum(result.crashed for result in results) == crashes - 1
-    assert (room.record(delivery).unknowns, room.record(delivery).claims) == (crashes, 0)
-    assert room.transport.requests == []
+    assert (harness.record(delivery).unknowns, harness.record(delivery).claims) == (crashes, 0)
+    assert harness.transport.requests == []
 
 
-def test_a_crash_that_expired_meanwhile(room: Room) -> None:
+def test_a_crash_that_expired_meanwhile(harness: Harness) -> None:
     """The end is the expiry, and the crash is still counted."""
     delivery = make_delivery("sender/main", expires_at="2026-11-22T10:00:00Z")
-    room.ledger.records["evt-1", "sender/main"] = _claimed(delivery, lease_until=NOW - 1)
-    result = room.attempt(delivery)
+    harness.ledger.records["evt-1", "sender/main"] = _claimed(delivery, lease_until=NOW - 1)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.crashed) == (Outcome.EXPIRED, 1)
 
 
-def test_a_dead_letter_that_comes_back(room: Room) -> None:
+def test_a_dead_letter_that_comes_back(harness: Harness) -> None:
     """What was given up may be tried again, after a redrive."""
-    room.transport = FakeTransport(make_reply(422), make_reply(200))
+    harness.transport = FakeTransport(make_reply(422), make_reply(200))
     delivery = make_delivery("sender/main")
-    assert room.attempt(delivery).outcome is Outcome.REJECTED
-    result = room.attempt(replace(delivery, key="redriven"))
+    assert harness.attempt(delivery).outcome is Outcome.REJECTED
+    result = harness.attempt(replace(delivery, key="redriven"))
     assert (result.outcome, result.attempts) == (Outcome.DELIVERED, 2)
-    assert room.record(delivery).state == "delivered"
+    assert harness.record(delivery).state == "delivered"
 
 
-def test_changed_content_starts_its_own_count(room: Room) -> None:
+def test_changed_content_starts_its_own_count(harness: Harness) -> None:
     """Failures of the old content are not held against the new."""
-    room.transport = FakeTransport(make_reply(503), make_reply(503), make_reply(200))
-    room.attempt(make_delivery("yotpo/main"))
-    room.attempt(make_delivery("yotpo/main"))
+    harness.transport = FakeTransport(make_reply(503), make_reply(503), make_reply(200))
+    harness.attempt(make_delivery("yotpo/main"))
+    harness.attempt(make_delivery("yotpo/main"))
     changed = make_delivery("yotpo/main", value=7)
-    assert room.attempt(changed).attempts == 1
-    assert room.record(changed).failure.strikes == 0
+    assert harness.attempt(changed).attempts == 1
+    assert harness.record(changed).failure.strikes == 0
 
 
 @BOTH
-def test_a_ledger_that_cannot_be_asked(room: Room, destination: str) -> None:
+def test_a_ledger_that_cannot_be_asked(harness: Harness, destination: str) -> None:
     """Without a claim nothing is sent: the event comes back."""
-    room.ledger.fails_on = {"claim"}
-    result = room.attempt(make_delivery(destination))
+    harness.ledger.fails_on = {"claim"}
+    result = harness.attempt(make_delivery(destination))
     assert (result.outcome, result.final) == (Outcome.RETRY, False)
     assert "DynamoDB" in result.reason
-    assert room.transport.requests == []
-    assert room.queue.letters == []
+    assert harness.transport.requests == []
+    assert harness.queue.letters == []
 
 
-def test_a_delivery_that_cannot_be_recorded(room: Room) -> None:
+def test_a_delivery_that_cannot_be_recorded(harness: Harness) -> None:
     """GIVEN a delivery WHEN its record cannot be written THEN it is delivered all the same, and looks like a crash."""
-    room.ledger.fails_on = {"settle"}
+    harness.ledger.fails_on = {"settle"}
     delivery = make_delivery("sender/main")
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final) == (Outcome.DELIVERED, True)
     assert "not recorded" in result.reason
-    room.ledger.fails_on = set()
-    room.clock.pass_by(60)
-    assert room.attempt(delivery).crashed == 1
+    harness.ledger.fails_on = set()
+    harness.clock.pass_by(60)
+    assert harness.attempt(delivery).crashed == 1
 
 
-def test_a_lease_ends_with_the_invocation(room: Room) -> None:
+def test_a_lease_ends_with_the_invocation(harness: Harness) -> None:
     """A claim binds others for as long as this invocation may live, no longer."""
-    room.ledger.fails_on = {"settle"}
+    harness.ledger.fails_on = {"settle"}
     delivery = make_delivery("yotpo/main")
-    room.account("yotpo/main")
-    began = room.clock.now()
-    room.attempt(delivery, seconds=25)
+    harness.account("yotpo/main")
+    began = harness.clock.now()
+    harness.attempt(delivery, seconds=25)
     # The difference: a millionth of a Unix time, which approx allows, is half an hour.
-    assert room.record(delivery).lease_until - began == pytest.approx(25)
+    assert harness.record(delivery).lease_until - began == pytest.approx(25)
 
 
-def test_attempts_have_owners_of_their_own(room: Room) -> None:
+def test_attempts_have_owners_of_their_own(harness: Harness) -> None:
     """Two attempts of the same message are two owners, so that a late one cannot settle over the other."""
-    room.transport = FakeTransport(otherwise=make_reply(503))
-    room.attempt(make_delivery("yotpo/main"))
-    room.clock.pass_by(1)
-    room.attempt(make_delivery("yotpo/main"))
-    owners = [record.owner for record in room.ledger.settled]
+    harness.transport = FakeTransport(otherwise=make_reply(503))
+    harness.attempt(make_delivery("yotpo/main"))
+    harness.clock.pass_by(1)
+    harness.attempt(make_delivery("yotpo/main"))
+    owners = [record.owner for record in harness.ledger.settled]
     assert len(set(owners)) == 2
 
 
 @BOTH
 @pytest.mark.parametrize("status", [200, 422, 503])
-def test_nothing_personal_in_the_ledger(room: Room, destination: str, status: int) -> None:
+def test_nothing_personal_in_the_ledger(harness: Harness, destination: str, status: int) -> None:
     """Ids, hashes, states and reasons only."""
-    room.transport = FakeTransport(make_reply(status, {"message": f"about {EMAIL} and {PHONE}"}))
+    harness.transport = FakeTransport(make_reply(status, {"message": f"about {EMAIL} and {PHONE}"}))
     delivery = make_delivery(destination, customer={"email": EMAIL, "phone_number": PHONE})
-    room.attempt(delivery)
-    kept = repr(room.record(delivery))
+    harness.attempt(delivery)
+    kept = repr(harness.record(delivery))
     assert not any(personal in kept for personal in (EMAIL, PHONE, PHONE[1:], "A-1001"))
 
 
 # ------------------------------------------------------------------------------------------------ no dead letter
 
 
-def test_a_dead_letter_that_cannot_be_written(room: Room) -> None:
+def test_a_dead_letter_that_cannot_be_written(harness: Harness) -> None:
     """GIVEN a rejection WHEN its dead letter cannot be written THEN the message stays, for the next attempt."""
-    room.transport = FakeTransport(otherwise=make_reply(422))
-    room.queue.loses_letters = True
+    harness.transport = FakeTransport(otherwise=make_reply(422))
+    harness.queue.loses_letters = True
     delivery = make_delivery("sender/main")
-    result = room.attempt(delivery)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final) == (Outcome.RETRY, False)
     assert "dead letter not written" in result.reason
-    assert room.record(delivery).state == "open"
-    room.queue.loses_letters = False
-    assert room.attempt(delivery).final
-    assert len(room.queue.letters) == 1
+    assert harness.record(delivery).state == "open"
+    harness.queue.loses_letters = False
+    assert harness.attempt(delivery).final
+    assert len(harness.queue.letters) == 1
 
 
-def test_an_unknown_delivery_stays_unknown_until_it_is_parked(room: Room) -> None:
+def test_an_unknown_delivery_stays_unknown_until_it_is_parked(harness: Harness) -> None:
     """GIVEN an unknown delivery to be parked WHEN the dead letter cannot be written THEN it is never sent again."""
-    room.settings = {"on_unknown": "park"}
-    room.transport = FakeTransport(NoAnswerError("ReadTimeoutError"))
-    room.queue.loses_letters = True
+    harness.settings = {"on_unknown": "park"}
+    harness.transport = FakeTransport(NoAnswerError("ReadTimeoutError"))
+    harness.queue.loses_letters = True
     delivery = make_delivery("sender/main")
-    assert not room.attempt(delivery).final
-    record = room.record(delivery)
+    assert not harness.attempt(delivery).final
+    record = harness.record(delivery)
     # Open as a crash is: the next attempt counts it.
     assert (record.state, record.claims, record.unknowns, record.delivered_hash) == ("claimed", 1, 0, "")
-    room.queue.loses_letters = False
-    room.clock.pass_by(60)
-    result = room.attempt(delivery)
+    harness.queue.loses_letters = False
+    harness.clock.pass_by(60)
+    result = harness.attempt(delivery)
     assert (result.outcome, result.final) == (Outcome.UNKNOWN, True)
     assert (result.crashed, result.unknowns) == (0, 1)
-    assert len(room.transport.requests) == 1
-    assert len(room.queue.letters) == 1
+    assert len(harness.transport.requests) == 1
+    assert len(harness.queue.letters) == 1
 
 
-def test_a_reused_id_whose_dead_letter_cannot_be_written(room: Room) -> None:
+def test_a_reused_id_whose_dead_letter_cannot_be_written(harness: Harness) -> None:
     """It comes back, and the record of the first is not touched."""
     first = make_delivery("sender/main")
-    room.attempt(first)
-    before = room.record(first)
-    room.queue.loses_letters = True
-    result = room.attempt(make_delivery("sender/main", value=7))
+    harness.attempt(first)
+    before = harness.record(first)
+    harness.queue.loses_letters = True
+    result = harness.attempt(make_delivery("sender/main", value=7))
     assert (result.outcome, result.final) == (Outcome.RETRY, False)
-    assert room.record(first) == before
+    assert harness.record(first) == before
 
 
 # ------------------------------------------------------------------------------------------------ the exchange
 
 
-def test_an_attempt_shows_its_exchange(room: Room) -> None:
+def test_an_attempt_shows_its_exchange(harness: Harness) -> None:
     """A direct call is shown what went out and what came back."""
-    room.transport = FakeTransport(make_reply(200, {"ok": True}))
-    account = room.account("yotpo/main")
-    attempt = Attempt(room.services, make_delivery("yotpo/main"), account, room.clock.monotonic() + 30)
+    harness.transport = FakeTransport(make_reply(200, {"ok": True}))
+    account = harness.account("yotpo/main")
+    attempt = Attempt(harness.services, make_delivery("yotpo/main"), account, harness.clock.monotonic() + 30)
     attempt.run()
     assert attempt.exchange is not None
-    assert attempt.exchange.request == room.transport.requests[0]
+    assert attempt.exchange.request == harness.transport.requests[0]
     assert attempt.exchange.reply is not None
     assert attempt.exchange.reply.status == 200
 
 
-def test_a_turn_is_given_back(room: Room) -> None:
+def test_a_turn_is_given_back(harness: Harness) -> None:
     """An attempt that sends nothing leaves no place in the line behind."""
-    room.ledger.fails_on = {"claim"}
+    harness.ledger.fails_on = {"claim"}
     for number in range(20):
-        room.attempt(make_delivery("yotpo/main", id=f"evt-{number}"))
-    assert room.account("yotpo/main").pace.delay() == 0
+        harness.attempt(make_delivery("yotpo/main", id=f"evt-{number}"))
+    assert harness.account("yotpo/main").pace.delay() == 0
 
 
 def _claimed(delivery: Delivery, lease_until: float, attempts: int = 0, claims: int = 1) -> Record:
@@ -1161,39 +1163,39 @@ def _claimed(delivery: Delivery, lease_until: float, attempts: int = 0, claims: 
 
 
 @BOTH
-def test_a_given_up_message_that_comes_back_is_not_tried_again(room: Room, destination: str) -> None:
+def test_a_given_up_message_that_comes_back_is_not_tried_again(harness: Harness, destination: str) -> None:
     """GIVEN a crash between the dead letter and the end of the batch
     WHEN SQS brings the same message back
     THEN it ends as it had, without a request and without a second letter; redriven as a new message it is tried.
     """
-    room.transport = FakeTransport(otherwise=make_reply(422))
+    harness.transport = FakeTransport(otherwise=make_reply(422))
     delivery = make_delivery(destination)
-    assert room.attempt(delivery).outcome is Outcome.REJECTED
-    again = room.attempt(delivery)
+    assert harness.attempt(delivery).outcome is Outcome.REJECTED
+    again = harness.attempt(delivery)
     assert (again.outcome, again.final) == (Outcome.DUPLICATE, True)
     assert "given up before" in again.reason
-    assert (len(room.transport.requests), len(room.queue.letters)) == (1, 1)
-    room.attempt(replace(delivery, key="redriven"))
-    assert len(room.transport.requests) == 2
+    assert (len(harness.transport.requests), len(harness.queue.letters)) == (1, 1)
+    harness.attempt(replace(delivery, key="redriven"))
+    assert len(harness.transport.requests) == 2
 
 
 @BOTH
-def test_of_two_given_up_messages_neither_is_tried_again(room: Room, destination: str) -> None:
+def test_of_two_given_up_messages_neither_is_tried_again(harness: Harness, destination: str) -> None:
     """GIVEN two messages of one event, both given up WHEN SQS brings both back THEN each ends as it had."""
-    room.transport = FakeTransport(otherwise=make_reply(422))
+    harness.transport = FakeTransport(otherwise=make_reply(422))
     first, second = make_delivery(destination), make_delivery(destination, key="another")
-    room.attempt(first)
-    room.attempt(second)
-    assert [room.attempt(each).outcome for each in (first, second, first)] == [Outcome.DUPLICATE] * 3
-    assert (len(room.transport.requests), len(room.queue.letters)) == (2, 2)
+    harness.attempt(first)
+    harness.attempt(second)
+    assert [harness.attempt(each).outcome for each in (first, second, first)] == [Outcome.DUPLICATE] * 3
+    assert (len(harness.transport.requests), len(harness.queue.letters)) == (2, 2)
 
 
-def test_a_record_names_so_many_given_up_messages(room: Room) -> None:
+def test_a_record_names_so_many_given_up_messages(harness: Harness) -> None:
     """A record does not grow for ever."""
-    room.transport = FakeTransport(otherwise=make_reply(422))
+    harness.transport = FakeTransport(otherwise=make_reply(422))
     for number in range(REMEMBERED + 5):
-        room.attempt(make_delivery("sender/main", key=f"m{number}"))
-    named = room.record(make_delivery("sender/main")).given_up
+        harness.attempt(make_delivery("sender/main", key=f"m{number}"))
+    named = harness.record(make_delivery("sender/main")).given_up
     assert named == tuple(f"m{number}" for number in range(5, REMEMBERED + 5))
 
 
@@ -1211,8 +1213,8 @@ def version(content: str, first_accepted_at: float | None = NOW, key: str = "", 
 _keys = itertools.count(1)
 
 
-def said(room: Room) -> list[str]:
-    return [body["properties"]["says"] for body in room.bodies]
+def said(harness: Harness) -> list[str]:
+    return [body["properties"]["says"] for body in harness.bodies]
 
 
 VERSIONS = [
@@ -1269,39 +1271,39 @@ def test_a_redriven_version_is_as_old_as_it_was() -> None:
     ids=["it occurred", "it occurred, though it came later", "it came", "it came, undated"],
 )
 def test_a_late_copy_of_an_older_version_does_not_undo_a_later_one(
-    room: Room, old: dict[str, Any], new: dict[str, Any]
+    harness: Harness, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
     """GIVEN one version and its update, delivered WHEN a copy of the first comes late
     THEN it is a duplicate, unsent, and the record still tells of the update.
     """
     first, update = version("one", **old), version("two", **new)
-    assert [room.attempt(each).outcome for each in (first, update)] == [Outcome.DELIVERED] * 2
-    before = room.record(update)
+    assert [harness.attempt(each).outcome for each in (first, update)] == [Outcome.DELIVERED] * 2
+    before = harness.record(update)
     copy = replace(first, key="copy")
-    result = room.attempt(copy)
+    result = harness.attempt(copy)
     assert (result.outcome, result.final, result.reason) == (Outcome.DUPLICATE, True, "a later version was delivered")
-    assert said(room) == ["one", "two"]
-    after = room.record(update)
+    assert said(harness) == ["one", "two"]
+    after = harness.record(update)
     kept = ("state", "content_hash", "version", "delivered_hash", "delivered_version", "replaced")
     assert [getattr(after, name) for name in kept] == [getattr(before, name) for name in kept]
-    assert room.attempt(replace(update, key="again")).reason == "delivered before"
+    assert harness.attempt(replace(update, key="again")).reason == "delivered before"
 
 
 @pytest.mark.parametrize("occurred_at", ["2026-11-22T09:59:00Z", ...], ids=["dated", "undated"])
-def test_an_older_version_that_was_never_sent_is_not_sent_after_a_later_one(room: Room, occurred_at: Any) -> None:
+def test_an_older_version_that_was_never_sent_is_not_sent_after_a_later_one(harness: Harness, occurred_at: Any) -> None:
     """The order of the lane is not the order of the versions."""
-    assert room.attempt(version("two", NOW + 60, occurred_at=occurred_at)).outcome is Outcome.DELIVERED
-    assert room.attempt(version("one", NOW, occurred_at=occurred_at)).outcome is Outcome.DUPLICATE
-    assert said(room) == ["two"]
+    assert harness.attempt(version("two", NOW + 60, occurred_at=occurred_at)).outcome is Outcome.DELIVERED
+    assert harness.attempt(version("one", NOW, occurred_at=occurred_at)).outcome is Outcome.DUPLICATE
+    assert said(harness) == ["two"]
 
 
 @pytest.mark.parametrize("occurred_at", ["2026-11-22T09:59:00Z", ...], ids=["dated", "undated"])
-def test_an_update_that_is_taken_back_is_sent(room: Room, occurred_at: Any) -> None:
+def test_an_update_that_is_taken_back_is_sent(harness: Harness, occurred_at: Any) -> None:
     """One content, another, and the first again, each a record of its own: all three are sent."""
     for number, content in enumerate("aba"):
-        assert room.attempt(version(content, NOW + number, occurred_at=occurred_at)).outcome is Outcome.DELIVERED
-    assert said(room) == ["a", "b", "a"]
-    assert room.attempt(version("b", NOW + 1, occurred_at=occurred_at)).outcome is Outcome.DUPLICATE
+        assert harness.attempt(version(content, NOW + number, occurred_at=occurred_at)).outcome is Outcome.DELIVERED
+    assert said(harness) == ["a", "b", "a"]
+    assert harness.attempt(version("b", NOW + 1, occurred_at=occurred_at)).outcome is Outcome.DUPLICATE
 
 
 @pytest.mark.parametrize(
@@ -1314,98 +1316,98 @@ def test_an_update_that_is_taken_back_is_sent(room: Room, occurred_at: Any) -> N
     ],
 )
 def test_of_one_moment_what_was_replaced_is_a_late_copy_unless_it_comes_at_once(
-    room: Room, seconds: float, outcome: Outcome
+    harness: Harness, seconds: float, outcome: Outcome
 ) -> None:
     """An exact tie: within the minutes in which SQS drops copies itself, it is a change of mind."""
-    room.account("yotpo/main")
-    now = room.clock.now()
+    harness.account("yotpo/main")
+    now = harness.clock.now()
     first, second = version("a", now), version("b", now)
     for each in (first, second):
-        assert room.attempt(each).outcome is Outcome.DELIVERED
-    room.clock.pass_by(seconds)
-    assert room.attempt(replace(first, key="again", accepted_at=now)).outcome is outcome
-    assert said(room) == (["a", "b", "a"] if outcome is Outcome.DELIVERED else ["a", "b"])
+        assert harness.attempt(each).outcome is Outcome.DELIVERED
+    harness.clock.pass_by(seconds)
+    assert harness.attempt(replace(first, key="again", accepted_at=now)).outcome is outcome
+    assert said(harness) == (["a", "b", "a"] if outcome is Outcome.DELIVERED else ["a", "b"])
 
 
-def test_of_one_moment_what_was_not_delivered_yet_is_sent(room: Room) -> None:
+def test_of_one_moment_what_was_not_delivered_yet_is_sent(harness: Harness) -> None:
     """However late: nothing says that it was replaced."""
-    room.attempt(version("a"))
-    room.clock.pass_by(HOUR)
-    assert room.attempt(version("b")).outcome is Outcome.DELIVERED
+    harness.attempt(version("a"))
+    harness.clock.pass_by(HOUR)
+    assert harness.attempt(version("b")).outcome is Outcome.DELIVERED
 
 
-def test_a_record_names_so_many_replaced_contents(room: Room) -> None:
+def test_a_record_names_so_many_replaced_contents(harness: Harness) -> None:
     """The newest, and never the one that stands."""
     contents = [version(str(number), NOW + number) for number in range(REMEMBERED + 5)]
     for each in [*contents, replace(contents[-3], first_accepted_at=NOW + 100, key="back")]:
-        assert room.attempt(each).outcome is Outcome.DELIVERED
-    replaced = room.record(contents[0]).replaced
+        assert harness.attempt(each).outcome is Outcome.DELIVERED
+    replaced = harness.record(contents[0]).replaced
     assert len(replaced) == REMEMBERED
     assert replaced[-2:] == (contents[-2].content_hash, contents[-1].content_hash)
     assert contents[-3].content_hash not in replaced
 
 
 @pytest.mark.parametrize("end", ["crash", "unknown", "fault"])
-def test_after_an_unknown_end_of_another_content_the_old_one_is_sent_again(room: Room, end: str) -> None:
+def test_after_an_unknown_end_of_another_content_the_old_one_is_sent_again(harness: Harness, end: str) -> None:
     """GIVEN a content delivered, and another that may have been since WHEN the old one comes again, as the latest
     THEN nobody knows what the provider holds: it is sent.
     """
     first, update = version("a", NOW), version("b", NOW + 1)
-    room.transport = FakeTransport(make_reply(200), raises if end == "fault" else NoAnswerError("ReadTimeoutError"))
-    room.attempt(first)
+    harness.transport = FakeTransport(make_reply(200), raises if end == "fault" else NoAnswerError("ReadTimeoutError"))
+    harness.attempt(first)
     if end == "crash":
         died = replace(_claimed(update, lease_until=NOW - 1), owner="dead@1")
-        assert room.ledger.claim(died, now=NOW, overrides=True).granted
-        room.transport = FakeTransport()
+        assert harness.ledger.claim(died, now=NOW, overrides=True).granted
+        harness.transport = FakeTransport()
     else:
-        assert room.attempt(update).outcome is Outcome.UNKNOWN
-        assert room.record(first).delivered_hash == ""
-    assert room.attempt(version("a", NOW + 2)).outcome is Outcome.DELIVERED
-    assert said(room)[-1] == "a"
-    assert room.record(first).delivered_hash == first.content_hash
+        assert harness.attempt(update).outcome is Outcome.UNKNOWN
+        assert harness.record(first).delivered_hash == ""
+    assert harness.attempt(version("a", NOW + 2)).outcome is Outcome.DELIVERED
+    assert said(harness)[-1] == "a"
+    assert harness.record(first).delivered_hash == first.content_hash
 
 
-def test_after_an_unknown_end_to_be_parked_the_old_content_is_sent_again(room: Room) -> None:
+def test_after_an_unknown_end_to_be_parked_the_old_content_is_sent_again(harness: Harness) -> None:
     """Parked, it may have been delivered all the same."""
-    room.settings = {"on_unknown": "park"}
-    room.transport = FakeTransport(make_reply(200), NoAnswerError("ReadTimeoutError"))
-    room.attempt(version("a", NOW))
-    assert room.attempt(version("b", NOW + 1)).outcome is Outcome.UNKNOWN
-    assert room.attempt(version("a", NOW + 2)).outcome is Outcome.DELIVERED
+    harness.settings = {"on_unknown": "park"}
+    harness.transport = FakeTransport(make_reply(200), NoAnswerError("ReadTimeoutError"))
+    harness.attempt(version("a", NOW))
+    assert harness.attempt(version("b", NOW + 1)).outcome is Outcome.UNKNOWN
+    assert harness.attempt(version("a", NOW + 2)).outcome is Outcome.DELIVERED
 
 
 @pytest.mark.parametrize("status", [422, 503, 429])
-def test_after_a_known_end_of_another_content_the_old_one_is_a_duplicate(room: Room, status: int) -> None:
+def test_after_a_known_end_of_another_content_the_old_one_is_a_duplicate(harness: Harness, status: int) -> None:
     """The provider did not take the update, so it holds what it held."""
-    room.transport = FakeTransport(make_reply(200), make_reply(status, **ROOM))
-    room.attempt(version("a", NOW))
-    room.attempt(version("b", NOW + 1))
-    assert room.attempt(version("a", NOW + 2)).outcome is Outcome.DUPLICATE
-    assert said(room) == ["a", "b"]
+    harness.transport = FakeTransport(make_reply(200), make_reply(status, **ALONE))
+    harness.attempt(version("a", NOW))
+    harness.attempt(version("b", NOW + 1))
+    assert harness.attempt(version("a", NOW + 2)).outcome is Outcome.DUPLICATE
+    assert said(harness) == ["a", "b"]
 
 
-def test_a_crash_of_the_content_that_stands_is_a_duplicate(room: Room) -> None:
+def test_a_crash_of_the_content_that_stands_is_a_duplicate(harness: Harness) -> None:
     """Whatever became of that attempt, the provider holds the same."""
     first = version("a", NOW)
-    room.attempt(first)
+    harness.attempt(first)
     again = version("a", NOW + 1)
     died = replace(_claimed(again, lease_until=NOW - 1), owner="dead@1", version=again.version)
-    assert room.ledger.claim(died, now=NOW, overrides=True).granted
-    result = room.attempt(again)
+    assert harness.ledger.claim(died, now=NOW, overrides=True).granted
+    result = harness.attempt(again)
     assert (result.outcome, result.crashed) == (Outcome.DUPLICATE, 1)
-    assert said(room) == ["a"]
+    assert said(harness) == ["a"]
 
 
-def test_a_repeat_with_a_later_version_outranks_what_came_between(room: Room) -> None:
+def test_a_repeat_with_a_later_version_outranks_what_came_between(harness: Harness) -> None:
     """GIVEN a content repeated, unsent, as the latest WHEN a version between the two comes late
     THEN it does not replace what was said last.
     """
-    room.attempt(version("a", NOW))
-    assert room.attempt(version("a", NOW + 20)).outcome is Outcome.DUPLICATE
-    assert room.record(version("a")).delivered_version == version("a", NOW + 20).version
-    assert room.attempt(version("b", NOW + 10)).reason == "a later version was delivered"
-    assert room.attempt(version("b", NOW + 30)).outcome is Outcome.DELIVERED
-    assert said(room) == ["a", "b"]
+    harness.attempt(version("a", NOW))
+    assert harness.attempt(version("a", NOW + 20)).outcome is Outcome.DUPLICATE
+    assert harness.record(version("a")).delivered_version == version("a", NOW + 20).version
+    assert harness.attempt(version("b", NOW + 10)).reason == "a later version was delivered"
+    assert harness.attempt(version("b", NOW + 30)).outcome is Outcome.DELIVERED
+    assert said(harness) == ["a", "b"]
 
 
 def direct(content: str, **changes: Any) -> Delivery:
@@ -1414,54 +1416,54 @@ def direct(content: str, **changes: Any) -> Delivery:
 
 
 @pytest.mark.parametrize("occurred_at", [EARLIER, LATER, ...], ids=["earlier", "the same", "undated"])
-def test_a_direct_call_is_sent_whatever_was_delivered_since(room: Room, occurred_at: Any) -> None:
+def test_a_direct_call_is_sent_whatever_was_delivered_since(harness: Harness, occurred_at: Any) -> None:
     """Somebody wants it sent now."""
-    room.attempt(version("a", NOW, occurred_at=EARLIER))
-    room.attempt(version("b", NOW + 1, occurred_at=LATER))
-    room.clock.pass_by(HOUR)
-    assert room.attempt(direct("a", occurred_at=occurred_at)).outcome is Outcome.DELIVERED
-    assert said(room) == ["a", "b", "a"]
+    harness.attempt(version("a", NOW, occurred_at=EARLIER))
+    harness.attempt(version("b", NOW + 1, occurred_at=LATER))
+    harness.clock.pass_by(HOUR)
+    assert harness.attempt(direct("a", occurred_at=occurred_at)).outcome is Outcome.DELIVERED
+    assert said(harness) == ["a", "b", "a"]
 
 
 @pytest.mark.parametrize("occurred_at", [EARLIER, ...], ids=["dated", "undated"])
-def test_a_direct_call_does_not_outrank_what_waits(room: Room, occurred_at: Any) -> None:
+def test_a_direct_call_does_not_outrank_what_waits(harness: Harness, occurred_at: Any) -> None:
     """GIVEN a version that waits on the lane WHEN another is sent directly THEN the first is no older for it."""
     waiting = version("b", NOW, occurred_at=occurred_at)
-    room.attempt(version("a", NOW - 60, occurred_at=occurred_at))
-    room.clock.pass_by(60)
-    room.attempt(direct("repair", occurred_at=occurred_at))
-    assert room.attempt(waiting).outcome is Outcome.DELIVERED
-    assert said(room) == ["a", "repair", "b"]
+    harness.attempt(version("a", NOW - 60, occurred_at=occurred_at))
+    harness.clock.pass_by(60)
+    harness.attempt(direct("repair", occurred_at=occurred_at))
+    assert harness.attempt(waiting).outcome is Outcome.DELIVERED
+    assert said(harness) == ["a", "repair", "b"]
 
 
-def test_a_direct_call_does_not_lower_the_version_that_stands(room: Room) -> None:
+def test_a_direct_call_does_not_lower_the_version_that_stands(harness: Harness) -> None:
     """What is older than what the lane delivered stays so."""
-    room.attempt(version("b", NOW + 60))
-    room.attempt(direct("repair", occurred_at=EARLIER))
-    assert room.attempt(version("a", NOW)).outcome is Outcome.DUPLICATE
+    harness.attempt(version("b", NOW + 60))
+    harness.attempt(direct("repair", occurred_at=EARLIER))
+    assert harness.attempt(version("a", NOW)).outcome is Outcome.DUPLICATE
 
 
 @pytest.mark.parametrize("first_accepted_at", [NOW - 500.25, None])
-def test_a_dead_letter_keeps_when_its_record_came_first(room: Room, first_accepted_at: float | None) -> None:
+def test_a_dead_letter_keeps_when_its_record_came_first(harness: Harness, first_accepted_at: float | None) -> None:
     """Redriven, it must not pass for a later version than it is."""
-    room.transport = FakeTransport(make_reply(422))
-    room.attempt(replace(make_delivery("yotpo/main"), first_accepted_at=first_accepted_at))
-    assert room.queue.letters[0].accepted_at == (first_accepted_at or NOW)
+    harness.transport = FakeTransport(make_reply(422))
+    harness.attempt(replace(make_delivery("yotpo/main"), first_accepted_at=first_accepted_at))
+    assert harness.queue.letters[0].accepted_at == (first_accepted_at or NOW)
 
 
-def test_nothing_at_sender_is_a_later_version(room: Room) -> None:
+def test_nothing_at_sender_is_a_later_version(harness: Harness) -> None:
     """It does not overwrite by id: a later repeat is a repeat, other content an error, whatever its moment."""
     first = make_delivery("sender/main", occurred_at=LATER)
-    room.attempt(first)
+    harness.attempt(first)
     again = replace(make_delivery("sender/main", occurred_at=LATER, key="m-2"), first_accepted_at=NOW + 500)
-    assert room.attempt(again).outcome is Outcome.DUPLICATE
-    assert room.record(first).delivered_version == first.version
+    assert harness.attempt(again).outcome is Outcome.DUPLICATE
+    assert harness.record(first).delivered_version == first.version
     other = make_delivery("sender/main", occurred_at=EARLIER, key="m-3", value=7)
-    assert room.attempt(other).outcome is Outcome.REJECTED
+    assert harness.attempt(other).outcome is Outcome.REJECTED
 
 
 @pytest.mark.parametrize("seed", range(100))
-def test_in_the_end_a_provider_that_overwrites_holds_the_latest_version(room: Room, seed: int) -> None:
+def test_in_the_end_a_provider_that_overwrites_holds_the_latest_version(harness: Harness, seed: int) -> None:
     """GIVEN versions of one event, with contents that come back, copies, failures and answers that never came, in any
     order WHEN each message has reached its end THEN the provider holds what the latest of them says.
     """
@@ -1473,118 +1475,120 @@ def test_in_the_end_a_provider_that_overwrites_holds_the_latest_version(room: Ro
             held.append(json.loads(request.body)["properties"]["says"])
         return make_reply(200 if acts else 503) if answers else NoAnswerError("ReadTimeoutError")
 
-    room.transport = FakeTransport(otherwise=answer)
+    harness.transport = FakeTransport(otherwise=answer)
     moments = rng.sample(range(1_000), 8)
     versions = [version(rng.choice("abc"), NOW + at, occurred_at=rng.choice([EARLIER, LATER])) for at in moments]
     waiting = [*versions, *(replace(each, key=f"{each.key}-copy") for each in rng.sample(versions, 4))]
     while waiting:
         delivery = waiting.pop(rng.randrange(len(waiting)))
-        if not room.attempt(delivery).final:
+        if not harness.attempt(delivery).final:
             waiting.append(delivery)
-        room.clock.pass_by(rng.choice([1, 30, 400]))
+        harness.clock.pass_by(rng.choice([1, 30, 400]))
     latest = max(versions, key=lambda each: each.version)
     assert held[-1] == latest.event.properties["says"]
-    assert {letter.reason for letter in room.queue.letters} <= {OUTDATED}
+    assert {letter.reason for letter in harness.queue.letters} <= {OUTDATED}
 
 
-def test_an_update_that_says_it_happened_earlier_is_not_lost_in_silence(room: Room) -> None:
+def test_an_update_that_says_it_happened_earlier_is_not_lost_in_silence(harness: Harness) -> None:
     """GIVEN a delivered version WHEN another comes in after it that happened before it THEN a person sees it."""
-    room.attempt(version("one", NOW, occurred_at=LATER))
-    result = room.attempt(version("put right", NOW + 60, occurred_at=EARLIER))
+    harness.attempt(version("one", NOW, occurred_at=LATER))
+    result = harness.attempt(version("put right", NOW + 60, occurred_at=EARLIER))
     assert (result.outcome, result.final, result.reason) == (Outcome.REJECTED, True, OUTDATED)
-    assert [letter.reason for letter in room.queue.letters] == [OUTDATED]
-    assert said(room) == ["one"]
-    assert room.attempt(version("one", NOW, occurred_at=LATER)).reason == "delivered before"
+    assert [letter.reason for letter in harness.queue.letters] == [OUTDATED]
+    assert said(harness) == ["one"]
+    assert harness.attempt(version("one", NOW, occurred_at=LATER)).reason == "delivered before"
 
 
-def test_two_crashes_of_different_contents_leave_nothing_certain(room: Room) -> None:
+def test_two_crashes_of_different_contents_leave_nothing_certain(harness: Harness) -> None:
     """GIVEN B, and then A again, in attempts that died WHEN A is tried THEN it is sent: B may be what is there."""
     first = version("a", NOW)
-    room.attempt(first)
+    harness.attempt(first)
     again = version("a", NOW + 20)
     for crashed in (version("b", NOW + 10), again):
-        record = room.record(first)
-        room.ledger.claim(
+        record = harness.record(first)
+        harness.ledger.claim(
             replace(
                 record,
                 content_hash=crashed.content_hash,
                 version=crashed.version,
                 owner=f"died-{crashed.version}",
                 message_id=f"died-{crashed.version}",
-                lease_until=room.clock.now() + 5,
+                lease_until=harness.clock.now() + 5,
             ),
-            now=room.clock.now(),
+            now=harness.clock.now(),
             overrides=True,
         )
-        room.clock.pass_by(60)
-    result = room.attempt(again)
+        harness.clock.pass_by(60)
+    result = harness.attempt(again)
     assert (result.outcome, result.crashed) == (Outcome.DELIVERED, 2)
-    assert said(room) == ["a", "a"]
+    assert said(harness) == ["a", "a"]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_refusal_at_the_front_does_not_say_that_the_provider_works(room: Room, status: int) -> None:
+def test_a_refusal_at_the_front_does_not_say_that_the_provider_works(harness: Harness, status: int) -> None:
     """GIVEN an event that fails while another is refused for what it is THEN that is no strike against it."""
-    room.transport = FakeTransport(make_reply(503), make_reply(status), make_reply(503))
+    harness.transport = FakeTransport(make_reply(503), make_reply(status), make_reply(503))
     failing = make_delivery("yotpo/main", id="evt-good", key="good")
-    assert room.attempt(failing).strikes == 1
-    assert room.attempt(make_delivery("yotpo/main", id="evt-bad", key="bad")).outcome is Outcome.REJECTED
-    room.clock.pass_by(5)
-    assert room.attempt(failing).strikes == 1
+    assert harness.attempt(failing).strikes == 1
+    assert harness.attempt(make_delivery("yotpo/main", id="evt-bad", key="bad")).outcome is Outcome.REJECTED
+    harness.clock.pass_by(5)
+    assert harness.attempt(failing).strikes == 1
 
 
-def test_a_delivery_that_cannot_be_recorded_where_a_repeat_does_no_harm(room: Room) -> None:
+def test_a_delivery_that_cannot_be_recorded_where_a_repeat_does_no_harm(harness: Harness) -> None:
     """GIVEN a provider that overwrites by id WHEN a delivery cannot be written down THEN the event comes back: no late
     copy of an earlier version has the last word.
     """
-    room.ledger.fails_on = {"settle"}
+    harness.ledger.fails_on = {"settle"}
     later = make_delivery("yotpo/main", accepted_at=NOW + 1, value=2)
-    result = room.attempt(later)
+    result = harness.attempt(later)
     assert (result.outcome, result.final, result.internal) == (Outcome.RETRY, False, True)
     assert "not recorded" in result.reason
-    room.ledger.fails_on = set()
-    room.clock.pass_by(60)
-    room.attempt(make_delivery("yotpo/main", key="m-2", value=1))
-    assert room.attempt(later).final
-    assert [json.loads(each.body)["id"] for each in room.transport.requests] == ["evt-1"] * len(room.transport.requests)
-    assert room.record(later).delivered_hash == later.content_hash
+    harness.ledger.fails_on = set()
+    harness.clock.pass_by(60)
+    harness.attempt(make_delivery("yotpo/main", key="m-2", value=1))
+    assert harness.attempt(later).final
+    assert [json.loads(each.body)["id"] for each in harness.transport.requests] == ["evt-1"] * len(
+        harness.transport.requests
+    )
+    assert harness.record(later).delivered_hash == later.content_hash
 
 
-def test_a_repeat_that_cannot_be_recorded_comes_back_for_its_place_among_the_versions(room: Room) -> None:
+def test_a_repeat_that_cannot_be_recorded_comes_back_for_its_place_among_the_versions(harness: Harness) -> None:
     """GIVEN A, B and A again, the last a duplicate that cannot be written down WHEN B comes late THEN B is outdated:
     A comes back and says that it is the latest.
     """
     first = make_delivery("yotpo/main", value=1)
-    assert room.attempt(first).outcome is Outcome.DELIVERED
+    assert harness.attempt(first).outcome is Outcome.DELIVERED
     back = make_delivery("yotpo/main", key="m-3", accepted_at=NOW + 30, value=1)
-    room.ledger.fails_on = {"settle"}
-    result = room.attempt(back)
+    harness.ledger.fails_on = {"settle"}
+    result = harness.attempt(back)
     assert (result.outcome, result.final, result.internal) == (Outcome.RETRY, False, True)
-    room.ledger.fails_on = set()
-    room.clock.pass_by(60)
-    assert room.attempt(back).outcome is Outcome.DUPLICATE
-    assert room.attempt(make_delivery("yotpo/main", key="m-2", accepted_at=NOW + 1, value=2)).final
-    assert len(room.transport.requests) == 1
+    harness.ledger.fails_on = set()
+    harness.clock.pass_by(60)
+    assert harness.attempt(back).outcome is Outcome.DUPLICATE
+    assert harness.attempt(make_delivery("yotpo/main", key="m-2", accepted_at=NOW + 1, value=2)).final
+    assert len(harness.transport.requests) == 1
 
 
-def test_a_wait_that_was_named_is_in_the_record(room: Room) -> None:
+def test_a_wait_that_was_named_is_in_the_record(harness: Harness) -> None:
     """Until when the account is to be left alone, another environment can read."""
-    room.transport = FakeTransport(make_reply(429, retry_after="300", **ROOM))
+    harness.transport = FakeTransport(make_reply(429, retry_after="300", **ALONE))
     delivery = make_delivery("sender/main")
-    room.attempt(delivery)
-    assert room.record(delivery).not_before == pytest.approx(room.clock.now() + 300, abs=1)
+    harness.attempt(delivery)
+    assert harness.record(delivery).not_before == pytest.approx(harness.clock.now() + 300, abs=1)
 
 
 @pytest.mark.parametrize("policy", ["retry", "park"])
-def test_a_fault_in_reading_that_no_answer_came(room: Room, policy: str) -> None:
+def test_a_fault_in_reading_that_no_answer_came(harness: Harness, policy: str) -> None:
     """It left: a fault of our own afterwards does not make it unsent."""
-    room.settings = {"on_unknown": policy}
-    room.transport = FakeTransport(NoAnswerError("ReadTimeoutError"))
+    harness.settings = {"on_unknown": policy}
+    harness.transport = FakeTransport(NoAnswerError("ReadTimeoutError"))
 
     def read(self: Provider, answer: object) -> Outcome:
         raise AttributeError
 
-    room.faults = {"read": read}
-    result = room.attempt(make_delivery("sender/main"))
+    harness.faults = {"read": read}
+    result = harness.attempt(make_delivery("sender/main"))
     assert (result.outcome, result.unknowns) == (Outcome.UNKNOWN, 1)
     assert result.reason == f"{BROKEN}: AttributeError"

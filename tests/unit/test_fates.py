@@ -122,7 +122,7 @@ def test_a_rejected_record_has_its_reason(log: Path) -> None:
     ],
 )
 def test_the_ids_are_those_of_the_log(content: Any, ids: list[str]) -> None:
-    """GIVEN what a door takes WHEN its events are listed THEN each has the id that intake's log will have."""
+    """GIVEN what intake is handed WHEN its events are listed THEN each has the id that intake's log will have."""
     assert [one if one in ("evt-1", "evt-2", "") else "***" for one in expected_ids(content)] == ids
     assert "ada@example.com" not in expected_ids(content)
 

@@ -50,7 +50,7 @@ def test_accepted(intake: Intake, queues: FakeIntakeQueues) -> None:
     assert {entry.correlation_id for entry in queues.entries} == {"corr-1"}
 
 
-def test_a_record_named_and_dated_by_its_door(intake: Intake, queues: FakeIntakeQueues) -> None:
+def test_a_record_named_and_dated_by_the_handler(intake: Intake, queues: FakeIntakeQueues) -> None:
     """A copy is the same messages, of the same moment, however late it is taken."""
     for name in ("record-1", "record-1", "record-2"):
         take(intake, event_json(occurred_at=...), "corr-1", name, NOW - 60.5)
@@ -283,7 +283,7 @@ def test_an_email_as_id_is_not_spread(intake: Intake, queues: FakeIntakeQueues) 
     assert EMAIL not in queues.rejects[0].event_id
 
 
-def test_what_its_door_finds_wrong_is_a_reject(intake: Intake, queues: FakeIntakeQueues) -> None:
+def test_what_the_handler_finds_wrong_is_a_reject(intake: Intake, queues: FakeIntakeQueues) -> None:
     """Kept as it came, good events in it or not."""
     wrong = (FieldError("events", "holds too many"),)
     verdict = take(intake, {"events": [event_data()]}, errors=wrong)

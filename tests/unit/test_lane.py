@@ -24,9 +24,11 @@ from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
 from tests.factories import EMAIL, NOW, lane_message, make_event, make_reply
 from tests.fakes import FakeClock, FakeLaneQueue, OneByOneWorkers, StuckWorkers, middle
-from tests.unit.rooms import Room
+from tests.unit.harness import Harness
 
 HOUR = 3600.0
+LONG = pytest.mark.no_cover
+"""Followed line by line it takes several times as long, and the others cover all of it."""
 
 
 def message(name: str, customer: str = "", account: str = "main", **changes: Any) -> LaneMessage:
@@ -48,14 +50,14 @@ def outcomes(report: BatchReport) -> dict[str, list[Outcome]]:
 
 
 @pytest.fixture
-def room() -> Room:
-    return Room()
+def harness() -> Harness:
+    return Harness()
 
 
 @pytest.fixture
-def sender() -> Room:
+def sender() -> Harness:
     """A lane whose budget is not what matters: 60 at once."""
-    return Room(provider="sender")
+    return Harness(provider="sender")
 
 
 # ------------------------------------------------------------------------------------------------ delivering
@@ -64,41 +66,41 @@ def sender() -> Room:
 @pytest.mark.parametrize("provider", ["yotpo", "sender"])
 def test_a_batch_is_delivered(provider: str) -> None:
     """All delivered: nothing to bring back, nothing deferred."""
-    room = Room(provider=provider)
+    harness = Harness(provider=provider)
     names = [f"e{number}" for number in range(10)]
-    report = room.handle([message(name) for name in names])
+    report = harness.handle([message(name) for name in names])
     assert report.failed == []
     assert outcomes(report) == {name: [Outcome.DELIVERED] for name in names}
     assert (report.deferred, report.not_hidden, report.abandoned) == ({}, 0, 0)
-    assert room.queue.deferred == []
-    assert sorted(room.sent) == names
+    assert harness.queue.deferred == []
+    assert sorted(harness.sent) == names
 
 
-def test_an_empty_batch(room: Room) -> None:
+def test_an_empty_batch(harness: Harness) -> None:
     """Nothing in, nothing out, and still a report."""
-    report = room.handle([])
+    report = harness.handle([])
     assert (report.failed, report.results) == ([], [])
 
 
 @pytest.mark.parametrize(("ago", "waited"), [(0.6, 0.4), (2.0, 0.0), (-3.0, 1.0), (None, 1.0)])
 def test_the_window_of_a_new_account_counts_from_its_receive(ago: float | None, waited: float) -> None:
     """Whoever had the account before was done when SQS handed this batch out, however long it took to get here."""
-    room = Room(knows=False)
-    room.clock.pass_by(10)
-    received_at = None if ago is None else room.clock.now() - ago
-    room.handle([message("e1", received_at=received_at)])
-    assert room.transport.times[0] - 10 == pytest.approx(waited)
+    harness = Harness(knows=False)
+    harness.clock.pass_by(10)
+    received_at = None if ago is None else harness.clock.now() - ago
+    harness.handle([message("e1", received_at=received_at)])
+    assert harness.transport.times[0] - 10 == pytest.approx(waited)
 
 
-def test_never_above_the_limit(room: Room) -> None:
+def test_never_above_the_limit(harness: Harness) -> None:
     """Ten events for an account of five a second: no second holds six, and no wait is left to SQS."""
-    report = room.handle([message(f"e{number}") for number in range(10)])
+    report = harness.handle([message(f"e{number}") for number in range(10)])
     assert report.failed == []
-    times = room.transport.times
+    times = harness.transport.times
     assert max(sum(start <= time < start + 1.0 for time in times) for start in times) == 5
 
 
-def test_ten_at_a_time(sender: Room) -> None:
+def test_ten_at_a_time(sender: Harness) -> None:
     """Whatever the budget allows is in flight side by side."""
     sender.handle([message(f"e{number}") for number in range(10)])
     assert isinstance(sender.workers, OneByOneWorkers)
@@ -107,14 +109,14 @@ def test_ten_at_a_time(sender: Room) -> None:
 
 def test_no_more_than_there_are_workers() -> None:
     """Three workers, three in flight, over all accounts."""
-    room = Room(provider="sender", workers=OneByOneWorkers(3))
-    report = room.handle([message(f"e{number}", account=("main", "second")[number % 2]) for number in range(9)])
+    harness = Harness(provider="sender", workers=OneByOneWorkers(3))
+    report = harness.handle([message(f"e{number}", account=("main", "second")[number % 2]) for number in range(9)])
     assert report.failed == []
-    assert isinstance(room.workers, OneByOneWorkers)
-    assert room.workers.most_in_flight == 3
+    assert isinstance(harness.workers, OneByOneWorkers)
+    assert harness.workers.most_in_flight == 3
 
 
-def test_a_message_keeps_what_came_with_it(sender: Room) -> None:
+def test_a_message_keeps_what_came_with_it(sender: Harness) -> None:
     """Age counts from acceptance, and the content hash is intake's where it gave one."""
     given = lane_message("e1", sent_at=NOW - 100, customer={"id": "1", "email": "a@b.io"}, properties={"name": "e1"})
     hashed = LaneMessage(**{name: getattr(given, name) for name in given.__slots__} | {"content_hash": "ab" * 32})
@@ -123,31 +125,31 @@ def test_a_message_keeps_what_came_with_it(sender: Room) -> None:
     assert sender.ledger.records["e1", "sender/main"].content_hash == "ab" * 32
 
 
-def test_a_message_keeps_when_its_record_came_first(room: Room) -> None:
+def test_a_message_keeps_when_its_record_came_first(harness: Harness) -> None:
     """From the lane to the ledger's version, and on into the dead letter, for a redrive."""
-    room.answers = {"e1": [make_reply(422)]}
+    harness.answers = {"e1": [make_reply(422)]}
     given = replace(message("e1", sent_at=NOW), accepted_at=NOW - 5000.5)
-    room.handle([given])
-    assert room.queue.letters[0].accepted_at == NOW - 5000.5
-    assert room.ledger.records["e1", "yotpo/main"].version.endswith(f" {NOW - 5000.5:.3f}")
+    harness.handle([given])
+    assert harness.queue.letters[0].accepted_at == NOW - 5000.5
+    assert harness.ledger.records["e1", "yotpo/main"].version.endswith(f" {NOW - 5000.5:.3f}")
 
 
-def test_a_late_copy_behind_its_update_is_not_sent(room: Room) -> None:
+def test_a_late_copy_behind_its_update_is_not_sent(harness: Harness) -> None:
     """GIVEN a version, its update and a copy of the first in a batch THEN the provider ends with the update."""
     batch = [
         replace(lane_message(f"m-{number}", id="same", properties={"name": name}), accepted_at=NOW + at)
         for number, (name, at) in enumerate([("v1", 0), ("v2", 1), ("v1", 0)])
     ]
-    report = room.handle(batch)
+    report = harness.handle(batch)
     assert report.failed == []
-    assert room.sent == ["v1", "v2"]
+    assert harness.sent == ["v1", "v2"]
     assert report.results[-1].reason == "a later version was delivered"
 
 
 # ------------------------------------------------------------------------------------------------ order
 
 
-def test_events_of_one_customer_go_in_order(sender: Room) -> None:
+def test_events_of_one_customer_go_in_order(sender: Harness) -> None:
     """GIVEN several events of one customer among others
     WHEN the batch is worked through side by side
     THEN they go one after the other, and others do not wait for them.
@@ -158,7 +160,7 @@ def test_events_of_one_customer_go_in_order(sender: Room) -> None:
     assert sender.sent.index("b1") < sender.sent.index("a2")
 
 
-def test_customers_are_recognised_by_any_identifier(sender: Room) -> None:
+def test_customers_are_recognised_by_any_identifier(sender: Harness) -> None:
     """An event by e-mail, one by both, one by phone: all of one customer, in order."""
     both = {"email": "ada@example.com", "phone_number": "+15551234567"}
     batch = [
@@ -170,7 +172,7 @@ def test_customers_are_recognised_by_any_identifier(sender: Room) -> None:
     assert sender.sent == ["a1", "a2", "a3"]
 
 
-def test_a_failure_holds_back_later_events_of_its_customer(sender: Room) -> None:
+def test_a_failure_holds_back_later_events_of_its_customer(sender: Harness) -> None:
     """GIVEN a customer's first event fails THEN their second is not sent, and both come back together."""
     sender.answers = {"a1": [make_reply(503)]}
     report = sender.handle([message("a1", "ada"), message("a2", "ada"), message("b1", "bob")])
@@ -182,7 +184,7 @@ def test_a_failure_holds_back_later_events_of_its_customer(sender: Room) -> None
     assert seconds > 0
 
 
-def test_an_event_that_keeps_failing_gives_way(sender: Room) -> None:
+def test_an_event_that_keeps_failing_gives_way(sender: Harness) -> None:
     """GIVEN an event that has failed again and again THEN later events of its customer no longer wait for it."""
     a1 = message("a1", "ada", receives=PASSES_AFTER)
     content = make_event(id="a1", customer={"email": "ada@example.com"}, properties={"name": "a1"}).content_hash
@@ -200,7 +202,7 @@ def test_an_event_that_keeps_failing_gives_way(sender: Room) -> None:
     assert report.failed == ["a1"]
 
 
-def test_an_event_that_is_here_for_the_first_time_gives_way_to_nobody(sender: Room) -> None:
+def test_an_event_that_is_here_for_the_first_time_gives_way_to_nobody(sender: Harness) -> None:
     """GIVEN an id that failed again and again, and is now sent anew THEN its customer's later events wait for it."""
     account, failure = sender.account("sender/main"), Failure()
     for _ in range(PASSES_AFTER):
@@ -211,7 +213,7 @@ def test_an_event_that_is_here_for_the_first_time_gives_way_to_nobody(sender: Ro
     assert report.failed == ["a1", "a2"]
 
 
-def test_a_rejection_holds_nobody_back(sender: Room) -> None:
+def test_a_rejection_holds_nobody_back(sender: Harness) -> None:
     """An event given up does not stop its customer's next."""
     sender.answers = {"a1": [make_reply(422)]}
     report = sender.handle([message("a1", "ada"), message("a2", "ada")])
@@ -222,7 +224,7 @@ def test_a_rejection_holds_nobody_back(sender: Room) -> None:
 # ------------------------------------------------------------------------------------------------ wait or defer
 
 
-def test_a_budget_used_up_is_deferred(sender: Room) -> None:
+def test_a_budget_used_up_is_deferred(sender: Harness) -> None:
     """GIVEN no budget for a minute THEN what is left is hidden until it is back, in one go, and reported."""
     sender.answers = {"e0": [make_reply(200, x_ratelimit_remaining="0", x_ratelimit_reset="40")]}
     sender.handle([message("e0")])
@@ -236,7 +238,7 @@ def test_a_budget_used_up_is_deferred(sender: Room) -> None:
     assert sender.queue.letters == []
 
 
-def test_a_429_defers_head_and_followers_alike(sender: Room) -> None:
+def test_a_429_defers_head_and_followers_alike(sender: Harness) -> None:
     """The event that met the 429 and all behind it come back at the same moment, the one the provider named."""
     sender.workers.size = 1
     sender.answers = {"e0": [make_reply(429, retry_after="30")]}
@@ -249,17 +251,17 @@ def test_a_429_defers_head_and_followers_alike(sender: Room) -> None:
     assert 29 <= seconds <= 31
 
 
-def test_a_short_429_is_waited_out(room: Room) -> None:
+def test_a_short_429_is_waited_out(harness: Harness) -> None:
     """A second is not worth a trip through the queue."""
     alone = make_reply(200, ratelimit_remaining="4")
-    room.answers = {"e0": [make_reply(429, ratelimit_reset="1"), alone], "e1": [alone]}
-    report = room.handle([message("e0"), message("e1")])
+    harness.answers = {"e0": [make_reply(429, ratelimit_reset="1"), alone], "e1": [alone]}
+    report = harness.handle([message("e0"), message("e1")])
     assert report.failed == []
     assert outcomes(report)["e0"] == [Outcome.THROTTLED, Outcome.DELIVERED]
-    assert room.queue.deferred == []
+    assert harness.queue.deferred == []
 
 
-def test_a_deferral_is_at_most_twelve_hours(sender: Room) -> None:
+def test_a_deferral_is_at_most_twelve_hours(sender: Harness) -> None:
     """SQS refuses more, counted from the receive."""
     sender.answers = {"e0": [make_reply(429, retry_after="86400")]}
     sender.handle([message("e0")])
@@ -267,7 +269,7 @@ def test_a_deferral_is_at_most_twelve_hours(sender: Room) -> None:
     assert LONGEST_DEFERRAL - 300 <= seconds <= LONGEST_DEFERRAL - 30
 
 
-def test_a_message_that_cannot_be_hidden(sender: Room) -> None:
+def test_a_message_that_cannot_be_hidden(sender: Harness) -> None:
     """It is counted and still reported: the queue's own visibility timeout brings it back."""
     sender.answers = {"e0": [make_reply(429, retry_after="30")]}
     sender.queue.refuses = {"e0", "somebody else's"}
@@ -276,7 +278,7 @@ def test_a_message_that_cannot_be_hidden(sender: Room) -> None:
     assert report.failed == ["e0"]
 
 
-def test_an_event_that_another_execution_has_waits_for_it(sender: Room) -> None:
+def test_an_event_that_another_execution_has_waits_for_it(sender: Harness) -> None:
     """Its account is left alone until the other's lease is over; its neighbours have gone meanwhile."""
     content = make_event(id="e0", customer={"email": "e0@example.com"}, properties={"name": "e0"}).content_hash
     held = Record("e0", "sender/main", content, "claimed", owner="other@1", lease_until=sender.clock.now() + 20.0)
@@ -287,28 +289,28 @@ def test_an_event_that_another_execution_has_waits_for_it(sender: Room) -> None:
     assert 19 <= report.deferred["sender/main"] <= 20
 
 
-def test_no_time_left(room: Room) -> None:
+def test_no_time_left(harness: Harness) -> None:
     """Nothing is started that cannot end before the invocation does; everything comes back."""
-    report = room.handle([message("e0"), message("e1")], seconds=5)
-    assert room.sent == []
+    report = harness.handle([message("e0"), message("e1")], seconds=5)
+    assert harness.sent == []
     assert report.failed == ["e0", "e1"]
-    assert room.ledger.claims == 0
+    assert harness.ledger.claims == 0
 
 
-def test_time_runs_out_in_the_middle(room: Room) -> None:
+def test_time_runs_out_in_the_middle(harness: Harness) -> None:
     """GIVEN answers that take a second each WHEN the time is up THEN what was not sent comes back."""
-    room.transport.takes = 1.0
-    report = room.handle([message(f"e{number}") for number in range(10)], seconds=room.services.longest + 0.5)
-    assert room.sent == ["e0", "e1", "e2"]
+    harness.transport.takes = 1.0
+    report = harness.handle([message(f"e{number}") for number in range(10)], seconds=harness.services.longest + 0.5)
+    assert harness.sent == ["e0", "e1", "e2"]
     assert report.failed == [f"e{number}" for number in range(3, 10)]
 
 
 def test_attempts_that_do_not_end() -> None:
     """GIVEN attempts still running when the time is up THEN they are reported and not waited for; nothing is lost."""
     clock = FakeClock()
-    room = Room(clock=clock, workers=StuckWorkers(clock))
+    harness = Harness(clock=clock, workers=StuckWorkers(clock))
     began = clock.monotonic()
-    report = room.handle([message("e0"), message("e1")])
+    report = harness.handle([message("e0"), message("e1")])
     assert report.failed == ["e0", "e1"]
     assert report.abandoned == 2
     assert clock.monotonic() < began + 30
@@ -317,7 +319,7 @@ def test_attempts_that_do_not_end() -> None:
 # ------------------------------------------------------------------------------------------------ trouble
 
 
-def test_held_credentials_send_nothing_more(sender: Room) -> None:
+def test_held_credentials_send_nothing_more(sender: Harness) -> None:
     """GIVEN refused credentials THEN the account is deferred for the hold, and nothing is dropped or sent meanwhile."""
     sender.answers = {"e0": [make_reply(401, x_ratelimit_remaining="59")] * 2}
     first = sender.handle([message("e0")])
@@ -329,7 +331,7 @@ def test_held_credentials_send_nothing_more(sender: Room) -> None:
     assert sender.queue.letters == []
 
 
-def test_after_the_hold_one_asks(sender: Room) -> None:
+def test_after_the_hold_one_asks(sender: Harness) -> None:
     """GIVEN a hold that ended and a secret that works again THEN the whole batch goes."""
     sender.answers = {"e0": [make_reply(401, x_ratelimit_remaining="59")] * 2}
     sender.handle([message("e0")])
@@ -338,7 +340,7 @@ def test_after_the_hold_one_asks(sender: Room) -> None:
     assert sender.handle([message(f"e{number}") for number in range(4)]).failed == []
 
 
-def test_an_outage_stops_the_batch(sender: Room) -> None:
+def test_an_outage_stops_the_batch(sender: Harness) -> None:
     """GIVEN a provider that is down THEN a batch finds out with few requests, and everything waits."""
     sender.workers.size = 1
     sender.answers = {f"e{number}": [make_reply(503)] for number in range(10)}
@@ -352,7 +354,7 @@ def test_an_outage_stops_the_batch(sender: Room) -> None:
     assert sender.queue.letters == []
 
 
-def test_a_poison_event_costs_seconds(sender: Room) -> None:
+def test_a_poison_event_costs_seconds(sender: Harness) -> None:
     """One event that fails among others that succeed comes back after seconds, not minutes."""
     sender.answers = {"bad": [make_reply(500)]}
     report = sender.handle([message("bad"), *(message(f"e{number}") for number in range(5))])
@@ -362,7 +364,7 @@ def test_a_poison_event_costs_seconds(sender: Room) -> None:
     assert 1 <= seconds <= 15
 
 
-def test_an_unknown_answer_comes_back(sender: Room) -> None:
+def test_an_unknown_answer_comes_back(sender: Harness) -> None:
     """An answer that never came is not final by default."""
     sender.answers = {"e0": [NoAnswerError("ReadTimeoutError")]}
     report = sender.handle([message("e0"), message("e1")])
@@ -370,7 +372,7 @@ def test_an_unknown_answer_comes_back(sender: Room) -> None:
     assert outcomes(report)["e0"] == [Outcome.UNKNOWN]
 
 
-def test_a_ledger_that_is_away(sender: Room) -> None:
+def test_a_ledger_that_is_away(sender: Harness) -> None:
     """Nothing is sent, everything comes back, nothing is given up."""
     sender.ledger.fails_on = {"claim"}
     report = sender.handle([message("e0"), message("e1")])
@@ -379,7 +381,8 @@ def test_a_ledger_that_is_away(sender: Room) -> None:
     assert sender.queue.letters == []
 
 
-def test_an_outage_of_our_own_is_not_asked_for_ever(sender: Room) -> None:
+@LONG
+def test_an_outage_of_our_own_is_not_asked_for_ever(sender: Harness) -> None:
     """GIVEN a ledger that stays away for three days THEN its lane backs off, and a thousand receives last."""
     sender.ledger.fails_on = {"claim"}
     began, receives = sender.clock.now(), 0
@@ -392,8 +395,9 @@ def test_an_outage_of_our_own_is_not_asked_for_ever(sender: Room) -> None:
     assert sender.handle([message("e2")]).failed == []
 
 
+@LONG
 @pytest.mark.parametrize("status", [429, 503])
-def test_whatever_lasts_a_thousand_receives_take_five_days(sender: Room, status: int) -> None:
+def test_whatever_lasts_a_thousand_receives_take_five_days(sender: Harness, status: int) -> None:
     """GIVEN environments that never live to learn THEN the messages' own count of receives makes the lane patient."""
     sender.answers = {"e0": [make_reply(status) for _ in range(2000)]}
     began = sender.clock.now()
@@ -407,7 +411,7 @@ def test_whatever_lasts_a_thousand_receives_take_five_days(sender: Room, status:
     assert sender.clock.now() - began > 72 * HOUR
 
 
-def test_what_nobody_thought_of_takes_no_batch_along(sender: Room) -> None:
+def test_what_nobody_thought_of_takes_no_batch_along(sender: Harness) -> None:
     """GIVEN an event on which our own code breaks THEN the others are delivered, and it comes back with its reason;
     among others that get through it is a dead letter in the end.
     """
@@ -433,7 +437,7 @@ def test_what_nobody_thought_of_takes_no_batch_along(sender: Room) -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"message":' + b"[" * 1200 + b"]" * 1200 + b"}", b"[" * 60_000])
-def test_an_answer_nested_a_thousand_deep(sender: Room, body: bytes) -> None:
+def test_an_answer_nested_a_thousand_deep(sender: Harness, body: bytes) -> None:
     """A provider's nonsense is no more than a refusal."""
     sender.answers = {"e0": [make_reply(400, body)]}
     report = sender.handle([message("e0"), message("e1")])
@@ -441,7 +445,7 @@ def test_an_answer_nested_a_thousand_deep(sender: Room, body: bytes) -> None:
     assert outcomes(report) == {"e0": [Outcome.REJECTED], "e1": [Outcome.DELIVERED]}
 
 
-def test_an_event_that_is_always_answered_429_stops_nobody(sender: Room) -> None:
+def test_an_event_that_is_always_answered_429_stops_nobody(sender: Harness) -> None:
     """GIVEN an event that its provider throttles for what it is THEN those behind it are tried before it, and it is a
     dead letter as soon as they have shown whose fault it is, within a window or two.
     """
@@ -464,27 +468,27 @@ def test_an_event_that_is_always_answered_429_stops_nobody(sender: Room) -> None
 @pytest.mark.parametrize("provider", ["yotpo", "sender"])
 def test_in_a_quiet_account_an_event_always_answered_429_costs_its_neighbours_seconds(provider: str) -> None:
     """GIVEN one good event at a time beside it THEN each is delivered at once, and soon it is a dead letter."""
-    room = Room(provider=provider)
-    room.answers = {"bad": [make_reply(429) for _ in range(50)]}
+    harness = Harness(provider=provider)
+    harness.answers = {"bad": [make_reply(429) for _ in range(50)]}
     for number in range(20):
-        report = room.handle([message("bad", receives=number + 1), message(f"e{number}")])
-        assert f"e{number}" in room.sent
+        report = harness.handle([message("bad", receives=number + 1), message(f"e{number}")])
+        assert f"e{number}" in harness.sent
         assert all(seconds <= 60 for seconds in report.deferred.values())
         if not report.failed:
             break
-        room.clock.pass_by(report.deferred[f"{provider}/main"])
-    assert [letter.event_id for letter in room.queue.letters] == ["bad"]
+        harness.clock.pass_by(report.deferred[f"{provider}/main"])
+    assert [letter.event_id for letter in harness.queue.letters] == ["bad"]
     assert number < 2 * POISON_FAILURES
 
 
-def stuck(room: Room, name: str) -> None:
+def stuck(harness: Harness, name: str) -> None:
     """The event has been answered 429 again and again, and nothing got through since."""
-    account = room.account(f"{room.provider}/main")
+    account = harness.account(f"{harness.provider}/main")
     for _ in range(PASSES_AFTER):
-        account.throttled(name, Failure(), room.clock.now())
+        account.throttled(name, Failure(), harness.clock.now())
 
 
-def test_behind_an_event_always_answered_429_one_of_its_customer_may_go(sender: Room) -> None:
+def test_behind_an_event_always_answered_429_one_of_its_customer_may_go(sender: Harness) -> None:
     """GIVEN events of one customer, the first throttled again and again WHEN nothing else is there to ask with
     THEN the next one shows that it is the event's own fault.
     """
@@ -497,7 +501,7 @@ def test_behind_an_event_always_answered_429_one_of_its_customer_may_go(sender: 
 
 @pytest.mark.parametrize("answer", [make_reply(429), make_reply(503), NoAnswerError("ReadTimeoutError")])
 def test_behind_an_event_always_answered_429_only_one_of_its_customer_may_go(
-    sender: Room, answer: Reply | NoAnswerError
+    sender: Harness, answer: Reply | NoAnswerError
 ) -> None:
     """What does not get through either is no reason for the third to pass the two."""
     stuck(sender, "a1")
@@ -508,7 +512,7 @@ def test_behind_an_event_always_answered_429_only_one_of_its_customer_may_go(
     assert report.failed == ["a1", "a2", "a3"]
 
 
-def test_one_customers_events_behind_an_event_answered_429_wait_for_few_tries_of_it(sender: Room) -> None:
+def test_one_customers_events_behind_an_event_answered_429_wait_for_few_tries_of_it(sender: Harness) -> None:
     """GIVEN one customer's events alone, the first always answered 429 for a quarter of an hour THEN after three tries
     of it each further one is a strike, for the next of its customer passes it: in three hours it is a dead letter.
     """
@@ -524,7 +528,7 @@ def test_one_customers_events_behind_an_event_answered_429_wait_for_few_tries_of
     assert tries <= 12
 
 
-def test_behind_events_always_answered_429_one_of_all_customers_goes_at_a_time(sender: Room) -> None:
+def test_behind_events_always_answered_429_one_of_all_customers_goes_at_a_time(sender: Harness) -> None:
     """One is enough to ask with."""
     names = ["a1", "a2", "b1", "b2"]
     stuck(sender, "a1")
@@ -534,14 +538,14 @@ def test_behind_events_always_answered_429_one_of_all_customers_goes_at_a_time(s
     assert sender.sent == ["a2", "a1"]
 
 
-def test_before_it_is_answered_429_three_times_nobody_passes_it(sender: Room) -> None:
+def test_before_it_is_answered_429_three_times_nobody_passes_it(sender: Harness) -> None:
     """In order per customer, while it may be the account's pace."""
     sender.answers = {"a1": [make_reply(429, retry_after="1")]}
     sender.handle([message(name, "ada") for name in ("a1", "a2")])
     assert sender.sent == ["a1", "a1", "a2"]
 
 
-def test_none_passes_an_event_that_failed(sender: Room) -> None:
+def test_none_passes_an_event_that_failed(sender: Harness) -> None:
     """GIVEN a customer's first event fails, their second is throttled again and again THEN the third waits for both."""
     stuck(sender, "a2")
     sender.answers = {"a1": [make_reply(503)] * 5, "a2": [make_reply(429) for _ in range(50)]}
@@ -550,7 +554,7 @@ def test_none_passes_an_event_that_failed(sender: Room) -> None:
     assert report.failed == ["a1", "a2", "a3"]
 
 
-def test_none_passes_while_another_customers_event_may_tell(sender: Room) -> None:
+def test_none_passes_while_another_customers_event_may_tell(sender: Harness) -> None:
     """It gets through, so the throttled one is tried again, and the next of its customer waits behind it."""
     stuck(sender, "a1")
     sender.answers = {"a1": [make_reply(429, retry_after="1")]}
@@ -559,14 +563,14 @@ def test_none_passes_while_another_customers_event_may_tell(sender: Room) -> Non
 
 
 @pytest.mark.parametrize(("named", "seconds"), [("600", 600), ("7200", 900)])
-def test_a_provider_in_trouble_names_its_own_wait(sender: Room, named: str, seconds: float) -> None:
+def test_a_provider_in_trouble_names_its_own_wait(sender: Harness, named: str, seconds: float) -> None:
     """A 503 with Retry-After is taken at its word, up to a quarter of an hour."""
     sender.answers = {"e0": [make_reply(503, retry_after=named)]}
     sender.handle([message("e0")])
     assert sender.queue.deferred == [(["e0"], seconds)]
 
 
-def test_an_event_in_trouble_names_no_wait_for_others(sender: Room) -> None:
+def test_an_event_in_trouble_names_no_wait_for_others(sender: Harness) -> None:
     """GIVEN one event answered 503 while others get through THEN its Retry-After does not speak for the account."""
     sender.answers = {"e0": [make_reply(503, retry_after="600")]}
     sender.handle([message("e0"), message("e1"), message("e2")])
@@ -575,21 +579,21 @@ def test_an_event_in_trouble_names_no_wait_for_others(sender: Room) -> None:
 
 def test_real_threads_side_by_side() -> None:
     """The same with the workers and the clock of production: ten at once, each once, all ended."""
-    room = Room(provider="sender", workers=ThreadWorkers(10))
+    harness = Harness(provider="sender", workers=ThreadWorkers(10))
     together = threading.Barrier(10, timeout=10)
-    answer = room.transport.send
+    answer = harness.transport.send
 
     def send(request: Request) -> Reply:
         together.wait()
         return answer(request)
 
-    room.transport.send = send  # type: ignore[method-assign]
-    report = room.handle([message(f"e{number}") for number in range(10)])
+    harness.transport.send = send  # type: ignore[method-assign]
+    report = harness.handle([message(f"e{number}") for number in range(10)])
     assert report.failed == []
-    assert sorted(room.sent) == [f"e{number}" for number in range(10)]
+    assert sorted(harness.sent) == [f"e{number}" for number in range(10)]
 
 
-def test_in_a_quiet_account_one_403_costs_half_a_minute(sender: Room) -> None:
+def test_in_a_quiet_account_one_403_costs_half_a_minute(sender: Harness) -> None:
     """Nothing tells whether it is the event: others are asked again soon, and then it is the event's."""
     sender.answers = {"e0": [make_reply(403, x_ratelimit_remaining="59") for _ in range(50)]}
     assert sender.handle([message("e0")]).deferred == {"sender/main": SHORTEST_HOLD}
@@ -600,7 +604,7 @@ def test_in_a_quiet_account_one_403_costs_half_a_minute(sender: Room) -> None:
     assert report.deferred["sender/main"] <= 15
 
 
-def test_two_events_with_a_403_hold_the_account_for_five_minutes(sender: Room) -> None:
+def test_two_events_with_a_403_hold_the_account_for_five_minutes(sender: Harness) -> None:
     """That is no event's own."""
     sender.answers = {name: [make_reply(403, x_ratelimit_remaining="59")] * 4 for name in ("e0", "e1")}
     report = sender.handle([message("e0"), message("e1")])
@@ -608,7 +612,7 @@ def test_two_events_with_a_403_hold_the_account_for_five_minutes(sender: Room) -
     assert report.deferred == {"sender/main": 300}
 
 
-def test_an_account_that_hangs_leaves_its_place_to_others(sender: Room) -> None:
+def test_an_account_that_hangs_leaves_its_place_to_others(sender: Harness) -> None:
     """GIVEN answers that never come, each after ten seconds THEN the account is away four times as long, not two."""
     sender.transport.takes = 10.0
     sender.answers = {"e0": [NoAnswerError("ReadTimeoutError")]}
@@ -616,7 +620,7 @@ def test_an_account_that_hangs_leaves_its_place_to_others(sender: Room) -> None:
     assert report.deferred == {"sender/main": IDLE * 10}
 
 
-def test_refused_among_others_costs_seconds(sender: Room) -> None:
+def test_refused_among_others_costs_seconds(sender: Harness) -> None:
     """One event refused while those after it get through holds nobody: it comes back after seconds."""
     sender.answers = {"e0": [make_reply(403, x_ratelimit_remaining="59")] * 2}
     report = sender.handle([message(f"e{number}") for number in range(5)])
@@ -628,12 +632,12 @@ def test_refused_among_others_costs_seconds(sender: Room) -> None:
 
 
 @pytest.fixture
-def three() -> Room:
+def three() -> Harness:
     """Three accounts on one lane."""
-    return Room(provider="sender", names=("main", "second", "third"))
+    return Harness(provider="sender", names=("main", "second", "third"))
 
 
-def test_an_account_in_trouble_does_not_touch_another(three: Room) -> None:
+def test_an_account_in_trouble_does_not_touch_another(three: Harness) -> None:
     """GIVEN three accounts in a batch, one throttled and one refused THEN the third is delivered, the two deferred."""
     three.answers = {
         "m1": [make_reply(429, retry_after="30")],
@@ -657,7 +661,7 @@ def test_an_account_in_trouble_does_not_touch_another(three: Room) -> None:
     assert {"t1", "t2"} <= set(three.sent)
 
 
-def test_the_same_event_for_two_accounts(three: Room) -> None:
+def test_the_same_event_for_two_accounts(three: Harness) -> None:
     """An event id is one per destination: two accounts are two deliveries."""
     batch = [
         lane_message("m-1", account="main", id="same", properties={"name": "x"}),
@@ -672,15 +676,15 @@ def test_environments_that_take_turns_keep_the_pace_together() -> None:
     THEN in no second an account gets more than its limit, and none is idle for longer than a batch takes.
     """
     clock, times = FakeClock(), []
-    rooms = [Room(names=("main", "second"), clock=clock, knows=False) for _ in range(2)]
+    harnesses = [Harness(names=("main", "second"), clock=clock, knows=False) for _ in range(2)]
     for number in range(8):
-        room = rooms[(number // 2 + number) % 2]
+        harness = harnesses[(number // 2 + number) % 2]
         names = [f"e{number}-{each}" for each in range(10)]
         account = ("main", "second")[number % 2]
         sent_at = clock.now() - 60
-        before = len(room.transport.times)
-        room.handle([message(name, account=account, sent_at=sent_at, received_at=clock.now()) for name in names])
-        times += [(account, at) for at in room.transport.times[before:]]
+        before = len(harness.transport.times)
+        harness.handle([message(name, account=account, sent_at=sent_at, received_at=clock.now()) for name in names])
+        times += [(account, at) for at in harness.transport.times[before:]]
         clock.pass_by(0.02)
     for account in ("main", "second"):
         sent = [at for name, at in times if name == account]
@@ -688,43 +692,44 @@ def test_environments_that_take_turns_keep_the_pace_together() -> None:
         assert all(later - earlier >= 1.0 for earlier, later in zip(sent, sent[5:], strict=False))
 
 
-def any_account(most: int = KNOWN) -> tuple[Room, Counter[str]]:
+def any_account(most: int = KNOWN) -> tuple[Harness, Counter[str]]:
     """A lane of `yotpo/*` that knows so many accounts, and how often each has been met as a new one."""
-    room, met = Room(names=("*",), knows=False), Counter[str]()
+    harness, met = Harness(names=("*",), knows=False), Counter[str]()
 
     def meet(destination: str) -> Account:
         met[destination] += 1
-        return Account(Pace(Yotpo.limit, room.clock), room.clock, rng=middle)
+        return Account(Pace(Yotpo.limit, harness.clock), harness.clock, rng=middle)
 
-    room.lane = Lane("yotpo", ["yotpo/*"], room.services, recent(meet, most), room.workers, open_record)
-    return room, met
+    harness.lane = Lane("yotpo", ["yotpo/*"], harness.services, recent(meet, most), harness.workers, open_record)
+    return harness, met
 
 
+@LONG
 def test_a_thousand_accounts_in_one_environment() -> None:
     """GIVEN `yotpo/*` and twice as many accounts as an environment knows THEN all are delivered to, those met before
     the last thousand are forgotten, and one that is always busy is not.
     """
-    room, met = any_account()
+    harness, met = any_account()
     names = [f"shop-{number}" for number in range(2 * KNOWN)]
     for at in range(0, len(names), 9):
-        batch = [message(name, account=name, received_at=room.clock.now()) for name in names[at : at + 9]]
-        assert room.handle([*batch, message(f"busy-{at}", account="busy")]).failed == []
-    assert len(room.sent) == len(names) + -(-len(names) // 9)
+        batch = [message(name, account=name, received_at=harness.clock.now()) for name in names[at : at + 9]]
+        assert harness.handle([*batch, message(f"busy-{at}", account="busy")]).failed == []
+    assert len(harness.sent) == len(names) + -(-len(names) // 9)
     assert met["yotpo/busy"] == 1
     assert set(met.values()) == {1}
-    room.handle([message("again", account=names[-1]), message("forgotten", account=names[0])])
+    harness.handle([message("again", account=names[-1]), message("forgotten", account=names[0])])
     assert (met[f"yotpo/{names[-1]}"], met[f"yotpo/{names[0]}"]) == (1, 2)
 
 
 def test_an_account_that_was_forgotten_is_not_sent_to_too_fast() -> None:
     """GIVEN three accounts in turn where two are known THEN each is new every time, and none gets above its limit."""
-    room, met = any_account(most=2)
+    harness, met = any_account(most=2)
     times: dict[str, list[float]] = {}
     for number in range(12):
-        account, before = f"shop-{number % 3}", len(room.transport.times)
+        account, before = f"shop-{number % 3}", len(harness.transport.times)
         names = [f"e{number}-{each}" for each in range(5)]
-        room.handle([message(name, account=account, received_at=room.clock.now()) for name in names])
-        times.setdefault(account, []).extend(room.transport.times[before:])
+        harness.handle([message(name, account=account, received_at=harness.clock.now()) for name in names])
+        times.setdefault(account, []).extend(harness.transport.times[before:])
     assert set(met.values()) == {4}
     for sent in times.values():
         assert len(sent) == 20
@@ -735,23 +740,23 @@ def test_an_account_that_does_not_exist() -> None:
     """GIVEN `yotpo/*` and an account without a secret THEN it is held, never sent to, and in nobody's way; in the end
     its event is a dead letter that says why.
     """
-    room, _ = any_account()
+    harness, _ = any_account()
 
     def get(destination: str) -> Any:
         if destination == "yotpo/mian":
             raise CredentialsError(f"no readable secret for {destination}")
-        return room.secrets.credentials
+        return harness.secrets.credentials
 
-    room.secrets.get = get  # type: ignore[method-assign]
-    report = room.handle([message("e0", account="mian"), message("e1", account="main")])
+    harness.secrets.get = get  # type: ignore[method-assign]
+    report = harness.handle([message("e0", account="mian"), message("e1", account="main")])
     assert outcomes(report) == {"e0": [Outcome.UNAUTHORIZED], "e1": [Outcome.DELIVERED]}
     assert (report.failed, report.deferred) == (["e0"], {"yotpo/mian": 300})
-    room.clock.pass_by(72 * HOUR)
-    report = room.handle([message("e0", account="mian", receives=2)])
+    harness.clock.pass_by(72 * HOUR)
+    report = harness.handle([message("e0", account="mian", receives=2)])
     assert outcomes(report) == {"e0": [Outcome.EXPIRED]}
-    (letter,) = room.queue.letters
+    (letter,) = harness.queue.letters
     assert letter.reason == "older than 3 days, 0:00:00 since acceptance, last: no readable secret for yotpo/mian"
-    assert room.sent == ["e1"]
+    assert harness.sent == ["e1"]
 
 
 @pytest.mark.parametrize("account", ["ada@example.com", "+15551234567", "a b", "*", "a/b", "x" * 65, "\u00fc", ""])
@@ -759,16 +764,16 @@ def test_a_group_that_can_be_no_account_becomes_a_dead_letter(account: str) -> N
     """GIVEN `yotpo/*` and a group with a name no secret can have THEN nothing is held for it, and it is not repeated
     where it may be personal.
     """
-    room, met = any_account()
-    report = room.handle([message("e0", account=account)])
-    assert (report.failed, met, room.sent) == ([], {}, [])
-    (letter,) = room.queue.letters
+    harness, met = any_account()
+    report = harness.handle([message("e0", account=account)])
+    assert (report.failed, met, harness.sent) == ([], {}, [])
+    (letter,) = harness.queue.letters
     assert "is not configured here" in letter.reason
     assert "example.com" not in letter.reason
     assert "555" not in letter.reason
 
 
-def test_the_same_event_twice_in_a_batch(sender: Room) -> None:
+def test_the_same_event_twice_in_a_batch(sender: Harness) -> None:
     """The second is a duplicate."""
     batch = [lane_message(name, id="same", properties={"name": "x"}) for name in ("m-1", "m-2")]
     report = sender.handle(batch)
@@ -777,16 +782,16 @@ def test_the_same_event_twice_in_a_batch(sender: Room) -> None:
     assert len(sender.sent) == 1
 
 
-def test_an_update_for_another_address_in_the_same_batch(room: Room) -> None:
+def test_an_update_for_another_address_in_the_same_batch(harness: Harness) -> None:
     """GIVEN an event and its update, which names the customer otherwise THEN both reach Yotpo, and none is an error."""
     batch = [
         lane_message("m-1", id="same", customer={"email": "old@example.com"}, properties={"name": "x"}),
         lane_message("m-2", id="same", customer={"email": "new@example.com"}, properties={"name": "y"}),
     ]
-    report = room.handle(batch)
-    assert room.queue.letters == []
-    assert room.sent[0] == "x"
-    assert "y" in room.sent or report.failed == ["m-2"]
+    report = harness.handle(batch)
+    assert harness.queue.letters == []
+    assert harness.sent[0] == "x"
+    assert "y" in harness.sent or report.failed == ["m-2"]
 
 
 # ------------------------------------------------------------------------------------------------ bad records
@@ -807,12 +812,12 @@ BAD_BODIES = [
 
 
 @pytest.mark.parametrize("body", BAD_BODIES, ids=range(len(BAD_BODIES)))
-def test_a_bad_record_never_touches_its_neighbours(room: Room, body: str) -> None:
+def test_a_bad_record_never_touches_its_neighbours(harness: Harness, body: str) -> None:
     """It becomes a dead letter with its body and its reasons, and the batch goes on."""
-    report = room.handle([message("e0"), lane_message("bad", body=body), message("e1")])
+    report = harness.handle([message("e0"), lane_message("bad", body=body), message("e1")])
     assert report.failed == []
-    assert sorted(room.sent) == ["e0", "e1"]
-    (letter,) = room.queue.letters
+    assert sorted(harness.sent) == ["e0", "e1"]
+    (letter,) = harness.queue.letters
     assert letter.body == body
     assert letter.deduplication_id == "bad"
     assert ": " in letter.reason
@@ -820,14 +825,14 @@ def test_a_bad_record_never_touches_its_neighbours(room: Room, body: str) -> Non
     assert [result.outcome for result in report.results if result.final and not result.status] == [Outcome.REJECTED]
 
 
-def test_a_bad_record_whose_dead_letter_cannot_be_written(room: Room) -> None:
+def test_a_bad_record_whose_dead_letter_cannot_be_written(harness: Harness) -> None:
     """It is reported and comes back, with all that is left of its account: a bad record is never simply gone."""
-    room.queue.loses_letters = True
-    room.answers = {"e2": [make_reply(503)]}
-    report = room.handle([lane_message("bad", body="{"), message("e1"), message("e2")])
+    harness.queue.loses_letters = True
+    harness.answers = {"e2": [make_reply(503)]}
+    report = harness.handle([lane_message("bad", body="{"), message("e1"), message("e2")])
     assert report.failed == ["bad", "e2"]
-    assert room.sent == ["e1", "e2"]
-    assert room.queue.deferred == [(["e2", "bad"], BAD_RECORD_RETRY)]
+    assert harness.sent == ["e1", "e2"]
+    assert harness.queue.deferred == [(["e2", "bad"], BAD_RECORD_RETRY)]
 
 
 class Letters(FakeLaneQueue):
@@ -845,10 +850,10 @@ class Letters(FakeLaneQueue):
         super().give_up(letter)
 
 
-def slow_letters(seconds: float, workers: OneByOneWorkers | None = None) -> tuple[Room, Letters]:
+def slow_letters(seconds: float, workers: OneByOneWorkers | None = None) -> tuple[Harness, Letters]:
     clock = FakeClock()
     letters = Letters(clock, seconds)
-    return Room("sender", clock=clock, queue=letters, workers=workers or OneByOneWorkers()), letters
+    return Harness("sender", clock=clock, queue=letters, workers=workers or OneByOneWorkers()), letters
 
 
 def bad_records(count: int) -> list[LaneMessage]:
@@ -858,19 +863,19 @@ def bad_records(count: int) -> list[LaneMessage]:
 @pytest.mark.parametrize("size", [1, 10])
 def test_good_neighbours_go_before_dead_letters(size: int) -> None:
     """GIVEN bad records at the head, whose letters take long THEN the good ones behind them are sent first."""
-    room, letters = slow_letters(3.0, OneByOneWorkers(size))
-    report = room.handle([*bad_records(2), *(message(f"e{number}") for number in range(5))])
+    harness, letters = slow_letters(3.0, OneByOneWorkers(size))
+    report = harness.handle([*bad_records(2), *(message(f"e{number}") for number in range(5))])
     assert report.failed == []
     assert len(letters.began) == 2
-    assert max(room.transport.times) < min(letters.began)
+    assert max(harness.transport.times) < min(letters.began)
 
 
 @pytest.mark.parametrize(("good", "most"), [(0, 1), (4, 5)])
 def test_dead_letters_are_written_one_at_a_time_beside_the_attempts(good: int, most: int) -> None:
     """They take one worker at most."""
     workers = OneByOneWorkers()
-    room, letters = slow_letters(0.01, workers)
-    report = room.handle([*bad_records(6), *(message(f"e{number}") for number in range(good))])
+    harness, letters = slow_letters(0.01, workers)
+    report = harness.handle([*bad_records(6), *(message(f"e{number}") for number in range(good))])
     assert report.failed == []
     assert len(letters.letters) == 6
     assert workers.most_in_flight == most
@@ -881,69 +886,69 @@ def test_no_dead_letter_is_begun_without_time_for_it(seconds: float) -> None:
     """GIVEN nine bad records with slow letters THEN those for which there is no time come back, and the batch ends in
     its own; nothing is lost, nothing twice.
     """
-    room, letters = slow_letters(seconds)
-    batch, began = [*bad_records(9), message("e0")], room.clock.monotonic()
-    report = room.handle(batch, seconds=30)
-    assert room.clock.monotonic() - began <= 30
-    assert room.sent == ["e0"]
+    harness, letters = slow_letters(seconds)
+    batch, began = [*bad_records(9), message("e0")], harness.clock.monotonic()
+    report = harness.handle(batch, seconds=30)
+    assert harness.clock.monotonic() - began <= 30
+    assert harness.sent == ["e0"]
     written = [letter.deduplication_id for letter in letters.letters]
     assert written == [f"bad{number}" for number in range(len(written))]
     assert report.failed == [f"bad{number}" for number in range(len(written), 9)]
     assert all(at - began <= 30 - LETTER_SECONDS for at in letters.began)
-    assert room.queue.deferred == ([(report.failed, BAD_RECORD_RETRY)] if report.failed else [])
+    assert harness.queue.deferred == ([(report.failed, BAD_RECORD_RETRY)] if report.failed else [])
     assert len(written) == min(9, 1 + int((30 - LETTER_SECONDS - RESERVE / 2 - 0.02) // seconds))
 
 
 def test_no_dead_letter_is_begun_after_one_that_could_not_be_written() -> None:
     """The queue is away: the rest is not asked about it one by one."""
-    room, letters = slow_letters(1.0)
+    harness, letters = slow_letters(1.0)
     letters.loses_letters = True
-    report = room.handle([*bad_records(9), message("e0")])
+    report = harness.handle([*bad_records(9), message("e0")])
     assert len(letters.began) == 1
-    assert room.sent == ["e0"]
+    assert harness.sent == ["e0"]
     assert report.failed == [f"bad{number}" for number in range(9)]
-    assert room.queue.deferred == [(report.failed, BAD_RECORD_RETRY)]
+    assert harness.queue.deferred == [(report.failed, BAD_RECORD_RETRY)]
     assert [result.outcome for result in report.results if result.internal] == [Outcome.RETRY]
 
 
 def test_a_dead_letter_that_does_not_end() -> None:
     """It is not waited for: the record comes back, and its letter is the same one then."""
     clock = FakeClock()
-    room = Room(clock=clock, workers=StuckWorkers(clock))
-    report = room.handle(bad_records(2))
+    harness = Harness(clock=clock, workers=StuckWorkers(clock))
+    report = harness.handle(bad_records(2))
     assert report.failed == ["bad0", "bad1"]
     assert report.abandoned == 1
 
 
-def test_a_record_for_nobody_whose_dead_letter_cannot_be_written(room: Room) -> None:
+def test_a_record_for_nobody_whose_dead_letter_cannot_be_written(harness: Harness) -> None:
     """An account that is none of ours blocks its group no longer than another, and is more patient when worn."""
-    room.queue.loses_letters = True
+    harness.queue.loses_letters = True
     for receives, seconds in ((1, BAD_RECORD_RETRY), (700, 700)):
-        assert room.handle([message("e0", account="elsewhere", receives=receives)]).failed == ["e0"]
-        assert room.queue.deferred[-1] == (["e0"], seconds)
+        assert harness.handle([message("e0", account="elsewhere", receives=receives)]).failed == ["e0"]
+        assert harness.queue.deferred[-1] == (["e0"], seconds)
 
 
 @pytest.mark.parametrize("account", ["elsewhere", "", "main/second", "a@b.io"])
-def test_an_account_that_is_not_configured(room: Room, account: str) -> None:
+def test_an_account_that_is_not_configured(harness: Harness, account: str) -> None:
     """A message for nobody here is a dead letter that says so, and names nobody."""
-    report = room.handle([message("e0", account=account), message("e1")])
+    report = harness.handle([message("e0", account=account), message("e1")])
     assert report.failed == []
-    (letter,) = room.queue.letters
+    (letter,) = harness.queue.letters
     assert "is not configured here" in letter.reason
     assert letter.event_id == "e0"
     assert "a@b.io" not in f"{letter.reason}{letter.destination}"
-    assert room.sent == ["e1"]
+    assert harness.sent == ["e1"]
 
 
-def test_an_event_for_another_destination(room: Room) -> None:
+def test_an_event_for_another_destination(harness: Harness) -> None:
     """A message on the wrong lane is not sent to whoever owns the lane."""
-    report = room.handle([message("e0", destinations=["sender/main"])])
+    report = harness.handle([message("e0", destinations=["sender/main"])])
     assert report.failed == []
-    assert room.queue.letters[0].reason == "destinations: does not name yotpo/main"
-    assert room.sent == []
+    assert harness.queue.letters[0].reason == "destinations: does not name yotpo/main"
+    assert harness.sent == []
 
 
-def test_a_lane_takes_envelopes_too(room: Room) -> None:
+def test_a_lane_takes_envelopes_too(harness: Harness) -> None:
     """Other systems may route EventBridge to a lane themselves."""
     inner = json.loads(message("e0").body)
     envelope = {
@@ -957,26 +962,26 @@ def test_a_lane_takes_envelopes_too(room: Room) -> None:
         "resources": [],
         "detail": inner,
     }
-    assert room.handle([lane_message("m-1", body=json.dumps(envelope))]).failed == []
-    assert room.sent == ["e0"]
+    assert harness.handle([lane_message("m-1", body=json.dumps(envelope))]).failed == []
+    assert harness.sent == ["e0"]
 
 
 # ------------------------------------------------------------------------------------------------ the report
 
-SCENES: list[Callable[[Room], None]] = [
-    lambda room: None,
-    lambda room: room.answers.update({f"e{n}": [make_reply(503)] for n in range(10)}),
-    lambda room: room.answers.update({f"e{n}": [make_reply(429, retry_after="9")] for n in range(10)}),
-    lambda room: room.answers.update({f"e{n}": [make_reply(401)] * 2 for n in range(10)}),
-    lambda room: room.answers.update({f"e{n}": [make_reply(422)] for n in range(10)}),
-    lambda room: setattr(room.queue, "loses_letters", True),
-    lambda room: setattr(room.ledger, "fails_on", {"claim"}),
-    lambda room: setattr(room.ledger, "fails_on", {"settle"}),
+SCENES: list[Callable[[Harness], None]] = [
+    lambda harness: None,
+    lambda harness: harness.answers.update({f"e{n}": [make_reply(503)] for n in range(10)}),
+    lambda harness: harness.answers.update({f"e{n}": [make_reply(429, retry_after="9")] for n in range(10)}),
+    lambda harness: harness.answers.update({f"e{n}": [make_reply(401)] * 2 for n in range(10)}),
+    lambda harness: harness.answers.update({f"e{n}": [make_reply(422)] for n in range(10)}),
+    lambda harness: setattr(harness.queue, "loses_letters", True),
+    lambda harness: setattr(harness.ledger, "fails_on", {"claim"}),
+    lambda harness: setattr(harness.ledger, "fails_on", {"settle"}),
 ]
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=range(len(SCENES)))
-def test_every_message_is_accounted_for(sender: Room, scene: Callable[[Room], None]) -> None:
+def test_every_message_is_accounted_for(sender: Harness, scene: Callable[[Harness], None]) -> None:
     """Whatever happens: ids of the batch only, each once, in its order; what is not reported has reached its end."""
     batch = [message(f"e{number}") for number in range(8)]
     batch.insert(3, lane_message("bad", body="{"))
@@ -995,25 +1000,25 @@ def test_what_cannot_be_hidden_is_left_word_of(named: str, word: bool) -> None:
     """GIVEN a Retry-After, and an SQS that hides nothing THEN an environment that knows nothing of it heeds it, except
     where the messages come back later than that anyway.
     """
-    room = Room(provider="sender")
-    room.answers = {"e0": [make_reply(429, retry_after=named)]}
-    room.queue.refuses = {"e0", "e1"}
-    room.handle([message("e0"), message("e1")])
-    assert bool(room.ledger._table.quiet) is word
-    sent = len(room.sent)
-    other = Room(provider="sender", clock=room.clock, ledger=room.ledger, knows=False)
-    room.clock.pass_by(180)
+    harness = Harness(provider="sender")
+    harness.answers = {"e0": [make_reply(429, retry_after=named)]}
+    harness.queue.refuses = {"e0", "e1"}
+    harness.handle([message("e0"), message("e1")])
+    assert bool(harness.ledger._table.quiet) is word
+    sent = len(harness.sent)
+    other = Harness(provider="sender", clock=harness.clock, ledger=harness.ledger, knows=False)
+    harness.clock.pass_by(180)
     report = other.handle([message("e1", receives=2), message("e0", receives=2)])
     assert bool(other.sent) is not word
     if word:
         seconds = report.deferred["sender/main"]
         assert 690 < seconds <= 721
-        room.clock.pass_by(seconds)
+        harness.clock.pass_by(seconds)
         assert other.handle([message("e1", receives=3), message("e0", receives=3)]).failed == []
-    assert len(room.sent) == sent
+    assert len(harness.sent) == sent
 
 
-def test_nobody_asks_for_word_without_need(sender: Room) -> None:
+def test_nobody_asks_for_word_without_need(sender: Harness) -> None:
     """A new event, and a batch soon after another of the account: nothing can have been left there."""
     sender.handle([message("e0")])
     sender.clock.pass_by(180)
@@ -1026,7 +1031,7 @@ def test_nobody_asks_for_word_without_need(sender: Room) -> None:
     assert sender.ledger.looks == 1
 
 
-def test_word_that_cannot_be_left_or_read_stops_nothing(sender: Room) -> None:
+def test_word_that_cannot_be_left_or_read_stops_nothing(sender: Harness) -> None:
     """GIVEN a ledger that keeps no notes THEN the batch ends as it would have."""
     sender.ledger.fails_on = {"note"}
     sender.queue.refuses = {"e0"}
@@ -1036,7 +1041,7 @@ def test_word_that_cannot_be_left_or_read_stops_nothing(sender: Room) -> None:
     assert report.not_hidden == 1
 
 
-def test_a_deferral_that_sqs_refuses_is_asked_for_again(sender: Room) -> None:
+def test_a_deferral_that_sqs_refuses_is_asked_for_again(sender: Harness) -> None:
     """GIVEN messages that SQS will not hide at first WHEN it is asked again THEN they come back at the same moment."""
     sender.answers = {"e0": [make_reply(429, retry_after="300")]}
     asked: list[float] = []
@@ -1051,7 +1056,7 @@ def test_a_deferral_that_sqs_refuses_is_asked_for_again(sender: Room) -> None:
     assert max(asked) - min(asked) <= 1.0
 
 
-def test_a_deferral_is_not_asked_for_beyond_the_invocation(sender: Room) -> None:
+def test_a_deferral_is_not_asked_for_beyond_the_invocation(sender: Harness) -> None:
     """Where SQS refuses for good, the batch ends in time and says how many messages are not hidden."""
     sender.answers = {"e0": [make_reply(429, retry_after="300")]}
     sender.queue.refuses = {"e0", "e1"}
@@ -1061,11 +1066,11 @@ def test_a_deferral_is_not_asked_for_beyond_the_invocation(sender: Room) -> None
     assert sender.clock.monotonic() - began < 18.0
 
 
-def test_another_environment_heeds_what_the_last_one_was_asked_for(sender: Room) -> None:
+def test_another_environment_heeds_what_the_last_one_was_asked_for(sender: Harness) -> None:
     """GIVEN an event answered 429 and not hidden WHEN another environment has it THEN it waits for the named moment."""
     sender.answers = {"e0": [make_reply(429, retry_after="300")]}
     sender.handle([message("e0")])
-    other = Room(provider="sender", clock=sender.clock, ledger=sender.ledger)
+    other = Harness(provider="sender", clock=sender.clock, ledger=sender.ledger)
     sender.clock.pass_by(100)
     report = other.handle([message("e0")])
     assert other.sent == []
@@ -1074,7 +1079,7 @@ def test_another_environment_heeds_what_the_last_one_was_asked_for(sender: Room)
     assert other.handle([message("e0")]).failed == []
 
 
-def test_of_those_turned_away_the_one_that_was_so_least_goes_first(sender: Room) -> None:
+def test_of_those_turned_away_the_one_that_was_so_least_goes_first(sender: Harness) -> None:
     """GIVEN two events answered 429, one of them oftener WHEN one may go THEN it is the other."""
     account = sender.account("sender/main")
     for name in ("often", "often", "once"):
@@ -1084,7 +1089,7 @@ def test_of_those_turned_away_the_one_that_was_so_least_goes_first(sender: Room)
 
 @pytest.mark.parametrize(("works", "least"), [(True, 1), (False, 500)])
 def test_a_worn_message_slows_its_account_only_while_nothing_gets_through(
-    sender: Room, works: bool, least: int
+    sender: Harness, works: bool, least: int
 ) -> None:
     """Receives from an outage say nothing once others are delivered: the event ends as any that fails."""
     sender.answers = {"bad": [make_reply(500)] * 3} if works else {n: [make_reply(500)] * 3 for n in ("bad", "e1")}

@@ -11,16 +11,20 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from relay.contract.event import Event
 from relay.masking import ANYWHERE, LONGEST, MASK, PART, hide, mask, mask_identifiers
 from relay.ports import Reply
 from relay.providers import PROVIDERS
+from tests.drawing import drawn
 from tests.factories import make_event
 from tests.kinds import REPEATS
 from tests.steps import steps
+
+pytestmark = pytest.mark.no_cover
+"""Followed line by line it takes several times as long, and the others cover all of it."""
 
 # ----------------------------------------------------------------------------------------------- a reader, and a quoter
 
@@ -173,7 +177,7 @@ def values(event: Event) -> list[str]:
     return [*own, *(each if isinstance(each, str) else json.dumps(each) for each in others)]
 
 
-@settings(max_examples=200, deadline=None)
+@drawn(200)
 @given(
     event=events(),
     which=st.integers(0, 9),
@@ -220,7 +224,7 @@ def test_every_encoding_in_every_encoding(outer: str) -> None:
                 assert MASK in masked
 
 
-@settings(max_examples=100, deadline=None)
+@drawn(100)
 @given(
     private=st.sampled_from(["Ada Lovelace", "ada.lovelace@example.com", "12 St James's Square, London, at the back"]),
     encodings=st.lists(st.sampled_from(sorted(ENCODINGS)), max_size=2),
@@ -256,7 +260,7 @@ QUOTED_IN_PART = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@drawn(200)
 @given(
     private=st.sampled_from(QUOTED_IN_PART),
     start=st.integers(0, 60),
@@ -405,7 +409,7 @@ SECRETS = (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@drawn(60)
 @given(text=HOSTILE | st.text(), body=st.binary() | HOSTILE.map(lambda text: text.encode("utf-8", "surrogatepass")))
 @example(text="Invalid value: &#" + "9" * 5_000 + ";", body=b'{"message": ' + b"9" * 5_000 + b"}")
 @example(text="&#x" + "f" * 5_000 + ";", body=b'{"message": "\\ud800"}')
@@ -433,7 +437,7 @@ class EveryHeader(dict[str, str]):
         return self._text
 
 
-@settings(deadline=None)
+@drawn(100)
 @given(
     HOSTILE
     | st.text()
@@ -458,7 +462,7 @@ def test_masking_looks_at_the_beginning_only() -> None:
             assert steps(partial(work, begun + piece * 16_384)) <= steps(partial(work, begun)) + 1_000, piece
 
 
-@settings(max_examples=40, deadline=None)
+@drawn(40)
 @given(text=HOSTILE, wide=st.booleans())
 @example(text="\u0301" * 30_000, wide=False)
 @example(text="\ufdfa" * 20_000, wide=False)

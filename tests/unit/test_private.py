@@ -9,20 +9,20 @@ from relay.masking import OWN_NAMES, PART
 from relay.ports import Request
 from tests.factories import TOKEN, lane_message, make_event, make_reply
 from tests.kinds import OVERWRITES, REPEATS
-from tests.unit.rooms import Room
+from tests.unit.harness import Harness
 
 
 def refused(words: str, provider: str, **event: Any) -> set[str]:
     """All that people will see of a refusal in these words: the results' details and the dead letters' reasons."""
-    room = Room(provider)
+    harness = Harness(provider)
 
     def refuse(_: Request) -> Any:
         return make_reply(400, {"message": words})
 
-    room.transport._otherwise = refuse
-    report = room.handle([lane_message(**event)])
+    harness.transport._otherwise = refuse
+    report = harness.handle([lane_message(**event)])
     assert [result.final for result in report.results] == [True]
-    return {*(result.detail for result in report.results), *(letter.reason for letter in room.queue.letters)}
+    return {*(result.detail for result in report.results), *(letter.reason for letter in harness.queue.letters)}
 
 
 ADA: dict[str, Any] = {

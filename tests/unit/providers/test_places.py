@@ -20,12 +20,12 @@ TESTS = {
     "events at two providers whose bodies and rules differ": (
         "system/test_connect.py",
         "system/test_dead_letters.py",
-        "system/test_doors.py",
+        "system/test_entry_points.py",
         "system/test_first_minute.py",
         "system/test_repeats.py",
     ),
     "fixed names, which are an interface": (
-        "template/test_doors.py",
+        "template/test_admission.py",
         "template/test_functions.py",
         "template/test_interface.py",
         "unit/test_deploy.py",
@@ -37,7 +37,7 @@ TESTS = {
         "contract/test_aws.py",
         "unit/providers/test_reading.py",
         "unit/test_delivery.py",
-        "unit/test_doors.py",
+        "unit/test_handlers.py",
         "unit/test_event.py",
         "unit/test_intake.py",
         "unit/test_lane.py",

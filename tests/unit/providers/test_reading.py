@@ -4,7 +4,7 @@ import json
 from typing import ClassVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.outcome import Outcome
@@ -12,6 +12,7 @@ from relay.ports import Reply
 from relay.providers import PROVIDERS
 from relay.providers.base import Rule, read_object
 from relay.providers.sender import Sender
+from tests.drawing import drawn
 from tests.unit.providers.test_every_provider import expected_outcome, make
 
 REFUSAL = b'{"success": false}'
@@ -110,7 +111,7 @@ def refusals(draw: st.DrawFn) -> bytes:
     return (before + text).encode(draw(encodings), "replace")
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@drawn(300, derandomize=True)
 @given(body=refusals(), name=st.sampled_from(believing), data=st.data())
 def test_a_refusal_is_never_a_delivery(body: bytes, name: str, data: st.DataObject) -> None:
     """GIVEN a refusal in any form, or the beginning of one THEN it is refused, or unknown; never delivered."""

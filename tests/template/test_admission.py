@@ -221,7 +221,7 @@ def test_every_statement_that_allows_says_whom(stack: Stack) -> None:
         assert ":${AWS::AccountId}:" in permission["SourceArn"]["Fn::Sub"]
 
 
-def test_a_parameter_opens_both_doors_or_none(stack: Stack) -> None:
+def test_a_parameter_opens_bus_and_queue_or_neither(stack: Stack) -> None:
     """The statements stand under the conditions that their parameters make."""
     conditions = stack.body["Conditions"]
     local = {"Fn::Not": [{"Condition": "IsLocal"}]}

@@ -11,12 +11,12 @@ from tests.system.running import PHONE, Json, Relay, event, until
 from tests.template.stack import Stack as Template
 
 
-def order(door: str) -> Json:
-    """The event that goes through a door: with all that either provider takes."""
+def order(entry: str) -> Json:
+    """The event that goes in one way: with all that either provider takes."""
     return event(
-        door,
+        entry,
         customer={
-            "email": f"{door}@customers.example",
+            "email": f"{entry}@customers.example",
             "phone_number": PHONE,
             "provider_ids": {"sender": "Qmp2g5"},
             "properties": {"tier": "gold", "vip": True},
@@ -32,64 +32,64 @@ def notified(order: Json) -> Json:
     return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": sns(order)}]}
 
 
-DOORS: dict[str, Callable[[Relay, Json], Any]] = {
-    "door_bus": lambda relay, order: relay.put_on_bus(order),
-    "door_sqs": lambda relay, order: relay.send(order),
-    "door_sqs_eventbridge": lambda relay, order: relay.send(eventbridge(order)),
-    "door_sqs_sns": lambda relay, order: relay.send(sns(order)),
-    "door_sqs_sns_eventbridge": lambda relay, order: relay.send(sns(eventbridge(order))),
-    "door_direct_one": lambda relay, order: relay.call("Intake", order),
-    "door_direct_many": lambda relay, order: relay.call("Intake", {"events": [order]}),
-    "door_rule_on_the_function": lambda relay, order: relay.call("Intake", eventbridge(order)),
-    "door_rule_on_the_function_async": lambda relay, order: relay.notify(eventbridge(order)),
-    "door_topic_on_the_function": lambda relay, order: relay.notify(notified(order)),
-    "door_topic_eventbridge_on_the_function": lambda relay, order: relay.notify(notified(eventbridge(order))),
+ENTRY_POINTS: dict[str, Callable[[Relay, Json], Any]] = {
+    "entry_bus": lambda relay, order: relay.put_on_bus(order),
+    "entry_sqs": lambda relay, order: relay.send(order),
+    "entry_sqs_eventbridge": lambda relay, order: relay.send(eventbridge(order)),
+    "entry_sqs_sns": lambda relay, order: relay.send(sns(order)),
+    "entry_sqs_sns_eventbridge": lambda relay, order: relay.send(sns(eventbridge(order))),
+    "entry_direct_one": lambda relay, order: relay.call("Intake", order),
+    "entry_direct_many": lambda relay, order: relay.call("Intake", {"events": [order]}),
+    "entry_rule_on_the_function": lambda relay, order: relay.call("Intake", eventbridge(order)),
+    "entry_rule_on_the_function_async": lambda relay, order: relay.notify(eventbridge(order)),
+    "entry_topic_on_the_function": lambda relay, order: relay.notify(notified(order)),
+    "entry_topic_eventbridge_on_the_function": lambda relay, order: relay.notify(notified(eventbridge(order))),
 }
-ANSWERING = ("door_direct_one", "door_direct_many", "door_rule_on_the_function")
+ANSWERING = ("entry_direct_one", "entry_direct_many", "entry_rule_on_the_function")
 
 
 @pytest.fixture(scope="module")
 def answers(deployed: Relay) -> dict[str, Any]:
-    """What each door answered to its event, when all have arrived."""
-    answered = {door: enter(deployed, order(door)) for door, enter in DOORS.items()}
-    for door in DOORS:
-        until(lambda door=door: len(deployed.providers.accepted(door)) >= 2, f"{door} at both providers")  # type: ignore[misc]
+    """What each entry point answered to its event, when all have arrived."""
+    answered = {entry: enter(deployed, order(entry)) for entry, enter in ENTRY_POINTS.items()}
+    for entry in ENTRY_POINTS:
+        until(lambda entry=entry: len(deployed.providers.accepted(entry)) >= 2, f"{entry} at both providers")  # type: ignore[misc]
     deployed.until_drained()
     return answered
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_every_door_leads_to_both_providers(relay: Relay, answers: dict[str, Any], door: str) -> None:
+@pytest.mark.parametrize("entry", ENTRY_POINTS)
+def test_every_entry_point_leads_to_both_providers(relay: Relay, answers: dict[str, Any], entry: str) -> None:
     """Exactly one request each, with the exact body."""
-    requests = {request["provider"]: request for request in relay.providers.requests(door)}
-    assert len(relay.providers.requests(door)) == 2
+    requests = {request["provider"]: request for request in relay.providers.requests(entry)}
+    assert len(relay.providers.requests(entry)) == 2
     properties = {"order_id": "A-1001", "total": 6.7, "items": 3, "gift": False, "shipped_on": "2026-11-22"}
     assert requests["yotpo"]["body"] == {
         "source": "shop",
-        "type": door,
+        "type": entry,
         "timestamp": "2026-11-22T10:00:00Z",
-        "id": f"{door}-1",
-        "customer": {"email": f"{door}@customers.example", "properties": {"tier": "gold", "vip": True}},
+        "id": f"{entry}-1",
+        "customer": {"email": f"{entry}@customers.example", "properties": {"tier": "gold", "vip": True}},
         "properties": properties,
     }
     assert requests["sender"]["body"] == {
-        "subscriber": {"id": "Qmp2g5", "email": f"{door}@customers.example", "phone": PHONE},
-        "type": door,
+        "subscriber": {"id": "Qmp2g5", "email": f"{entry}@customers.example", "phone": PHONE},
+        "type": entry,
         "value": 6.7,
         "value_currency": "USD",
         "properties": properties,
     }
 
 
-@pytest.mark.parametrize("door", ANSWERING)
-def test_a_direct_call_hears_what_was_accepted(answers: dict[str, Any], door: str) -> None:
-    assert answers[door] == {"accepted": [f"{door}-1"], "rejected": []}
+@pytest.mark.parametrize("entry", ANSWERING)
+def test_a_direct_call_hears_what_was_accepted(answers: dict[str, Any], entry: str) -> None:
+    assert answers[entry] == {"accepted": [f"{entry}-1"], "rejected": []}
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_the_ledger_tells_an_events_fate_by_one_query(relay: Relay, answers: dict[str, Any], door: str) -> None:
+@pytest.mark.parametrize("entry", ENTRY_POINTS)
+def test_the_ledger_tells_an_events_fate_by_one_query(relay: Relay, answers: dict[str, Any], entry: str) -> None:
     """Both destinations, nothing personal, and an end to how long it is kept."""
-    records = relay.ledger(f"{door}-1")
+    records = relay.ledger(f"{entry}-1")
     assert {to: (one["state"], one["attempts"], one["status"]) for to, one in records.items()} == {
         "yotpo/main": ("delivered", "1", "200"),
         "sender/main": ("delivered", "1", "201"),
@@ -102,7 +102,7 @@ def test_the_ledger_forgets(relay: Relay, answers: dict[str, Any]) -> None:
     """DynamoDB's time to live looks at an attribute that the records really have."""
     # The emulator drops this part of a table, so the template has to say it.
     [table] = Template.load().of("AWS::DynamoDB::Table").values()
-    for record in relay.ledger("door_sqs-1").values():
+    for record in relay.ledger("entry_sqs-1").values():
         kept_until = float(record.get(table["TimeToLiveSpecification"]["AttributeName"], "0"))
         assert kept_until > float(record["accepted_at"]) + 7 * 86_400
 

@@ -1,4 +1,4 @@
-"""The ways in: what comes through each door, and what it answers."""
+"""The handlers: what comes in each way, and what is answered."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -34,9 +34,11 @@ from tests.factories import (
     sqs_record,
 )
 from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues, FakeSecrets
-from tests.unit.rooms import Room
+from tests.unit.harness import Harness
 
 CONTEXT = FakeContext()
+LONG = pytest.mark.no_cover
+"""Followed line by line it takes several times as long, and the others cover all of it."""
 
 
 @pytest.fixture
@@ -49,10 +51,10 @@ def intake(queues: FakeIntakeQueues) -> IntakeHandler:
     return IntakeHandler(Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate), IntakeObserver(), FakeClock())
 
 
-def deliver_doors(room: Room, destinations: Sequence[str] = DESTINATIONS) -> DeliverHandler:
-    observer = DeliverObserver(room.provider)
-    direct = DirectHandler(room.provider, destinations, room.services, room.account, observer)
-    return DeliverHandler(room.lane, direct, observer, SystemClock())
+def deliver_handler(harness: Harness, destinations: Sequence[str] = DESTINATIONS) -> DeliverHandler:
+    observer = DeliverObserver(harness.provider)
+    direct = DirectHandler(harness.provider, destinations, harness.services, harness.account, observer)
+    return DeliverHandler(harness.lane, direct, observer, SystemClock())
 
 
 def rejected(answer: dict[str, Any]) -> list[dict[str, Any]]:
@@ -357,6 +359,7 @@ def test_more_events_than_a_call_may_hold(intake: IntakeHandler, queues: FakeInt
     assert queues.entries == []
 
 
+@LONG
 def test_as_many_events_as_a_call_may_hold(intake: IntakeHandler, queues: FakeIntakeQueues) -> None:
     """In a hundred calls per lane."""
     call = {"events": [event_data(id=f"e-{number}") for number in range(MOST_EVENTS)]}
@@ -400,6 +403,7 @@ def test_an_answer_stays_short(intake: IntakeHandler) -> None:
     assert len(json.dumps(intake.handle(call, CONTEXT))) < 5_000
 
 
+@LONG
 def test_an_answer_to_many_stays_short(intake: IntakeHandler) -> None:
     """Lambda calls an answer above 6 MB a failure of the function. What is not named is counted, for each."""
     bad = event_data(**{f"{'x' * 250}{index}": 1 for index in range(25)})
@@ -505,33 +509,35 @@ def test_what_is_a_call_of_sns(event: object, is_one: bool) -> None:
 
 def test_a_lane_batch(capsys: pytest.CaptureFixture[str]) -> None:
     """What is not delivered is reported by the id of its message, not of its event."""
-    room = Room("sender", answers={"b": [make_reply(503)]})
-    doors = deliver_doors(room)
+    harness = Harness("sender", answers={"b": [make_reply(503)]})
+    handler = deliver_handler(harness)
     records = [
         lane_record(
             event_json(id=name, properties={"name": name}, customer={"id": name, "email": f"{name}@b.io"}), f"m-{name}"
         )
         for name in "abc"
     ]
-    assert failures(doors.handle(sqs_batch(*records), CONTEXT)) == ["m-b"]
-    assert sorted(room.sent) == ["a", "b", "c"]
+    assert failures(handler.handle(sqs_batch(*records), CONTEXT)) == ["m-b"]
+    assert sorted(harness.sent) == ["a", "b", "c"]
 
 
 def test_an_empty_lane_batch() -> None:
     """SQS never sends one; whoever does hears that there was nothing in it."""
-    answer = deliver_doors(Room()).handle({"Records": []}, CONTEXT)
+    answer = deliver_handler(Harness()).handle({"Records": []}, CONTEXT)
     assert answer.get("batchItemFailures", answer.get("errors")) is not None
 
 
 def test_what_a_lane_record_carries() -> None:
     """Account, age, hash and correlation id come from the record."""
-    room = Room("sender", names=("main", "second"))
+    harness = Harness("sender", names=("main", "second"))
     body = event_json(properties={"name": "x"})
-    record = lane_record(body, "m-1", "second", room.clock.now() - 100, content_hash="ab" * 32, correlation_id="corr-9")
-    assert failures(deliver_doors(room).handle(sqs_batch(record), CONTEXT)) == []
-    kept = room.ledger.records["evt-1", "sender/second"]
+    record = lane_record(
+        body, "m-1", "second", harness.clock.now() - 100, content_hash="ab" * 32, correlation_id="corr-9"
+    )
+    assert failures(deliver_handler(harness).handle(sqs_batch(record), CONTEXT)) == []
+    kept = harness.ledger.records["evt-1", "sender/second"]
     assert kept.content_hash == "ab" * 32
-    assert kept.accepted_at == pytest.approx(room.clock.now() - 100, abs=1)
+    assert kept.accepted_at == pytest.approx(harness.clock.now() - 100, abs=1)
 
 
 @pytest.mark.parametrize(("receive_count", "received_at"), [(1, NOW + 0.25), (2, None), (700, None)])
@@ -559,21 +565,21 @@ def test_a_moment_that_is_none_is_not_taken(given: str) -> None:
 @pytest.mark.parametrize("given", ["", "-", "not a hash", "AB" * 32, "é" * 64])
 def test_a_hash_that_is_none_is_not_taken(given: str) -> None:
     """Other systems may write to the lane: what they write as hash is believed only if it is one."""
-    room = Room("sender")
+    harness = Harness("sender")
     record = lane_record(event_json(properties={"name": "x"}), content_hash=given)
-    assert failures(deliver_doors(room).handle(sqs_batch(record), CONTEXT)) == []
-    assert len(room.ledger.records["evt-1", "sender/main"].content_hash) == 64
-    assert room.ledger.records["evt-1", "sender/main"].content_hash != given
+    assert failures(deliver_handler(harness).handle(sqs_batch(record), CONTEXT)) == []
+    assert len(harness.ledger.records["evt-1", "sender/main"].content_hash) == 64
+    assert harness.ledger.records["evt-1", "sender/main"].content_hash != given
 
 
 def test_a_lane_record_without_attributes() -> None:
     """A message that somebody wrote by hand is delivered too."""
-    room = Room("sender")
+    harness = Harness("sender")
     assert (
-        failures(deliver_doors(room).handle(sqs_batch(lane_record(event_json(properties={"name": "x"}))), CONTEXT))
+        failures(deliver_handler(harness).handle(sqs_batch(lane_record(event_json(properties={"name": "x"}))), CONTEXT))
         == []
     )
-    assert room.sent == ["x"]
+    assert harness.sent == ["x"]
 
 
 # ------------------------------------------------------------------------------------------------ deliver: direct
@@ -587,8 +593,8 @@ def call(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("provider", ["yotpo", "sender"])
 def test_a_dry_run(provider: str) -> None:
     """The exact request, with every secret masked, and nothing sent, claimed or written."""
-    room = Room(provider, secrets=FakeSecrets({"store_id": "store 1", "access_token": "to/k+en&1"}))
-    answer = deliver_doors(room).handle(call(destination=f"{provider}/main", dry_run=True), CONTEXT)
+    harness = Harness(provider, secrets=FakeSecrets({"store_id": "store 1", "access_token": "to/k+en&1"}))
+    answer = deliver_handler(harness).handle(call(destination=f"{provider}/main", dry_run=True), CONTEXT)
     assert (answer["dry_run"], answer["destination"]) == (True, f"{provider}/main")
     request = answer["request"]
     assert request["method"] == "POST"
@@ -597,60 +603,60 @@ def test_a_dry_run(provider: str) -> None:
     shown = json.dumps(answer)
     assert "to/k+en&1" not in shown
     assert "to%2Fk%2Ben%261" not in shown
-    assert room.sent == []
-    assert room.ledger.claims == 0
+    assert harness.sent == []
+    assert harness.ledger.claims == 0
 
 
 def test_a_dry_run_of_an_event_without_a_moment() -> None:
     """What would be delivered can be shown."""
-    answer = deliver_doors(Room()).handle(call(event=event_data(occurred_at=...), dry_run=True), CONTEXT)
+    answer = deliver_handler(Harness()).handle(call(event=event_data(occurred_at=...), dry_run=True), CONTEXT)
     assert "request" in answer
 
 
 def test_delivered_directly() -> None:
     """Without dry_run it delivers once, and shows what went out and what came back."""
-    room = Room(answers={"x": [make_reply(201, {"message": f"created with {TOKEN}"})]})
-    answer = deliver_doors(room).handle(call(), CONTEXT)
+    harness = Harness(answers={"x": [make_reply(201, {"message": f"created with {TOKEN}"})]})
+    answer = deliver_handler(harness).handle(call(), CONTEXT)
     assert (answer["outcome"], answer["event_id"], answer["destination"]) == ("delivered", "evt-1", "yotpo/main")
     assert answer["attempts"] == 1
     assert answer["response"]["status"] == 201
     assert TOKEN not in json.dumps(answer)
     assert EMAIL in answer["request"]["body"]
-    assert room.ledger.records["evt-1", "yotpo/main"].state == "delivered"
+    assert harness.ledger.records["evt-1", "yotpo/main"].state == "delivered"
 
 
 def test_any_account_directly() -> None:
     """GIVEN `yotpo/*` THEN a direct call may name every account that can have a secret, and no other."""
-    doors = deliver_doors(Room(names=("*",)), ("yotpo/*", "sender/*"))
-    assert doors.handle(call(destination="yotpo/shop-0417"), CONTEXT)["outcome"] == "delivered"
+    handler = deliver_handler(Harness(names=("*",)), ("yotpo/*", "sender/*"))
+    assert handler.handle(call(destination="yotpo/shop-0417"), CONTEXT)["outcome"] == "delivered"
     for name in ("yotpo/*", "yotpo/a b", "sender/shop-0417", "yotpo/ada@example.com"):
-        (error,) = doors.handle(call(destination=name), CONTEXT)["errors"]
+        (error,) = handler.handle(call(destination=name), CONTEXT)["errors"]
         assert error == {"field": "destination", "message": "must be one of: yotpo/*"}
 
 
 def test_delivered_directly_twice() -> None:
     """The ledger holds for direct calls too: the second shows no request."""
-    doors = deliver_doors(Room())
-    doors.handle(call(), CONTEXT)
-    answer = doors.handle(call(), CONTEXT)
+    handler = deliver_handler(Harness())
+    handler.handle(call(), CONTEXT)
+    answer = handler.handle(call(), CONTEXT)
     assert (answer["outcome"], answer["request"], answer["response"]) == ("duplicate", None, None)
 
 
 def test_delivered_directly_whatever_came_later() -> None:
     """A repair of what a later version broke: an earlier content is sent, and no version for the lane."""
-    room = Room()
-    doors = deliver_doors(room)
+    harness = Harness()
+    handler = deliver_handler(harness)
     later = event_json(occurred_at="2026-11-22T10:30:00Z", properties={"name": "y"})
-    assert failures(doors.handle(sqs_batch(lane_record(later)), CONTEXT)) == []
-    assert doors.handle(call(), CONTEXT)["outcome"] == "delivered"
-    assert room.sent == ["y", "x"]
-    assert room.ledger.records["evt-1", "yotpo/main"].delivered_version.startswith("001795343400.000000 ")
+    assert failures(handler.handle(sqs_batch(lane_record(later)), CONTEXT)) == []
+    assert handler.handle(call(), CONTEXT)["outcome"] == "delivered"
+    assert harness.sent == ["y", "x"]
+    assert harness.ledger.records["evt-1", "yotpo/main"].delivered_version.startswith("001795343400.000000 ")
 
 
 def test_refused_directly() -> None:
     """The provider's answer is shown, its reason masked."""
-    room = Room(answers={"x": [make_reply(422, {"message": f"{EMAIL} is bad"})]})
-    answer = deliver_doors(room).handle(call(), CONTEXT)
+    harness = Harness(answers={"x": [make_reply(422, {"message": f"{EMAIL} is bad"})]})
+    answer = deliver_handler(harness).handle(call(), CONTEXT)
     assert (answer["outcome"], answer["reason"]) == ("rejected", "HTTP 422")
     assert EMAIL not in answer["detail"]
     assert answer["response"]["status"] == 422
@@ -658,9 +664,9 @@ def test_refused_directly() -> None:
 
 def test_no_answer_directly() -> None:
     """No reply, no response; the request is shown."""
-    room = Room()
-    room.transport._otherwise = NotSentError("ConnectionRefusedError")
-    answer = deliver_doors(room).handle(call(), CONTEXT)
+    harness = Harness()
+    harness.transport._otherwise = NotSentError("ConnectionRefusedError")
+    answer = deliver_handler(harness).handle(call(), CONTEXT)
     assert answer["outcome"] == "retry"
     assert answer["response"] is None
     assert answer["request"]
@@ -669,7 +675,7 @@ def test_no_answer_directly() -> None:
 def test_an_envelope_directly() -> None:
     """The event may come in an envelope, as everywhere."""
     wrapped = eventbridge(event_data(properties={"name": "x"}))
-    assert deliver_doors(Room()).handle(call(event=wrapped), CONTEXT)["outcome"] == "delivered"
+    assert deliver_handler(Harness()).handle(call(event=wrapped), CONTEXT)["outcome"] == "delivered"
 
 
 @pytest.mark.parametrize(
@@ -699,19 +705,19 @@ def test_an_envelope_directly() -> None:
 )
 def test_wrong_calls(given: object, fields: list[str]) -> None:
     """One answer with every error and its field; nothing sent."""
-    room = Room()
-    answer = deliver_doors(room).handle(given, CONTEXT)
+    harness = Harness()
+    answer = deliver_handler(harness).handle(given, CONTEXT)
     assert answer["outcome"] == "rejected"
     assert [error["field"] for error in answer["errors"]] == fields
     assert all(error["message"] for error in answer["errors"])
-    assert room.sent == []
+    assert harness.sent == []
 
 
 def test_a_dry_run_without_a_secret() -> None:
     """What is missing is said, not raised."""
-    room = Room()
-    room.secrets.failure = CredentialsError("no readable secret for yotpo/main")
-    answer = deliver_doors(room).handle(call(dry_run=True), CONTEXT)
+    harness = Harness()
+    harness.secrets.failure = CredentialsError("no readable secret for yotpo/main")
+    answer = deliver_handler(harness).handle(call(dry_run=True), CONTEXT)
     assert answer["outcome"] == "unauthorized"
     assert answer["errors"] == [{"field": "destination", "message": "no readable secret for yotpo/main"}]
 
@@ -727,16 +733,16 @@ HOSTILE: list[Callable[[], dict[str, Any]]] = [
 @pytest.mark.parametrize("given", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_calls(given: Callable[[], dict[str, Any]]) -> None:
     """Size, depth and broken text end as an answer that is JSON."""
-    answer = deliver_doors(Room()).handle(given(), CONTEXT)
+    answer = deliver_handler(Harness()).handle(given(), CONTEXT)
     assert answer["outcome"] == "rejected"
     json.dumps(answer).encode()
 
 
 def test_no_secret_in_any_answer() -> None:
     """The token is in no answer, whatever the provider repeats of it."""
-    room = Room(answers={"x": [make_reply(400, {"message": f"{TOKEN} {TOKEN}"})]})
+    harness = Harness(answers={"x": [make_reply(400, {"message": f"{TOKEN} {TOKEN}"})]})
     assert CREDENTIALS["access_token"] == TOKEN
-    assert TOKEN not in json.dumps(deliver_doors(room).handle(call(), CONTEXT))
+    assert TOKEN not in json.dumps(deliver_handler(harness).handle(call(), CONTEXT))
 
 
 @pytest.mark.parametrize(
@@ -753,9 +759,9 @@ def test_no_secret_in_any_answer() -> None:
 )
 def test_no_answer_holds_the_token_in_whatever_encoding(quoted: str) -> None:
     """GIVEN a provider that repeats the token as JSON, HTML or a URL writes it THEN nothing of it is in the answer."""
-    room = Room(secrets=FakeSecrets({"store_id": "store-1", "access_token": "ab+cd/ef==\n"}))
-    room.answers["x"] = [make_reply(201, f'no token "{quoted}" here'.encode())]
-    answer = deliver_doors(room).handle(call(), CONTEXT)
+    harness = Harness(secrets=FakeSecrets({"store_id": "store-1", "access_token": "ab+cd/ef==\n"}))
+    harness.answers["x"] = [make_reply(201, f'no token "{quoted}" here'.encode())]
+    answer = deliver_handler(harness).handle(call(), CONTEXT)
     assert answer["response"]["body"] == 'no token "***" here'
     assert answer["request"]["url"].endswith("access_token=***")
 
@@ -775,12 +781,12 @@ def test_a_rejected_record_that_is_put_in_again_keeps_its_moment(
 
 def test_a_body_that_intake_has_dated_is_the_same_event_in_a_direct_call() -> None:
     """GIVEN a lane's body and the hash beside it WHEN it is delivered directly THEN it is no other content."""
-    room = Room("sender", deaf=True)
-    doors = deliver_doors(room)
-    assert doors.handle({"destination": "sender/main", "event": event_data()}, CONTEXT)["outcome"] == "delivered"
+    harness = Harness("sender", deaf=True)
+    handler = deliver_handler(harness)
+    assert handler.handle({"destination": "sender/main", "event": event_data()}, CONTEXT)["outcome"] == "delivered"
     dated = {**event_data(), "value": 7}
-    kept = next(iter(room.ledger.records.values())).content_hash
+    kept = next(iter(harness.ledger.records.values())).content_hash
     call = {"destination": "sender/main", "event": dated}
-    assert doors.handle({**call, "content_hash": kept}, CONTEXT)["outcome"] == "duplicate"
-    assert doors.handle(call, CONTEXT)["outcome"] == "rejected"
-    assert "errors" in doors.handle({**call, "content_hash": "no hash"}, CONTEXT)
+    assert handler.handle({**call, "content_hash": kept}, CONTEXT)["outcome"] == "duplicate"
+    assert handler.handle(call, CONTEXT)["outcome"] == "rejected"
+    assert "errors" in handler.handle({**call, "content_hash": "no hash"}, CONTEXT)

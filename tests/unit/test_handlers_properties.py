@@ -1,4 +1,4 @@
-"""Arbitrary input at every door: no crash, no loss, errors name fields."""
+"""Arbitrary input to every handler: no crash, no loss, errors name fields."""
 
 import json
 from collections import Counter
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from relay.adapters.clock import SystemClock
@@ -21,12 +21,13 @@ from relay.intake.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver
 from relay.outcome import Outcome
 from relay.providers import PROVIDERS
+from tests.drawing import drawn
 from tests.factories import DESTINATIONS, event_data, eventbridge, lane_record, sns, sqs_batch, sqs_record
 from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues
-from tests.unit.rooms import Room
+from tests.unit.harness import Harness
 
 CONTEXT = FakeContext()
-COMMON = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+COMMON = drawn(100, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 
 # Lone surrogates included: JSON can say them, UTF-8 cannot.
 words = st.text(st.characters(exclude_categories=()), max_size=20) | st.sampled_from(
@@ -70,18 +71,18 @@ inputs = (
 bodies = st.text(max_size=200) | inputs.map(json.dumps) | st.binary(max_size=100).map(lambda raw: raw.decode("latin-1"))
 
 
-def intake_room() -> tuple[IntakeHandler, FakeIntakeQueues]:
+def intake_handler() -> tuple[IntakeHandler, FakeIntakeQueues]:
     queues = FakeIntakeQueues()
     return IntakeHandler(
         Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate), IntakeObserver(), FakeClock()
     ), queues
 
 
-def deliver_doors(room: Room) -> DeliverHandler:
-    observer = DeliverObserver(room.provider)
+def deliver_handler(harness: Harness) -> DeliverHandler:
+    observer = DeliverObserver(harness.provider)
     return DeliverHandler(
-        room.lane,
-        DirectHandler(room.provider, DESTINATIONS, room.services, room.account, observer),
+        harness.lane,
+        DirectHandler(harness.provider, DESTINATIONS, harness.services, harness.account, observer),
         observer,
         SystemClock(),
     )
@@ -98,10 +99,10 @@ def named(errors: list[dict[str, str]]) -> bool:
 
 @COMMON
 @given(st.lists(bodies, min_size=1, max_size=6))
-def test_any_batch_at_intake(given_bodies: list[str]) -> None:
+def test_any_batch_to_intake(given_bodies: list[str]) -> None:
     """Each record is on its lanes or kept with a reason; nothing is reported, nothing lost, nothing doubled."""
-    doors, queues = intake_room()
-    assert doors.handle(sqs_batch(*map(sqs_record, given_bodies)), CONTEXT) == {"batchItemFailures": []}
+    handler, queues = intake_handler()
+    assert handler.handle(sqs_batch(*map(sqs_record, given_bodies)), CONTEXT) == {"batchItemFailures": []}
     accepted = {entry.correlation_id for entry in queues.entries}
     assert len(accepted) + len(queues.rejects) == len(given_bodies)
     assert all(kept.body in map(as_text, given_bodies) and ": " in kept.reason for kept in queues.rejects)
@@ -112,13 +113,13 @@ def test_any_batch_at_intake(given_bodies: list[str]) -> None:
 
 @COMMON
 @given(st.lists(bodies, min_size=1, max_size=6), st.sets(st.integers(0, 5)))
-def test_any_batch_at_intake_while_queues_fail(given_bodies: list[str], failing: set[int]) -> None:
+def test_any_batch_to_intake_while_queues_fail(given_bodies: list[str], failing: set[int]) -> None:
     """What our queues would not take is reported: accepted, kept or reported, each record once."""
-    doors, queues = intake_room()
+    handler, queues = intake_handler()
     calls = iter(range(1_000))
     queues.fails_for = lambda body: next(calls) % 6 in failing
     records = [sqs_record(body) for body in given_bodies]
-    answer = doors.handle(sqs_batch(*records), CONTEXT)
+    answer = handler.handle(sqs_batch(*records), CONTEXT)
     reported = [entry["itemIdentifier"] for entry in answer["batchItemFailures"]]
     assert len(set(reported)) == len(reported)
     assert set(reported) <= {record["messageId"] for record in records}
@@ -129,10 +130,10 @@ def test_any_batch_at_intake_while_queues_fail(given_bodies: list[str], failing:
 
 @COMMON
 @given(inputs)
-def test_anything_at_intakes_other_doors(given_input: Any) -> None:
+def test_anything_else_to_intake(given_input: Any) -> None:
     """A direct call, EventBridge's or SNS's is accepted, or comes back with errors that name fields; and is kept."""
-    doors, queues = intake_room()
-    answer = doors.handle(given_input, CONTEXT)
+    handler, queues = intake_handler()
+    answer = handler.handle(given_input, CONTEXT)
     json.dumps(answer).encode()
     if "batchItemFailures" in answer:
         return
@@ -154,8 +155,8 @@ def records_in(call: Any) -> int:
 @given(events.map(eventbridge))
 def test_any_detail_from_eventbridge(envelope: dict[str, Any]) -> None:
     """Nobody hears the answer: what is not accepted is kept."""
-    doors, queues = intake_room()
-    answer = doors.handle(envelope, CONTEXT)
+    handler, queues = intake_handler()
+    answer = handler.handle(envelope, CONTEXT)
     assert len(queues.rejects) == len(answer["rejected"])
     assert bool(queues.entries) != bool(queues.rejects)
 
@@ -165,26 +166,26 @@ def test_any_detail_from_eventbridge(envelope: dict[str, Any]) -> None:
 @given(st.lists(bodies | events.map(json.dumps), min_size=1, max_size=6))
 def test_any_batch_on_a_lane(provider: str, given_bodies: list[str]) -> None:
     """Each message comes to its end, a dead letter with its body and reason included, or is reported."""
-    room = Room(provider, deaf=True)
+    harness = Harness(provider, deaf=True)
     records = [lane_record(body) for body in given_bodies]
-    report = room.handle([lane_message(SQSRecord(record)) for record in records])
+    report = harness.handle([lane_message(SQSRecord(record)) for record in records])
     final = [result for result in report.results if result.final]
     assert len(final) + len(report.failed) == len(records)
     assert report.failed == [each for each in map(itemgetter("messageId"), records) if each in set(report.failed)]
     rejected = [result for result in final if result.outcome is Outcome.REJECTED]
-    assert len(room.queue.letters) == len(rejected)
-    assert len({letter.deduplication_id for letter in room.queue.letters}) == len(rejected)
-    assert all(letter.reason and letter.body in given_bodies for letter in room.queue.letters)
+    assert len(harness.queue.letters) == len(rejected)
+    assert len({letter.deduplication_id for letter in harness.queue.letters}) == len(rejected)
+    assert all(letter.reason and letter.body in given_bodies for letter in harness.queue.letters)
 
 
 @COMMON
 @given(inputs, inputs, st.booleans() | values)
-def test_anything_at_delivers_direct_door(given_event: Any, anything: Any, dry_run: Any) -> None:
+def test_anything_in_a_direct_call_of_deliver(given_event: Any, anything: Any, dry_run: Any) -> None:
     """A direct call of deliver is carried out or answered with errors that name fields."""
-    room = Room(deaf=True)
-    doors = deliver_doors(room)
+    harness = Harness(deaf=True)
+    handler = deliver_handler(harness)
     for call in ({"destination": DESTINATIONS[0], "event": given_event, "dry_run": dry_run}, anything):
-        answer = doors.handle(call, CONTEXT)
+        answer = handler.handle(call, CONTEXT)
         json.dumps(answer).encode()
         if "batchItemFailures" not in answer and "dry_run" not in answer:
             assert answer["outcome"] in {"delivered", "duplicate", "rejected", "throttled"}

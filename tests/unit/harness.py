@@ -27,7 +27,7 @@ def subject(request: Request) -> str:
 
 
 @dataclass
-class Room:
+class Harness:
     """A lane among fakes. It `knows` from the start that nobody else is on its accounts."""
 
     provider: str = OVERWRITES
