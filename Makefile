@@ -41,10 +41,6 @@ test: $(READY) ## All tests, with branch coverage
 quick: $(READY) ## Unit, contract, template: what needs no emulator
 	$(PYTHON) -m pytest $(PARALLEL) -n auto -m "not emulator" --hypothesis-profile quick tests/unit tests/contract tests/template
 
-.PHONY: quick
-quick: $(READY) ## Unit, contract and template tests
-	$(PYTHON) -m pytest --numprocesses auto tests/unit tests/contract tests/template
-
 .PHONY: check
 check: $(READY) lint simulate-briefly test ## All that CI runs: lint, simulation, tests
 
