@@ -35,7 +35,9 @@ class NotTakenError(Exception):
 
 @dataclass(frozen=True)
 class Entered:
-    """``way`` is ``SQS``, ``EventBridge``, ``direct`` or ``deliver``, ``to`` names the function, queue or bus; ``answer`` is a function's, None where nobody answers."""
+    """``way`` is ``SQS``, ``EventBridge``, ``direct`` or ``deliver``; ``to`` names the function, queue or bus; ``answer``
+    is a function's, None where nobody answers.
+    """
 
     way: str
     to: str
@@ -50,12 +52,15 @@ def function_for(call: Any, outputs: Mapping[str, str]) -> str:
     if not is_for_deliver(call):
         return outputs["IntakeFunctionName"]
     provider = Destination(call["destination"]).provider
-    functions = {name.removesuffix("FunctionName").lower(): value for name, value in outputs.items()
-                 if name.endswith("FunctionName") and name != "IntakeFunctionName"}  # fmt: skip
+    end = "FunctionName"
+    functions = {
+        name.removesuffix(end).lower(): value
+        for name, value in outputs.items()
+        if name.endswith(end) and name != f"Intake{end}"
+    }
     if provider not in functions:
-        raise NotTakenError(
-            f'no function delivers to "{call["destination"]}"; the providers are {", ".join(functions)}'
-        )
+        known = ", ".join(functions)
+        raise NotTakenError(f'no function delivers to "{call["destination"]}"; the providers are {known}')
     return functions[provider]
 
 
