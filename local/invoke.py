@@ -35,8 +35,9 @@ class NotTakenError(Exception):
 
 @dataclass(frozen=True)
 class Entered:
-    """``way`` is ``SQS``, ``EventBridge``, ``direct`` or ``deliver``; ``to`` names the function, queue or bus; ``answer``
-    is a function's, None where nobody answers.
+    """``way`` is ``SQS``, ``EventBridge``, ``direct`` or ``deliver``; ``to`` names the function, queue or bus.
+
+    ``answer`` is a function's, None where nobody answers.
     """
 
     way: str
