@@ -208,7 +208,7 @@ def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
     sqs = session.client("sqs", endpoint_url=stack.endpoint_url)
     run = str(time.time_ns())
     own = stack.clients.sqs
-    door = own.create_queue(QueueName=f"cost-{run}")["QueueUrl"]
+    entrance = own.create_queue(QueueName=f"cost-{run}")["QueueUrl"]
     lane = own.create_queue(QueueName=f"cost-{run}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
     lanes = json.dumps({name: stack.outputs[f"{name.capitalize()}QueueUrl"] for name in PROVIDERS} | {FASTEST: lane})
     intake = Function(stack, "intake", "IntakeFunctionName", {"RELAY_LANES": lanes})
@@ -221,8 +221,8 @@ def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
             for number in range(rounds + 1):
                 for each in range(together):
                     body = json.dumps(event(f"{run}-{shape}", number * together + each, FASTEST))
-                    sqs.send_message(QueueUrl=door, MessageBody=body)
-                taken["intake"].append(_poll(sqs, door, together, intake, calls))
+                    sqs.send_message(QueueUrl=entrance, MessageBody=body)
+                taken["intake"].append(_poll(sqs, entrance, together, intake, calls))
                 delivered = _poll(sqs, lane, together, deliver, calls)
                 delivered.stored_bytes = together * _stored(stack, f"{run}-{shape}-{number * together}")
                 taken["delivery"].append(delivered)
@@ -233,7 +233,7 @@ def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
             call = {"destination": f"{FASTEST}/main", "event": event(run, 0, FASTEST), "dry_run": True}
             request = deliver.call(call)[0]
             found[shape]["delivery"].sent_bytes = len(json.dumps(request["request"]))
-    for url in (door, lane):
+    for url in (entrance, lane):
         own.delete_queue(QueueUrl=url)
     return found
 

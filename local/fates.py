@@ -74,7 +74,7 @@ class Fate:
 
 
 def expected_ids(content: Any) -> list[str]:
-    """The ids of all events in what was handed to a door of intake, as its log writes them; empty for none."""
+    """The ids of all events in what was handed to intake, as its log writes them; empty for none."""
     if isinstance(content, dict) and isinstance(content.get("Records"), list):
         return [_id_of(one.get("body", one.get("Sns")) if isinstance(one, dict) else one) for one in content["Records"]]
     if isinstance(content, dict) and content.keys() == {"events"} and isinstance(content["events"], list):

@@ -1,6 +1,6 @@
-"""``python -m local.invoke events/x.json``: one file through its door, and what became of its events.
+"""``python -m local.invoke events/x.json``: one file put in as it is meant to come, and what became of its events.
 
-On a terminal: the answer and tables. Into a pipe: one JSON object on standard output, ``{"door", "to", "answer",
+On a terminal: the answer and tables. Into a pipe: one JSON object on standard output, ``{"way", "to", "answer",
 "events": [{"event_id", "destination", "outcome", …}], "requests"}``, and the talk on standard error. Ends with 0 if
 every event was delivered (or had been before), else with 1.
 """
@@ -29,15 +29,18 @@ from relay.contract.destination import Destination
 PATIENCE_SECONDS = 60.0
 
 
-class DoorError(Exception):
-    """A door did not take what was handed to it, or there is none for it."""
+class NotTakenError(Exception):
+    """What was handed over was not taken, or there is nobody to hand it to."""
 
 
 @dataclass(frozen=True)
 class Entered:
-    """``to`` names the function, queue or bus; ``answer`` is a function's, None where nobody answers."""
+    """``way`` is ``SQS``, ``EventBridge``, ``direct`` or ``deliver``; ``to`` names the function, queue or bus.
 
-    door: str
+    ``answer`` is a function's, None where nobody answers.
+    """
+
+    way: str
     to: str
     answer: Any = None
 
@@ -45,15 +48,20 @@ class Entered:
 def function_for(call: Any, outputs: Mapping[str, str]) -> str:
     """The name of the function that ``call`` is for: deliver if it names a destination beside an event, else intake.
 
-    Raises DoorError for a provider that the stack does not have.
+    Raises NotTakenError for a provider that the stack does not have.
     """
     if not is_for_deliver(call):
         return outputs["IntakeFunctionName"]
     provider = Destination(call["destination"]).provider
-    functions = {name.removesuffix("FunctionName").lower(): value for name, value in outputs.items()
-                 if name.endswith("FunctionName") and name != "IntakeFunctionName"}  # fmt: skip
+    end = "FunctionName"
+    functions = {
+        name.removesuffix(end).lower(): value
+        for name, value in outputs.items()
+        if name.endswith(end) and name != f"Intake{end}"
+    }
     if provider not in functions:
-        raise DoorError(f'no function delivers to "{call["destination"]}"; the providers are {", ".join(functions)}')
+        known = ", ".join(functions)
+        raise NotTakenError(f'no function delivers to "{call["destination"]}"; the providers are {known}')
     return functions[provider]
 
 
@@ -69,7 +77,7 @@ def invoke(clients: Clients, function: str, call: Any) -> tuple[bool, Any]:
 
 
 def enter(stack: Stack, content: Any) -> Entered:
-    """Put what a file of ``events/`` holds through the door it is written for. Raises DoorError."""
+    """Put what a file of ``events/`` holds in, the way it is written for. Raises NotTakenError."""
     if _is_queued(content):
         url = stack.outputs["IntakeQueueUrl"]
         for record in content["Records"]:
@@ -80,7 +88,7 @@ def enter(stack: Stack, content: Any) -> Entered:
     function = function_for(content, stack.outputs)
     answered, answer = invoke(stack.clients, function, content)
     if not answered:
-        raise DoorError(f"{function} failed: {json.dumps(answer)}")
+        raise NotTakenError(f"{function} failed: {json.dumps(answer)}")
     return Entered("deliver" if is_for_deliver(content) else "direct", function, answer)
 
 
@@ -105,13 +113,13 @@ def _put_on_bus(stack: Stack, envelope: dict[str, Any]) -> Entered:
         ]
     )
     if reply["FailedEntryCount"]:
-        raise DoorError(f"the event bus refused an entry: {reply['Entries']}")
+        raise NotTakenError(f"the event bus refused an entry: {reply['Entries']}")
     return Entered("EventBridge", bus)
 
 
 def follow(content: Any, entered: Entered, watch: Watch, patience: float) -> list[Fate]:
     """What became of each event at each destination, when all have ended or ``patience`` seconds are over."""
-    if entered.door == "deliver":
+    if entered.way == "deliver":
         return [] if entered.answer.get("dry_run") else [Fate.of_answer(content, entered.answer)]
     return watch.until_ended(expected_ids(content), patience)
 
@@ -135,16 +143,16 @@ def main() -> int:
     except (OSError, ValueError) as error:
         talk.print("[red]cannot be read:[/]", Text(f"{asked.event}: {error}"), highlight=False, soft_wrap=True)
         return 1
-    except DoorError as error:
+    except NotTakenError as error:
         talk.print("[red]not taken:[/]", Text(str(error)), highlight=False, soft_wrap=True)
         return 1
-    talk.print(f" [green]✓[/] {entered.door}: {entered.to}", highlight=False)
+    talk.print(f" [green]✓[/] {entered.way}: {entered.to}", highlight=False)
     if entered.answer is not None and not piped:
         talk.print(JSON.from_data(entered.answer), soft_wrap=True)
     with talk.status("waiting for the deliveries …"):
         fates = follow(content, entered, watch, asked.seconds)
     requests = sandbox.requests(after=before)
-    show_fates(talk, fates, entered.door)
+    show_fates(talk, fates, entered.way)
     show_requests(talk, requests)
     if piped:
         found = asdict(entered) | {"events": [asdict(fate) for fate in fates], "requests": requests}
@@ -154,7 +162,7 @@ def main() -> int:
 
 def _was_built(entered: Entered) -> bool:
     # A dry run that cannot be built answers as a delivery that was rejected.
-    return entered.door != "deliver" or bool(entered.answer.get("dry_run")) or entered.answer.get("outcome") is not None
+    return entered.way != "deliver" or bool(entered.answer.get("dry_run")) or entered.answer.get("outcome") is not None
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ _ADVICE = {
 }
 
 
-def show_fates(console: Console, fates: Sequence[Fate], door: str) -> None:
+def show_fates(console: Console, fates: Sequence[Fate], way: str) -> None:
     """One line for each event and destination, its reason, and what comes next."""
     if not fates:
         return
@@ -43,7 +43,7 @@ def show_fates(console: Console, fates: Sequence[Fate], door: str) -> None:
             console.print(
                 f"   {fate.event_id or '(not readable)'}: {reason}", highlight=False, markup=False, soft_wrap=True
             )
-    for advice in dict.fromkeys(_advice(fate, door) for fate in fates):
+    for advice in dict.fromkeys(_advice(fate, way) for fate in fates):
         if advice:
             console.print(f"   → {advice}", highlight=False, markup=False, soft_wrap=True)
 
@@ -60,9 +60,9 @@ def show_requests(console: Console, requests: Iterable[Mapping[str, Any]]) -> No
         console.print(table)
 
 
-def _advice(fate: Fate, door: str) -> str:
+def _advice(fate: Fate, way: str) -> str:
     if fate.outcome in ("delivered", "rejected", "expired", "unknown") and fate.final:
-        if fate.fine or door == "deliver":
+        if fate.fine or way == "deliver":
             return ""
         if fate.destination:
             provider = Destination(fate.destination).provider.capitalize()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import grimp
 
 from local.machine import ROOT
+from relay.providers import PROVIDERS
 
 PATH = ROOT / "docs" / "way.svg"
 
@@ -114,6 +115,9 @@ def place(packages: dict[str, list[str]]) -> dict[str, Box]:
     boxes = {"handlers": handlers}
     for name, x in columns.items():
         lines = ("SQS FIFO,", "one a provider,", "group = account") if name == LANE else tuple(packages[name])
+        if name == "providers":
+            # A new one does not change the picture.
+            lines = (*(line for line in lines if line not in PROVIDERS), "and one file each")
         boxes[name] = Box(name, lines, x, handlers.bottom + SPACE, WIDTH, tall)
     # The ports leave the first column free: the way from below to the contract.
     second = columns[ROW[1]]

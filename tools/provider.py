@@ -65,7 +65,7 @@ def edits(name: str, root: Path = ROOT) -> dict[Path, str]:
             (rf"{before}BaseUrl\]", f"{before}BaseUrl, {new}BaseUrl]"),
             (rf"\|{last}\)", f"|{last}|{name})"),
             (rf" or {last} as provider", f", {last} or {name} as provider"),
-            (rf"(\n  {before}BaseUrl:.*\n(?: {{4}}.*\n)*)", rf"\1\n  {new}BaseUrl: {{<<: *url, {address}}}\n"),
+            (rf"(\n  {before}BaseUrl:.*\n(?: {{4}}.*\n)*)", rf"\1  {new}BaseUrl: {{<<: *url, {address}}}\n"),
             (rf"(\n    {before}: \{{Name: {last}\}})", rf"\1\n    {new}: {{Name: {name}}}"),
             (r"(?<=&providers) \[(.+)\]", rf" [\1, {new}]"),
             (rf'"\$\{{{before}Queue\}}"\}}', f'"${{{before}Queue}}","{name}":"${{{new}Queue}}"}}'),

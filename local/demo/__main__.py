@@ -1,4 +1,4 @@
-"""``python -m local.demo``: a stack of its own, the events through every door, the tables, and away with it all."""
+"""``python -m local.demo``: a stack of its own, the events by every way in, the tables, and away with it all."""
 
 import sys
 import tempfile
@@ -13,7 +13,7 @@ from local.demo.observe import Observed, Observer
 from local.demo.plan import AGAIN, CASES, FAULT, FIRST, files
 from local.demo.publish import publish
 from local.demo.report import Results, as_expected, show_fates, show_reasons, show_received, show_verdict
-from local.invoke import DoorError
+from local.invoke import NotTakenError
 from local.processes import CommandError, Interrupted, raised
 from local.sandbox.client import SandboxClient
 from local.stack import start_stack, stop_stack
@@ -82,7 +82,7 @@ def main() -> int:
     try:
         with raised():
             return 0 if demo(steps, state) else 1
-    except (CommandError, DoorError) as error:
+    except (CommandError, NotTakenError) as error:
         console.print("[red]failed:[/]", Text(str(error)), highlight=False)
     except Interrupted:
         console.print("[yellow]interrupted:[/] nothing was left behind")

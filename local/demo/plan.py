@@ -42,13 +42,13 @@ class Case:
     attempts: int | None = None
 
     @property
-    def door(self) -> str:
-        """The file's name begins with its door."""
+    def way(self) -> str:
+        """The file's name begins with its way in."""
         return self.file.partition("-")[0]
 
 
 def _events(file: str) -> Iterator[Event]:
-    """The good events of a file that is put through a door of intake."""
+    """The good events of a file that is put into intake."""
     content = json.loads((ROOT / "events" / f"{file}.json").read_text())
     for record in content.get("events", [one["body"] for one in content.get("Records", [])] or [content]):
         with suppress(InvalidEventError):

@@ -1,4 +1,4 @@
-"""Puts the files of ``events/`` through the doors they are named for."""
+"""Puts the files of ``events/`` in, the way they are named for."""
 
 import json
 from typing import Any
@@ -9,5 +9,5 @@ from local.stack import Stack
 
 
 def publish(stack: Stack, file: str) -> Any:
-    """Publish ``events/<file>.json``. Returns the answer of a direct call, else None. Raises DoorError."""
+    """Publish ``events/<file>.json``. Returns the answer of a direct call, else None. Raises NotTakenError."""
     return enter(stack, json.loads((ROOT / "events" / f"{file}.json").read_text())).answer

@@ -16,7 +16,7 @@ from relay.contract.destination import Destination
 
 _STYLES = {"delivered": "green", "duplicate": "cyan", "dead letter": "magenta", "rejected": "yellow"}
 
-_DOORS = {"direct": "direct", "eventbridge": "EventBridge", "sqs": "SQS", "deliver": "deliver"}
+_WAYS = {"direct": "direct", "eventbridge": "EventBridge", "sqs": "SQS", "deliver": "deliver"}
 
 Results = list[tuple[Case, Observed]]
 
@@ -29,7 +29,7 @@ def as_expected(case: Case, observed: Observed) -> bool:
 def show_fates(console: Console, results: Results) -> None:
     """One line for each event and destination."""
     table = titled_table("What happened to each event")
-    for name, justify in (("door", "left"), ("event", "left"), ("destination", "left"), ("outcome", "left")):
+    for name, justify in (("way in", "left"), ("event", "left"), ("destination", "left"), ("outcome", "left")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("attempts", justify="right", no_wrap=True, min_width=8)
     table.add_column("time", justify="right", no_wrap=True)
@@ -41,7 +41,7 @@ def show_fates(console: Console, results: Results) -> None:
         fine = as_expected(case, observed)
         new_file = before is None or before.file != case.file
         table.add_row(
-            _DOORS[case.door] if new_file else "",
+            _WAYS[case.way] if new_file else "",
             case.event_id or "(not readable)" if _starts(case, before) else "",
             case.destination or "-",
             Text(observed.outcome or "nothing", _STYLES.get(observed.outcome, "red") if fine else "bold red"),
@@ -57,7 +57,7 @@ def show_fates(console: Console, results: Results) -> None:
 
 def show_reasons(console: Console, results: Results) -> None:
     """Why some events were rejected or given up."""
-    table = titled_table("Rejected at the door, or accepted and given up")
+    table = titled_table("Rejected, or accepted and given up")
     table.add_column("event", no_wrap=True)
     table.add_column("kept in", no_wrap=True)
     table.add_column("reason")
@@ -117,7 +117,7 @@ def show_verdict(console: Console, results: Results, repeats: int) -> bool:
 
 
 def titled_table(title: str) -> Table:
-    """An empty table in the house's look."""
+    """An empty table as all of them look."""
     return Table(
         title=f"\n {title}",
         title_justify="left",

@@ -347,7 +347,7 @@ def test_a_dead_letter(aws: Aws) -> None:
 def test_a_dead_letter_with_little_to_say(aws: Aws) -> None:
     """No status, no id, no account: said as not known."""
     queue = SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters)
-    queue.give_up(letter(status=None, event_id="", destination="yotpo/", attempts=0, accepted_at=None))
+    queue.give_up(letter(status=None, event_id="", destination=Destination("yotpo/"), attempts=0, accepted_at=None))
     found = attributes(aws.receive(aws.dead_letters)[0])
     assert (found["status"], found["event_id"], found["attempts"], found["accepted_at"]) == ("-", "-", "0", "-")
 
@@ -552,9 +552,7 @@ def test_what_a_record_knows_of_versions_comes_back(ledger: Ledger, overrides: b
         "delivered_hash": "aa",
         "delivered_version": "001795341540.000000 1795341600.125",
         "replaced": ("bb", "cc"),
-        "blame": 2.5,
-        "strikes": 4,
-        "last_failed_at": NOW + 0.125,
+        "failure": Failure(strikes=4, blame=2.5, failed_at=NOW - 60.0, last_failed_at=NOW + 0.125),
         "unknowns": 3,
     }
     ledger.claim(claim(), now=NOW, overrides=overrides)

@@ -111,7 +111,7 @@ def test_invoke_says_what_became_of_an_event(newcomer: Newcomer) -> None:
     """GIVEN a good event WHEN invoked into a pipe THEN standard output is JSON alone, with every fate and request."""
     status, found, talk = newcomer.invoke("events/eventbridge-quiz-finished.json")
     assert status == 0, talk
-    assert (found["door"], found["answer"]) == ("EventBridge", None)
+    assert (found["way"], found["answer"]) == ("EventBridge", None)
     fates = {one["destination"]: (one["event_id"], one["outcome"], one["attempts"]) for one in found["events"]}
     assert fates == dict.fromkeys(("yotpo/main", "sender/main"), ("quiz-3003-finished", "delivered", 1))
     assert sorted(one["provider"] for one in found["requests"]) == ["sender", "yotpo"]

@@ -260,7 +260,7 @@ def test_every_stage_s_configuration_fits_the_template(stack: Stack) -> None:
     for stage in ("local", "dev", "prod"):
         commands: dict[str, Any] = {name: table["parameters"] for name, table in config[stage].items()}
         assert commands["validate"] == {"lint": True}
-        # The SAM CLI leaves loops alone unless told, and then finds no function to build.
+        # Else the SAM CLI takes a loop for a resource, and crashes.
         assert commands["global"]["language_extensions"] is True
         assert commands["global"]["stack_name"] == f"customer-event-relay-{stage}"
         assert commands["deploy"]["capabilities"] == "CAPABILITY_IAM"

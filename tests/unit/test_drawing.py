@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.providers import PROVIDERS
 from tools import drawing
 from tools.drawing import BARS, LANE, PATH, ROW, WAY, draw, main, place, read_imports, reduced, route
 
@@ -53,8 +54,16 @@ def test_every_step_and_module_is_shown() -> None:
     packages, arrows = read_imports()
     shown = re.findall(r">([^<>]+)</text>", draw(packages, reduced(arrows)))
     assert {*WAY, *ROW, LANE, "ports"} <= {*shown}
-    assert {module for modules in packages.values() for module in modules} <= {*re.split(" · |\n", "\n".join(shown))}
+    modules = {module for modules in packages.values() for module in modules} - PROVIDERS.keys()
+    assert modules <= {*re.split(" · |\n", "\n".join(shown))}
     assert [text for text in shown if text.isdigit()] == [str(step) for step, _ in enumerate(WAY, 1)]
+
+
+def test_another_provider_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN the file of a new one, and its name in the list THEN the drawing is as it was."""
+    packages, arrows = read_imports()
+    monkeypatch.setitem(PROVIDERS, "pigeon", next(iter(PROVIDERS.values())))
+    assert draw(packages | {"providers": [*packages["providers"], "pigeon"]}, reduced(arrows)) == PATH.read_text()
 
 
 @pytest.mark.parametrize(("text", "status"), [(PATH.read_text(), 0), ("<svg/>", 1), (None, 1)])

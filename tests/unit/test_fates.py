@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.fates import NOT_SEEN, ON_THE_WAY, Fate, Watch, expected_ids
-from local.invoke import DoorError, function_for
+from local.invoke import NotTakenError, function_for
 from tests.factories import event_data, event_json, eventbridge, sns
 
 OUTPUTS = {
@@ -130,5 +130,5 @@ def test_the_ids_are_those_of_the_log(content: Any, ids: list[str]) -> None:
 @pytest.mark.parametrize("destination", ["nobody/main", "intake/main", "yotpoqueue/main", "", 7, None])
 def test_no_function_is_found_for_a_provider_that_is_not_there(destination: Any) -> None:
     """GIVEN a provider without a function WHEN looked up THEN no other's is called, and the error names those there."""
-    with pytest.raises(DoorError, match="the providers are yotpo, sender"):
+    with pytest.raises(NotTakenError, match="the providers are yotpo, sender"):
         function_for({"destination": destination, "event": event_data()}, OUTPUTS)
