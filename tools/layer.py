@@ -9,8 +9,7 @@ import shutil
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-from local.machine import ROOT
-
+ROOT = Path(__file__).parents[1]
 BUILT = ROOT / ".aws-sam" / "build" / "RelayLayer" / "python"
 SERVICES = frozenset({"dynamodb", "secretsmanager", "sqs", "sts"})
 

@@ -69,7 +69,7 @@ class Answers:
         return self._answers.get("unreadable") or self.invalid([Violation("", "is not JSON")])
 
     def invalid(self, violations: Sequence[Violation]) -> Answer:
-        """With everything that is wrong, as far as the example has room for it."""
+        """With everything that is wrong, as far as the example can hold it."""
         answer = self._answers["invalid"]
         named = [Violation(one.field or "request", one.message) for one in violations]
         return replace(answer, body=_filled(answer.body, named))

@@ -93,7 +93,7 @@ class Contract:
 
     @property
     def account_stands_in(self) -> str | None:
-        """``path``, ``query`` or ``header``; None where the token alone says whose a request is."""
+        """``path``, ``query`` or ``header``; None where the token alone says whose a request is. Tests ask."""
         return str(self._account["in"]) if self._account else None
 
     def event(self, part: str, body: Any) -> Any:

@@ -14,6 +14,7 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from botocore.exceptions import EndpointConnectionError
+from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
 from mypy_boto3_sqs.type_defs import MessageTypeDef
 
@@ -954,6 +955,26 @@ def test_an_answer_without_a_secret(kept: Kept) -> None:
         stubber.add_response("get_secret_value", {})
         with pytest.raises(UnavailableError, match="Secrets Manager"):
             kept.secrets.get("yotpo/main")
+
+
+@pytest.mark.parametrize(
+    "fault", [UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), AttributeError("keys"), ResponseParserError("no")]
+)
+def test_an_answer_that_cannot_be_parsed(kept: Kept, fault: Exception) -> None:
+    """botocore raises what its parser raises: Secrets Manager is away, and what was fetched before is still used."""
+
+    def broken(**_: Any) -> None:
+        raise fault
+
+    kept.aws.secrets.meta.events.register_first("after-call.secrets-manager.GetSecretValue", broken)
+    with pytest.raises(UnavailableError, match="Secrets Manager"):
+        kept.secrets.get("yotpo/main")
+    kept.aws.secrets.meta.events.unregister("after-call.secrets-manager.GetSecretValue", broken)
+    kept.now = 2 * FAILED_SECONDS
+    before = kept.secrets.get("yotpo/main")
+    kept.aws.secrets.meta.events.register_first("after-call.secrets-manager.GetSecretValue", broken)
+    kept.now += MAX_AGE_SECONDS + 1
+    assert kept.secrets.get("yotpo/main") is before
 
 
 # ------------------------------------------------------------------------------------------------ the handlers

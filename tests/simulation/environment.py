@@ -18,9 +18,9 @@ from relay.account.pace import Pace
 from relay.contract.destination import Destination
 from relay.contract.event import Event
 from relay.delivery.attempt import Attempt
-from relay.delivery.attempt import Services as DeliverServices
 from relay.delivery.batch import BatchReport, Lane
 from relay.delivery.delivery import Delivery
+from relay.delivery.services import Services as DeliverServices
 from relay.errors import CredentialsError, FieldError, InvalidEventError, NoAnswerError, NotSentError, UnavailableError
 from relay.handlers.envelope import open_record, unwrap, validate
 from relay.intake.intake import Failed, Incoming, Intake, Rejected
@@ -192,7 +192,14 @@ class DeliverEnvironment(Environment):
             clock=self,
             oldest=self.plan.oldest,
         )
-        self.lane = Lane(provider, destinations, self.delivering, self.account, self, open_record)
+        self.lane = Lane(
+            provider=provider,
+            destinations=destinations,
+            services=self.delivering,
+            accounts=self.account,
+            workers=self,
+            open_record=open_record,
+        )
 
     def handle(self, batch: Sequence[Message]) -> object:
         self.direct = False

@@ -16,9 +16,10 @@ import relay.providers.base
 from relay.account.account import Account
 from relay.account.pace import Pace, Permit
 from relay.contract.event import Customer
-from relay.delivery.attempt import Attempt, Services
+from relay.delivery.attempt import Attempt
 from relay.delivery.batch import Lane
 from relay.delivery.delivery import Delivery
+from relay.delivery.services import Services
 from relay.intake.intake import Intake
 from relay.outcome import Outcome
 from relay.ports import Claim, Failure
@@ -350,8 +351,7 @@ def _(swap: Swap) -> None:
 
 @mutation("an attempt begins however late it is", first=17)
 def _(swap: Swap) -> None:
-    swap(relay.delivery.attempt, "is_late", lambda *args: False)
-    swap(relay.delivery.post, "is_late", lambda *args: False)
+    swap(Services, "is_late", lambda *args: False)
 
 
 @mutation("an outage of our own is asked every few seconds", figure="six hours without a ledger")

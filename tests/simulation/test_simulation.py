@@ -71,7 +71,7 @@ def test_a_commit_has_seeds_of_its_own(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_source_archive_has_seeds_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN the code without git WHEN its seeds are asked for THEN they come from the code, and change with it."""
-    code = tmp_path / "layers" / "relay" / "relay" / "lane.py"
+    code = tmp_path / "layers" / "relay" / "relay" / "delivery" / "batch.py"
     code.parent.mkdir(parents=True)
     monkeypatch.setattr(seeds, "ROOT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -8,8 +8,8 @@ from typing import Any
 from relay.account.account import Account
 from relay.account.pace import Pace
 from relay.contract.destination import Destination
-from relay.delivery.attempt import Services
 from relay.delivery.batch import BatchReport, Lane
+from relay.delivery.services import Services
 from relay.errors import NoAnswerError
 from relay.handlers.envelope import open_record
 from relay.ports import LaneMessage, Reply, Request, Workers
@@ -62,11 +62,18 @@ class Harness:
             oldest=72 * 3600.0,
         )
         destinations = [f"{self.provider}/{name}" for name in self.names]
-        self.lane = Lane(self.provider, destinations, self.services, self.account, self.workers, open_record)
+        self.lane = Lane(
+            provider=self.provider,
+            destinations=destinations,
+            services=self.services,
+            accounts=self.account,
+            workers=self.workers,
+            open_record=open_record,
+        )
         for name in self.names if self.knows else ():
-            with self.account(f"{self.provider}/{name}").pace.permit() as turn:
-                turn.wait(60)
-                turn.observe(Budget(remaining=100))
+            with self.account(f"{self.provider}/{name}").pace.permit() as permit:
+                permit.wait(60)
+                permit.observe(Budget(remaining=100))
         if self.knows:
             self.clock.pass_by(61)
 

@@ -8,9 +8,9 @@ import pytest
 from relay.account.account import (
     IDLE,
     LONGEST_BACKOFF,
+    MOST_EVENTS_REMEMBERED,
     PASSES_AFTER,
     POISON_FAILURES,
-    REMEMBERED,
     SHORTEST_BACKOFF,
     SHORTEST_HOLD,
     TRIED_SECONDS,
@@ -349,7 +349,7 @@ def test_a_success_makes_the_next_refusal_a_lone_one_again(account: Account, clo
 
 
 def test_nothing_is_sent_while_held(account: Account, clock: FakeClock) -> None:
-    """GIVEN a held account THEN there is no room; WHEN the hold ends THEN one request asks how things are."""
+    """GIVEN a held account THEN nothing may be in flight; WHEN the hold ends THEN one request asks how things are."""
     account.hold(clock.now(), since=clock.now())
     assert account.max_in_flight == 0
     clock.pass_by(300)
@@ -400,7 +400,7 @@ def test_refused_credentials_are_nobodys_fault_while_nothing_gets_through(accoun
     assert failure.strikes == 1
 
 
-# ------------------------------------------------------------------------------------------------ room and back-off
+# ------------------------------------------------------------------------------------------- in flight, and back-off
 
 
 def test_room_ends_when_whatever_is_tried_fails(account: Account, clock: FakeClock) -> None:
@@ -613,7 +613,7 @@ def test_an_event_that_was_stuck_until_another_got_through_is_stuck_again(
 @pytest.mark.parametrize("way", ["failed", "unauthorized", "throttled", "parked", "held"])
 def test_an_account_remembers_so_many_events_and_no_more(account: Account, clock: FakeClock, way: str) -> None:
     """However many do not get through, whatever is kept of them stays bounded, the newest of them."""
-    for number in range(3 * REMEMBERED):
+    for number in range(3 * MOST_EVENTS_REMEMBERED):
         clock.pass_by(0.01)
         match way:
             case "parked":
@@ -623,10 +623,12 @@ def test_an_account_remembers_so_many_events_and_no_more(account: Account, clock
             case _:
                 missed(account, way, f"e{number}", NEVER, clock.now())
     kept = {name: value for name, value in vars(account).items() if isinstance(value, Sized)}
-    assert {name: len(value) for name, value in kept.items() if len(value) > REMEMBERED} == {}
+    assert {name: len(value) for name, value in kept.items() if len(value) > MOST_EVENTS_REMEMBERED} == {}
     for value in kept.values():
         if isinstance(value, dict) and value:
-            assert list(value) == [f"e{number}" for number in range(2 * REMEMBERED, 3 * REMEMBERED)]
+            assert list(value) == [
+                f"e{number}" for number in range(2 * MOST_EVENTS_REMEMBERED, 3 * MOST_EVENTS_REMEMBERED)
+            ]
 
 
 def test_an_event_that_goes_on_failing_is_not_forgotten_for_new_ones(account: Account, clock: FakeClock) -> None:
@@ -634,7 +636,7 @@ def test_an_event_that_goes_on_failing_is_not_forgotten_for_new_ones(account: Ac
     for round_ in range(PASSES_AFTER):
         account.throttled("old", NEVER, clock.now())
         account.failed("old", NEVER, clock.now())
-        for number in range(REMEMBERED - 1):
+        for number in range(MOST_EVENTS_REMEMBERED - 1):
             account.throttled(f"e{round_}-{number}", NEVER, clock.now())
             account.failed(f"e{round_}-{number}", NEVER, clock.now())
     assert account.stands_aside("old")
@@ -672,10 +674,10 @@ def test_who_had_no_turn_at_the_end_stands_in_its_place_again(account: Account, 
         account.begin_batch(was_tried=False)
         account.succeeded(f"e{number}", clock.now())
         assert account.order(["once", "next"], str) == (["once", "next"] if number else ["next", "once"])
-        account.end_batch(["once"])
+        account.leave(["once"])
     account.begin_batch(was_tried=False)
     account.throttled("once", NEVER, clock.now())
-    account.end_batch(["once"])
+    account.leave(["once"])
     assert account.order(["once", "next"], str) == ["next", "once"]
 
 
@@ -716,11 +718,11 @@ def test_two_bad_events_that_hold_the_account_in_turn_both_let_others_pass(accou
 
 def test_one_hanging_request_is_enough_while_we_probe(account: Account, clock: FakeClock) -> None:
     """A second one would hold the account's place for as long again; quick failures are tried twice."""
-    for took, room in ((0.1, 1), (13.0, 0)):
+    for took, most in ((0.1, 1), (13.0, 0)):
         account.begin_batch(was_tried=True)
         began = clock.now()
         clock.pass_by(took)
         account.failed(f"took-{took}", NEVER, began)
-        assert account.max_in_flight == room
+        assert account.max_in_flight == most
         account.back_off(1, succeeded=False, failing_for=took)
         clock.pass_by(1000)

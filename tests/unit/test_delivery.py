@@ -12,10 +12,11 @@ import pytest
 from relay.account.account import POISON_FAILURES, SHORTEST_HOLD, Account
 from relay.account.pace import Pace
 from relay.contract.destination import Destination
-from relay.delivery.attempt import OUTDATED, Attempt, Services
-from relay.delivery.delivery import AT_ONCE, Delivery
-from relay.delivery.post import BROKEN, LONGEST_WAIT, UNREADABLE
-from relay.delivery.record import REMEMBERED
+from relay.delivery.attempt import OUTDATED, Attempt
+from relay.delivery.delivery import COPIES_DROPPED_SECONDS, Delivery
+from relay.delivery.post import BROKEN, UNREADABLE
+from relay.delivery.record import MOST_NAMED
+from relay.delivery.services import LONGEST_WAIT, Services
 from relay.errors import CredentialsError, NoAnswerError, NotSentError, UnavailableError, UndeliverableError
 from relay.outcome import Outcome, Result
 from relay.ports import Claim, Failure, Record, Reply, Request
@@ -1193,10 +1194,10 @@ def test_of_two_given_up_messages_neither_is_tried_again(harness: Harness, desti
 def test_a_record_names_so_many_given_up_messages(harness: Harness) -> None:
     """A record does not grow for ever."""
     harness.transport = FakeTransport(otherwise=make_reply(422))
-    for number in range(REMEMBERED + 5):
+    for number in range(MOST_NAMED + 5):
         harness.attempt(make_delivery("sender/main", key=f"m{number}"))
     named = harness.record(make_delivery("sender/main")).given_up
-    assert named == tuple(f"m{number}" for number in range(5, REMEMBERED + 5))
+    assert named == tuple(f"m{number}" for number in range(5, MOST_NAMED + 5))
 
 
 # ------------------------------------------------------------------------------------------------ versions of one id
@@ -1310,8 +1311,8 @@ def test_an_update_that_is_taken_back_is_sent(harness: Harness, occurred_at: Any
     ("seconds", "outcome"),
     [
         (0, Outcome.DELIVERED),
-        (AT_ONCE - 10, Outcome.DELIVERED),
-        (AT_ONCE + 10, Outcome.DUPLICATE),
+        (COPIES_DROPPED_SECONDS - 10, Outcome.DELIVERED),
+        (COPIES_DROPPED_SECONDS + 10, Outcome.DUPLICATE),
         (HOUR, Outcome.DUPLICATE),
     ],
 )
@@ -1338,11 +1339,11 @@ def test_of_one_moment_what_was_not_delivered_yet_is_sent(harness: Harness) -> N
 
 def test_a_record_names_so_many_replaced_contents(harness: Harness) -> None:
     """The newest, and never the one that stands."""
-    contents = [version(str(number), NOW + number) for number in range(REMEMBERED + 5)]
+    contents = [version(str(number), NOW + number) for number in range(MOST_NAMED + 5)]
     for each in [*contents, replace(contents[-3], first_accepted_at=NOW + 100, key="back")]:
         assert harness.attempt(each).outcome is Outcome.DELIVERED
     replaced = harness.record(contents[0]).replaced
-    assert len(replaced) == REMEMBERED
+    assert len(replaced) == MOST_NAMED
     assert replaced[-2:] == (contents[-2].content_hash, contents[-1].content_hash)
     assert contents[-3].content_hash not in replaced
 

@@ -15,7 +15,8 @@ from relay.adapters.clock import ThreadWorkers
 from relay.contract.destination import KNOWN, recent
 from relay.contract.event import Event
 from relay.delivery.batch import BAD_RECORD_RETRY, LETTER_SECONDS, BatchReport, Lane
-from relay.delivery.post import BROKEN, RESERVE
+from relay.delivery.post import BROKEN
+from relay.delivery.services import RESERVE
 from relay.errors import CredentialsError, FieldError, NoAnswerError
 from relay.handlers.envelope import open_record
 from relay.outcome import Outcome
@@ -700,7 +701,14 @@ def any_account(most: int = KNOWN) -> tuple[Harness, Counter[str]]:
         met[destination] += 1
         return Account(Pace(Yotpo.limit, harness.clock), harness.clock, rng=middle)
 
-    harness.lane = Lane("yotpo", ["yotpo/*"], harness.services, recent(meet, most), harness.workers, open_record)
+    harness.lane = Lane(
+        provider="yotpo",
+        destinations=["yotpo/*"],
+        services=harness.services,
+        accounts=recent(meet, most),
+        workers=harness.workers,
+        open_record=open_record,
+    )
     return harness, met
 
 

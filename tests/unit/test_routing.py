@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.contract.destination import Destination, has_several
+from relay.contract.destination import Destination, has_several, recent
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
@@ -177,3 +177,10 @@ def test_destination(text: str, provider: str, account: str) -> None:
 def test_destination_as_text() -> None:
     """Written as it is read."""
     assert Destination.of("yotpo", "main") == "yotpo/main"
+
+
+def test_what_is_kept_of_a_destination_is_one_thing() -> None:
+    """A destination and its name as plain text are the same account: two would have twice its limit."""
+    known = recent(lambda _: object())
+    assert known("yotpo/main") is known(Destination("yotpo/main"))
+    assert known("yotpo/main") is not known("yotpo/other")

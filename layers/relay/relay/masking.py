@@ -180,21 +180,21 @@ def _readings(text: str) -> list[_Reading]:
 def _plain(text: str) -> _Reading:
     if text.isascii() and text.isprintable():
         return _Reading(text.lower(), range(len(text)), range(1, len(text) + 1))
-    made = _Making()
+    builder = _ReadingBuilder()
     for index, character in enumerate(text):
-        made.stands_for(_plain_character(character), index, index + 1)
-    return made.reading
+        builder.add(_plain_character(character), index, index + 1)
+    return builder.reading
 
 
-class _Making:
-    """A reading in the making."""
+class _ReadingBuilder:
+    """Puts a reading together, part by part."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._starts: list[int] = []
         self._ends: list[int] = []
 
-    def stands_for(self, plain: str, start: int, end: int) -> None:
+    def add(self, plain: str, start: int, end: int) -> None:
         """Next comes what stands for the original from `start` to `end`."""
         self._parts.append(plain)
         self._starts += [start] * len(plain)
@@ -203,7 +203,7 @@ class _Making:
             # What cannot be seen goes with what it stands behind.
             self._ends[-1] = end
 
-    def copies(self, reading: _Reading, start: int, end: int | None = None) -> None:
+    def copy(self, reading: _Reading, start: int, end: int | None = None) -> None:
         """Next comes a part of another reading as it is."""
         self._parts.append(reading.text[start:end])
         self._starts += reading.starts[start:end]
@@ -241,19 +241,19 @@ def _plain_part(character: str) -> str:
 
 def _decoded(reading: _Reading) -> _Reading | None:
     """With one layer of encoding less; None if there is none."""
-    made, at = _Making(), 0
+    builder, at = _ReadingBuilder(), 0
     for match in _ESCAPE.finditer(reading.text):
         character = _character(match)
         if character is None:
             continue
         start, end = match.span()
-        made.copies(reading, at, start)
-        made.stands_for(_plain_text(character), reading.starts[start], reading.ends[end - 1])
+        builder.copy(reading, at, start)
+        builder.add(_plain_text(character), reading.starts[start], reading.ends[end - 1])
         at = end
     if at == 0:
         return None
-    made.copies(reading, at)
-    return made.reading
+    builder.copy(reading, at)
+    return builder.reading
 
 
 def _character(match: re.Match[str]) -> str | None:

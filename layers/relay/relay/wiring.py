@@ -13,8 +13,8 @@ from relay.adapters.http import HttpTransport
 from relay.adapters.secrets_manager import SecretsManagerSecrets
 from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
 from relay.contract.destination import Destination, recent
-from relay.delivery.attempt import Services
 from relay.delivery.batch import Lane
+from relay.delivery.services import Services
 from relay.handlers.deliver import DeliverHandler
 from relay.handlers.direct import DirectHandler
 from relay.handlers.envelope import open_record, unwrap, validate
@@ -75,7 +75,14 @@ def deliver() -> DeliverHandler:
         clock=clock,
         oldest=settings.max_delivery_age_hours * 3600,
     )
-    lane = Lane(settings.provider, settings.destinations, services, account, ThreadWorkers(IN_FLIGHT), open_record)
+    lane = Lane(
+        provider=settings.provider,
+        destinations=settings.destinations,
+        services=services,
+        accounts=account,
+        workers=ThreadWorkers(IN_FLIGHT),
+        open_record=open_record,
+    )
     direct = replace(services, queue=_NoDeadLetters(*addresses))
     directly = DirectHandler(settings.provider, settings.destinations, direct, account, observer)
     return DeliverHandler(lane, directly, observer, clock)

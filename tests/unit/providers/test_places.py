@@ -8,13 +8,23 @@ import pytest
 from relay.providers import PROVIDERS
 from tests.unit.providers.golden import ROOT
 
-PRODUCT = ("layers", "functions", "local", "tools", "bench", "Makefile", "pyproject.toml", ".ci")
+PRODUCT = (
+    *("layers", "functions", "local", "tools", "bench", ".github", ".ci"),
+    *("Makefile", "pyproject.toml", "samconfig.toml", "SECURITY.md", "CONTRIBUTING.md", "ADDING_A_PROVIDER.md"),
+)
 ELSEWHERE = {
     "layers/relay/relay/contract/fields.py": "an error that producers know has an example in it",
 }
 """What may name a provider all the same, and why."""
-EXAMPLE = ("tools/scaffold/", "tools/provider.py", "Makefile", "tests/system/test_new_provider.py")
-"""They speak of a provider that nobody has, and somebody may add one of that name."""
+EXAMPLE = (
+    "tools/scaffold/",
+    "tools/provider.py",
+    "Makefile",
+    "ADDING_A_PROVIDER.md",
+    "tests/system/test_new_provider.py",
+)
+INVENTED = ("pigeon", "heron")
+"""They speak of providers that nobody has, and somebody may add one of that name."""
 TESTS = {
     "the sandbox held to what two pages say": ("contract/conftest.py", "contract/test_sandbox.py"),
     "events at two providers whose bodies and rules differ": (
@@ -71,7 +81,7 @@ def files(*places: str) -> Iterator[str]:
     for place in places:
         path = ROOT / place
         for each in [path] if path.is_file() else sorted(path.rglob("*")):
-            if each.is_file() and each.suffix in ("", ".py", ".yaml", ".toml", ".json", ".md", ".in", ".txt"):
+            if each.is_file() and each.suffix in ("", ".py", ".yaml", ".toml", ".yml", ".json", ".md", ".in", ".txt"):
                 yield str(each.relative_to(ROOT))
 
 
@@ -81,11 +91,15 @@ def names(file: str, provider: str) -> list[str]:
     return [line.strip() for line in (ROOT / file).read_text().splitlines() if word.search(line)]
 
 
+def examples(name: str) -> tuple[str, ...]:
+    return EXAMPLE if name in INVENTED else ()
+
+
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_only_its_own_places_name_it(name: str) -> None:
     """GIVEN the code, the local tools and the benches WHEN searched THEN no file but the provider's own names it."""
     found = {file: names(file, name) for file in files(*PRODUCT) if file not in own_places(name)}
-    allowed = (*ELSEWHERE, *EXAMPLE)
+    allowed = (*ELSEWHERE, *examples(name))
     assert {file: lines for file, lines in found.items() if lines and not file.startswith(allowed)} == {}
 
 
@@ -95,7 +109,7 @@ def test_a_test_names_it_for_a_reason(name: str) -> None:
     listed = {f"tests/{file}" for files in TESTS.values() for file in files}
     naming = {file for file in files("tests") if file.endswith(".py") and names(file, name)}
     own = {f"tests/unit/providers/test_{name}.py", "tests/unit/providers/test_places.py"}
-    assert {file for file in naming - listed - own if not file.startswith(EXAMPLE)} == set()
+    assert {file for file in naming - listed - own if not file.startswith(examples(name))} == set()
 
 
 def test_each_exception_is_one() -> None:

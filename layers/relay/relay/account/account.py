@@ -4,7 +4,7 @@ import math
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from relay.account.pace import Pace
@@ -28,7 +28,7 @@ TRIED_SECONDS = 4 * 3600.0
 quarter of an hour, come an hour apart.
 """
 
-REMEMBERED = 1_000
+MOST_EVENTS_REMEMBERED = 1_000
 """How many events that did not get through an account remembers, the newest."""
 
 RECENT_SECONDS = 60.0
@@ -54,13 +54,13 @@ SLOW = 3.0
 """Seconds after which a failure is one that hangs."""
 
 IDLE = 4.0
-"""How many times as long as it was waited for an answer that did not come an account is left alone: it holds one of the
-few places that all accounts share.
+"""After an answer that never came the account is left alone for this many times as long as it was waited for: while it
+hangs it holds one of the few threads that all accounts share.
 """
 
 
 @dataclass(slots=True)
-class _Batch:
+class _Tally:
     """What came of the attempts of a batch, as far as it says how long the account is to be left alone."""
 
     wait: float = 0.0
@@ -74,7 +74,8 @@ class _Batch:
 
 
 class Account:
-    """Safe to share between the threads of a batch. Times are Unix seconds, waits are seconds.
+    """Safe to share between the threads of a batch, but for `note`, `end_batch` and `got_through`, which are its own
+    thread's. Times are Unix seconds, waits are seconds.
 
     The question it answers is whose fault a failure is. An event that fails while others, tried after it, succeed has
     itself to blame; when whatever is tried fails, it is the provider.
@@ -117,7 +118,7 @@ class Account:
         """The longest that a failure of this batch took, in seconds."""
         self._held_until = 0.0
         self._dependency_failed_at = 0.0
-        self._batch = _Batch()
+        self._tally = _Tally()
 
     def begin_batch(self, *, was_tried: bool) -> None:
         """A batch begins: what failed in an earlier one does not keep this one from asking.
@@ -130,11 +131,11 @@ class Account:
             self._round_at = self._clock.now()
             self._waited = 0.0
             self._asked.clear()
-            self._batch = _Batch()
+            self._tally = _Tally()
 
     def note(self, result: Result) -> None:
         """What came of one attempt of this batch."""
-        batch = self._batch
+        batch = self._tally
         match result.outcome:
             case Outcome.DELIVERED | Outcome.REJECTED if result.final:
                 batch.succeeded = batch.succeeded or (result.status is not None and result.status < 400)
@@ -148,16 +149,11 @@ class Account:
                 batch.strikes = max(batch.strikes, result.strikes)
                 batch.failed_at = min(batch.failed_at, result.failed_at or self._clock.now())
 
-    def end_batch(self, waiting: Collection[str], running: Collection[str] = ()) -> float:
-        """A batch ends and leaves these events. Those that had no turn stand in their place next time.
-
-        Returns the seconds that the account is to be left alone, whatever its pace says, for those that wait.
+    def end_batch(self) -> float:
+        """The batch comes to its end. Returns the seconds that the account is to be left alone, whatever its pace says,
+        for events that wait.
         """
-        with self._lock:
-            self._passed_over = {*waiting, *running} - self._asked.keys()
-        if not waiting:
-            return 0.0
-        batch, held = self._batch, self.held_for
+        batch, held = self._tally, self.held_for
         wait = max(batch.wait, held)
         if batch.failed and not held:
             wait = max(wait, self.back_off(batch.strikes, batch.succeeded, self._clock.now() - batch.failed_at))
@@ -165,10 +161,15 @@ class Account:
                 wait = max(wait, batch.asked)
         return wait
 
+    def leave(self, left: Iterable[str]) -> None:
+        """The batch is over and leaves these events. Those that had no turn stand in their place next time."""
+        with self._lock:
+            self._passed_over = set(left) - self._asked.keys()
+
     @property
     def got_through(self) -> bool:
         """Whether the provider took an event of this batch."""
-        return self._batch.succeeded
+        return self._tally.succeeded
 
     def succeeded(self, event_id: str, started_at: float) -> None:
         """The provider took an event whose request started then."""
@@ -288,9 +289,9 @@ class Account:
             failure = self._struck(event_id, before, strike)
             return replace(failure, failed_at=first, last_failed_at=started_at)
 
-    def hold(self, refused_at: float, since: float, event_id: str | None = None) -> float:
-        """The credentials are refused, first at `refused_at`. Returns the seconds to stay away: five minutes, growing
-        to fifteen the longer it lasts; none where others have got through `since`.
+    def hold(self, unauthorized_at: float, since: float, event_id: str | None = None) -> float:
+        """The credentials are not accepted, first at `unauthorized_at`. Returns the seconds to stay away: five minutes,
+        growing to fifteen the longer it lasts; none where others have got through `since`.
 
         With an `event_id` it may be that event: half a minute, growing, while no other is refused.
         """
@@ -302,7 +303,7 @@ class Account:
                 return 0.0
             lone = self._unauthorized == {event_id} and event_id is not None
             if self._held_until <= now or self._held_alone > lone:
-                lasted = now - refused_at
+                lasted = now - unauthorized_at
                 seconds = self._hold_seconds * min(max(1 + lasted // self._hold_seconds, 1.0), 3.0)
                 self._held_until = now + (min(seconds, max(SHORTEST_HOLD, lasted / 4)) if lone else seconds)
                 self._held_alone = lone
@@ -400,5 +401,5 @@ def _keep[T](remembered: dict[str, T], event_id: str, what: T) -> None:
     """Remembers `what` of an event, and forgets what was remembered longest ago."""
     remembered.pop(event_id, None)
     remembered[event_id] = what
-    if len(remembered) > REMEMBERED:
+    if len(remembered) > MOST_EVENTS_REMEMBERED:
         del remembered[next(iter(remembered))]

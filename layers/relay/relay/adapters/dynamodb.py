@@ -39,7 +39,7 @@ _LATER = "delivered_version < :version"
 _IF_OVERRIDES = f"{_NEW} OR ({_NOT_ENDED} AND ({_FREE} OR (#state = :delivered AND (NOT {_SAME} OR {_LATER}))))"
 _MINE = "#owner = :owner"
 
-_FAILURE = ("strikes", "blame", "failed_at", "last_failed_at")
+_FAILURE = tuple(each.name for each in fields(Failure) if each.name != "is_poison")
 """What an item holds of a Failure."""
 
 _serialize = TypeSerializer().serialize

@@ -5,9 +5,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from relay.contract.destination import KNOWN, recent
 from relay.errors import CredentialsError, RelayError, UnavailableError
@@ -91,15 +91,16 @@ class SecretsManagerSecrets:
 
     def _read(self, destination: str) -> Mapping[str, str]:
         try:
-            answer = self._client.get_secret_value(SecretId=self._prefix + destination)
-        except (BotoCoreError, ClientError) as error:
+            got = self._client.get_secret_value(SecretId=self._prefix + destination)
+            answer = cast(Mapping[str, object], got or {})
+        except Exception as error:  # Of an answer that it cannot parse botocore raises kinds that are not its own.
             if isinstance(error, ClientError) and error.response["Error"]["Code"] in _FINAL:
                 raise CredentialsError(f"no readable secret for {destination}") from None
             raise UnavailableError("Secrets Manager", error) from None
         if not answer.keys() & {"SecretString", "SecretBinary"}:
             raise UnavailableError("Secrets Manager", code="no secret in the answer")
         try:
-            value = json.loads(answer.get("SecretString", ""))
+            value = json.loads(str(answer.get("SecretString", "")))
         except ValueError:
             value = None
         if not isinstance(value, dict):

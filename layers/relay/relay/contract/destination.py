@@ -44,9 +44,11 @@ def has_several(provider: str, configured: Collection[str]) -> bool:
     return len(accounts) > 1 or ANY in accounts
 
 
-def recent[Name: str, T](make: Callable[[Name], T], most: int = KNOWN) -> Callable[[Name], T]:
+def recent[T](make: Callable[[Destination], T], most: int = KNOWN) -> Callable[[str], T]:
     """What there is for each destination, made when first asked for; kept for the `most` that were asked for last.
 
     An account that is forgotten is met again as a new environment meets it, which may have it next at any time.
     """
-    return lru_cache(maxsize=most)(make)
+    kept = lru_cache(maxsize=most)(lambda name: make(Destination(name)))
+    # By plain text: lru_cache would keep a name and the same name as a Destination apart.
+    return lambda name: kept(str(name))

@@ -1,48 +1,22 @@
 """One attempt to deliver one event to one destination: claim, post, settle."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Literal
 from uuid import uuid4
 
 from relay.account.account import Account
-from relay.contract.destination import Destination
 from relay.delivery.delivery import MOMENT, Delivery
-from relay.delivery.post import LONGEST_WAIT, OUT_OF_TIME, RESERVE, Exchange, Post, fault, is_late
+from relay.delivery.post import OUT_OF_TIME, Exchange, Post, fault
 from relay.delivery.record import delivered, given_up, resume
+from relay.delivery.services import LONGEST_WAIT, Services
 from relay.errors import UnavailableError
 from relay.outcome import Outcome, Result
-from relay.ports import Claim, Clock, Failure, LaneQueue, Ledger, Record, Request, Secrets, Transport
+from relay.ports import Claim, Failure, Record
 from relay.providers.base import Provider
 
 CRASHED = "an earlier attempt ended without a record of its answer: parked"
 OUTDATED = "outdated: a version of this id that happened later was delivered before"
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What all attempts of a function share. `oldest`: the age in seconds, from acceptance, at which an event is given
-    up.
-    """
-
-    provider_for: Callable[[Destination], Provider]
-    transport: Transport
-    ledger: Ledger
-    secrets: Secrets
-    queue: LaneQueue
-    clock: Clock
-    oldest: float
-
-    @property
-    def longest(self) -> float:
-        """Seconds an attempt needs at most once it may start."""
-        return LONGEST_WAIT + self.transport.longest + RESERVE
-
-    def preview(self, delivery: Delivery) -> Request:
-        """The exact request, unsent. Raises UndeliverableError, CredentialsError or UnavailableError."""
-        provider = self.provider_for(delivery.destination)
-        return provider.build(delivery.dated_event, self.secrets.get(delivery.destination))
 
 
 class Attempt:
@@ -50,6 +24,10 @@ class Attempt:
 
     `deadline` is the monotonic second by which the invocation ends.
     """
+
+    _provider: Provider
+    _record: Record
+    """What the ledger is to hold of the event. Both are there once `run` has begun."""
 
     def __init__(self, services: Services, delivery: Delivery, account: Account, deadline: float) -> None:
         self.exchange: Exchange | None = None
@@ -82,7 +60,7 @@ class Attempt:
         delivery = self._delivery
         self._provider = self._services.provider_for(delivery.destination)
         began = self._clock.now()
-        if is_late(self._clock, self._services.transport, self._deadline):
+        if self._services.is_late(self._deadline):
             # It waited for a free thread, and its batch is over: a claim would be found open by the next attempt.
             return self._result(Outcome.THROTTLED, OUT_OF_TIME)
         self._record = Record(
@@ -166,20 +144,11 @@ class Attempt:
         return ""
 
     def _post(self, began: float) -> Result:
-        services = self._services
-        post = Post(
-            self._delivery,
-            self._provider,
-            self._permit,
-            services.transport,
-            services.secrets,
-            services.clock,
-            self._deadline,
-        )
+        post = Post(self._services, self._delivery, self._provider, self._permit, self._deadline)
         try:
             self.exchange = post.send()
         except Exception as error:
-            # Nothing was sent: what raises after the request may have left is caught in Post.
+            # Nothing that the provider may have acted on: what raises once a request may have left is caught in Post.
             self.exchange = Exchange(Outcome.RETRY, fault(error), started_at=began, broken=True)
         return self._conclude(self.exchange)
 
@@ -215,7 +184,7 @@ class Attempt:
         return self._give_up(replace(exchange, outcome=outcome, reason=reason))
 
     def _missed(self, exchange: Exchange) -> tuple[Failure, Exchange]:
-        """The event did not get through: the account learns of it. Returns what it says to that, and the exchange with
+        """Tells the account that the event did not get through. Returns the account's verdict, and the exchange with
         the seconds to stay away.
         """
         account, event_id, started_at = self._account, self._record.event_id, exchange.started_at

@@ -10,18 +10,20 @@ from relay.account.account import LONGEST_BACKOFF, Account
 from relay.account.pace import LONGEST_DEFERRAL
 from relay.contract.destination import Destination, has_several
 from relay.contract.event import Event
-from relay.delivery.attempt import Attempt, Services
+from relay.delivery.attempt import Attempt
 from relay.delivery.delivery import Delivery
-from relay.delivery.post import LONGEST_WAIT, RESERVE
+from relay.delivery.services import LONGEST_WAIT, RESERVE, Services
 from relay.errors import FieldError, InvalidEventError, UnavailableError
 from relay.masking import mask_identifiers, shorten
 from relay.outcome import Outcome, Result
 from relay.ports import DeadLetter, LaneMessage, Workers
 
 AHEAD = 0.2
-"""Seconds before its turn at which an attempt may begin: time to claim, but no claims beside the posts before it."""
+"""An attempt may begin so many seconds before its turn: enough to claim the event, not so much that its claim competes
+with the requests before it.
+"""
 
-AT_ONCE = 0.25
+HANDED_OUT_AT_ONCE = 0.25
 """Seconds between a message's sending and its receive, when nothing stands before it."""
 
 PAUSES = (0.2, 1.0, 2.0)
@@ -96,10 +98,6 @@ class _Group:
         """What the batch leaves behind, but for attempts that still run."""
         return [item for item in self.items if not item.done and item.future is None]
 
-    @property
-    def running(self) -> list[_Item]:
-        return [item for item in self.items if not item.done and item.future is not None]
-
     def startable(self) -> list[_Item]:
         """Waiting items with no unfinished earlier event of the same customer.
 
@@ -137,7 +135,7 @@ class _Group:
         return self.account.is_stuck(item.delivery.event.id, came_before=item.message.receives > 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """One provider's lane. `handle` takes one batch at a time.
 
@@ -192,6 +190,7 @@ class _Batch:
         deferred, not_hidden = self._defer()
         for group in self._groups.values():
             group.account.pace.end_batch()
+            group.account.leave(item.delivery.event.id for item in group.items if not item.done)
         failed = {item.message.message_id for group in self._groups.values() for item in group.items if not item.done}
         failed |= {each.message.message_id for each in self._bad if not each.done}
         return BatchReport(
@@ -244,7 +243,7 @@ class _Batch:
         group.account.pace.begin_batch(
             now_since=self._began,
             handed_out=self._clock.monotonic() - max(0.0, now - handed_out),
-            waited=handed_out - min(message.sent_at for message in messages) > AT_ONCE,
+            waited=handed_out - min(message.sent_at for message in messages) > HANDED_OUT_AT_ONCE,
             environments_rotate=self._rotates,
         )
 
@@ -365,10 +364,9 @@ class _Batch:
 
     def _wait(self, group: _Group) -> float:
         """Seconds that the account is to be left alone for those that wait."""
-        waiting, running = ([item.delivery.event.id for item in items] for items in (group.waiting, group.running))
-        wait = group.account.end_batch(waiting, running)
-        if not waiting:
+        if not group.waiting:
             return 0.0
+        wait = group.account.end_batch()
         # Rounded down where the messages come back to this environment: too early costs a short wait here, too late the
         # provider's time. Another environment could not wait, so there it is rounded up.
         paced = (math.ceil if self._rotates else math.floor)(group.account.pace.delay())

@@ -11,7 +11,7 @@ from relay.ports import DeadLetter, Record
 MOMENT = 14
 """Characters at the end of a version that say when it came to us."""
 
-AT_ONCE = 300.0
+COPIES_DROPPED_SECONDS = 300.0
 """Seconds within which SQS drops copies itself: what comes so soon after its acceptance is no late copy."""
 
 
@@ -30,7 +30,9 @@ class Delivery:
     first_accepted_at: float | None = None
     """Where this message is a copy, or was redriven: when the record behind it came to us first."""
     direct: bool = False
-    """Somebody wants it sent now, whatever was sent since; what waits on the lane is not older for it."""
+    """A person asked for it: it is sent even where a later version was delivered, and makes nothing that waits on the
+    lane outdated.
+    """
 
     @property
     def dated_event(self) -> Event:
@@ -58,7 +60,7 @@ class Delivery:
             return record.version < record.delivered_version
         # Two versions of one moment. What the other replaced comes back as a late copy, or at once as a change of mind.
         first = self.accepted_at if self.first_accepted_at is None else self.first_accepted_at
-        return record.content_hash in record.replaced and now - first > AT_ONCE
+        return record.content_hash in record.replaced and now - first > COPIES_DROPPED_SECONDS
 
     def dead_letter(self, reason: str, detail: str, status: int | None, attempts: int) -> DeadLetter:
         """The end of it as evidence; `reason` and the provider's `detail` are already masked."""

@@ -1,4 +1,6 @@
-"""One request to a provider: built, sent in its turn, and once more with fresh credentials where those were refused."""
+"""One request to a provider: built, sent when the pace permits, and sent once more if it was unauthorized and the
+secret could be read again.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -6,18 +8,13 @@ from dataclasses import dataclass, replace
 from relay.account.pace import Permit
 from relay.contract.event import Event
 from relay.delivery.delivery import Delivery
+from relay.delivery.services import LONGEST_WAIT, Services
 from relay.errors import CredentialsError, TransportError, UnavailableError, UndeliverableError
 from relay.masking import mask_identifiers, shorten
 from relay.outcome import Outcome
-from relay.ports import Clock, Reply, Request, Secrets, Transport
+from relay.ports import Reply, Request
 from relay.providers.base import Provider
 from relay.providers.limits import Budget
-
-LONGEST_WAIT = 1.25
-"""Seconds a batch may wait for the pace: a little more than a window of a second. A longer wait is deferred."""
-
-RESERVE = 2.0
-"""Seconds kept at the end of an invocation to settle, defer and answer."""
 
 BROKEN = "a fault of the relay's own"
 OUT_OF_TIME = "no time left in this invocation"
@@ -53,19 +50,19 @@ class Post:
     invocation ends.
     """
 
+    services: Services
     delivery: Delivery
     provider: Provider
     permit: Permit
-    transport: Transport
-    secrets: Secrets
-    clock: Clock
     deadline: float
 
     def send(self) -> Exchange:
-        """Raises whatever a fault of ours raises before anything was sent, and nothing afterwards."""
-        began = self.clock.now()
+        """Raises what a fault of ours raises while a request is made ready; what raises once one may have left is an
+        `unknown`.
+        """
+        began = self.services.clock.now()
         try:
-            credentials = self.secrets.get(self.delivery.destination)
+            credentials = self.services.secrets.get(self.delivery.destination)
         except CredentialsError as error:
             return Exchange(Outcome.UNAUTHORIZED, str(error), started_at=began)
         except UnavailableError as error:
@@ -73,41 +70,41 @@ class Post:
         first = self._exchange(credentials)
         return self._again(first, credentials) if first.outcome is Outcome.UNAUTHORIZED else first
 
-    def _again(self, refused: Exchange, credentials: Mapping[str, str]) -> Exchange:
+    def _again(self, first: Exchange, credentials: Mapping[str, str]) -> Exchange:
         """Once more, with the secret fetched anew."""
         try:
-            fresh = self.secrets.refresh(self.delivery.destination, credentials)
+            fresh = self.services.secrets.refresh(self.delivery.destination, credentials)
         except CredentialsError as error:
-            return Exchange(Outcome.UNAUTHORIZED, str(error), started_at=refused.started_at)
+            return Exchange(Outcome.UNAUTHORIZED, str(error), started_at=first.started_at)
         except UnavailableError:
-            return refused
+            return first
         again = self._exchange(fresh)
         if again.outcome is Outcome.UNAUTHORIZED:
-            return replace(again, started_at=refused.started_at)
+            return replace(again, started_at=first.started_at)
         # The same credentials once more, without a turn to use them: the first answer stands.
-        return refused if again.is_unsent and fresh == credentials else again
+        return first if again.is_unsent and fresh == credentials else again
 
     def _exchange(self, credentials: Mapping[str, str]) -> Exchange:
         event = self.delivery.dated_event
         try:
             request = self.provider.build(event, credentials)
         except CredentialsError as error:
-            return Exchange(Outcome.UNAUTHORIZED, str(error), started_at=self.clock.now())
+            return Exchange(Outcome.UNAUTHORIZED, str(error), started_at=self.services.clock.now())
         except UndeliverableError as error:
             said = "; ".join(mask_identifiers(str(each)) for each in error.errors)
             return Exchange(Outcome.REJECTED, shorten(said, 1024))
         if not self.permit.wait(at_most=LONGEST_WAIT):
             return Exchange(Outcome.THROTTLED, "no budget left")
-        if is_late(self.clock, self.transport, self.deadline):
+        if self.services.is_late(self.deadline):
             return Exchange(Outcome.THROTTLED, OUT_OF_TIME)
         return self._send(request, event)
 
     def _send(self, request: Request, event: Event) -> Exchange:
-        started_at = self.clock.now()
+        started_at = self.services.clock.now()
         answer: Reply | TransportError
         try:
             try:
-                answer = self.transport.send(request)
+                answer = self.services.transport.send(request)
             except TransportError as error:
                 answer = error
             outcome = self.provider.read(answer)
@@ -117,7 +114,7 @@ class Post:
         if isinstance(answer, TransportError):
             return Exchange(outcome, f"no answer: {answer}", started_at=started_at, request=request)
         # The outcome is read: no fault in what else the answer says may lose it.
-        budget = _or(Budget(), self.provider.budget, answer, self.clock.now())
+        budget = _or(Budget(), self.provider.budget, answer, self.services.clock.now())
         learn = self.permit.throttle if outcome is Outcome.THROTTLED else self.permit.observe
         _or(None, learn, budget, answer.connect_seconds)
         detail = ""
@@ -133,11 +130,6 @@ class Post:
             request=request,
             reply=answer,
         )
-
-
-def is_late(clock: Clock, transport: Transport, deadline: float) -> bool:
-    """Whether a request that began now might be cut off by the end of the invocation."""
-    return clock.monotonic() + transport.longest + RESERVE / 2 > deadline
 
 
 def fault(error: Exception) -> str:

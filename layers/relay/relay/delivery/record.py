@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from relay.ports import Failure, Record
 
-REMEMBERED = 20
+MOST_NAMED = 20
 """How many given-up messages, and replaced contents, of one event its record names, the newest."""
 
 
@@ -52,10 +52,10 @@ def delivered(record: Record) -> Record:
         failure=replace(record.failure, failed_at=0.0),
         delivered_hash=record.content_hash,
         delivered_version=max(record.delivered_version, record.version),
-        replaced=tuple(each for each in replaced if each != record.content_hash)[-REMEMBERED:],
+        replaced=tuple(each for each in replaced if each != record.content_hash)[-MOST_NAMED:],
     )
 
 
 def given_up(record: Record) -> Record:
     """The record of an attempt whose message ended as a dead letter."""
-    return replace(record, given_up=(*record.given_up, record.message_id)[-REMEMBERED:])
+    return replace(record, given_up=(*record.given_up, record.message_id)[-MOST_NAMED:])

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from relay.account.account import Account
 from relay.contract.destination import Destination
 from relay.contract.fields import field_errors
-from relay.delivery.attempt import Attempt, Services
+from relay.delivery.attempt import Attempt
 from relay.delivery.delivery import Delivery
 from relay.delivery.post import Exchange
+from relay.delivery.services import Services
 from relay.errors import CredentialsError, FieldError, InvalidEventError, UndeliverableError
 from relay.handlers.envelope import open_record
 from relay.handlers.records import Context, Json, described
