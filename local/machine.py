@@ -13,6 +13,19 @@ STATE = ROOT / ".local"
 """What ``make up`` leaves behind and ``make down`` removes."""
 TOOLS = Path(sys.executable).parent
 """The virtual environment's programs."""
+REGION = "us-east-1"
+ACCESS_KEY_ID = SECRET_ACCESS_KEY = "test"  # noqa: S105 (the one pair that the emulator takes for its account's own)
+OWN = os.environ  # noqa: TID251 (this is the one place of the local tools that reads it)
+
+_AWS = {
+    "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+    "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_REGION": REGION,
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 
 def free_port() -> int:
@@ -33,21 +46,6 @@ def locked(folder: Path, *, wait: bool) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-REGION = "us-east-1"
-ACCESS_KEY_ID = SECRET_ACCESS_KEY = "test"  # noqa: S105 (the one pair that the emulator takes for its account's own)
-OWN = os.environ  # noqa: TID251 (this is the one place of the local tools that reads it)
-
-_AWS = {
-    "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
-    "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
-    "AWS_DEFAULT_REGION": REGION,
-    "AWS_REGION": REGION,
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 def server_environment(state: Path) -> dict[str, str]:

@@ -21,6 +21,10 @@ from local.steps import Steps
 from relay.providers import PROVIDERS
 from tools.layer import ready
 
+STAGE = "local"
+STACK_NAME = "customer-event-relay-local"
+_HEALTHY_SECONDS = 60.0
+
 
 def start_emulator(state: Path, port: int) -> Process:
     """Start it with everything it writes under ``state``. Serves once ``/_ministack/health`` answers."""
@@ -40,10 +44,6 @@ def start_emulator(state: Path, port: int) -> Process:
         "IOT_MTLS_ENABLED": "0",
     }
     return start("emulator", [str(TOOLS / "ministack")], env=env, cwd=state, log=state / "emulator.log")
-
-
-STAGE = "local"
-STACK_NAME = "customer-event-relay-local"
 
 
 def architecture() -> str:
@@ -94,9 +94,6 @@ def parameters_for(sandbox_url: str) -> dict[str, str]:
 def base_url_parameter(provider: str) -> str:
     """The template's parameter that says where a provider is."""
     return f"{provider.capitalize()}BaseUrl"
-
-
-_HEALTHY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
