@@ -20,7 +20,7 @@ READY := $(VENV)/.ready
 export PYTHONPATH := $(CURDIR)/layers/relay:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
 
-# Two of the four wait for stacks most of the time.
+# tests/workers.py keeps together what shares a server.
 PARALLEL := -n 4
 
 .PHONY: help

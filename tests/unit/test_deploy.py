@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-untyped]  # ships no types
 
+from tests.drawing import drawn
 from tests.template.stack import Stack
 from tools.deploy import DeployError, configured_stages, parse_parameters, template_parameters, write_overrides
 
@@ -53,6 +54,7 @@ def test_what_is_no_parameter_is_named(text: str, words: str) -> None:
         parse_parameters(text, KNOWN)
 
 
+@drawn(100, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(
         st.sampled_from(sorted(KNOWN)),
