@@ -456,7 +456,14 @@ def test_a_claim_whose_answer_was_lost(ledger: Ledger, overrides: bool, state: A
 
     def told(answer: Claim) -> object:
         before = answer.before
-        return before and (before.state, before.content_hash, before.attempts, before.given_up, before.claims)
+        return before and (
+            before.state,
+            before.content_hash,
+            before.attempts,
+            before.given_up,
+            before.claims,
+            before.claimants,
+        )
 
     assert told(second) == told(first)
 
@@ -487,6 +494,26 @@ def test_claims_are_counted_until_one_leaves_a_record_of_its_end(ledger: Ledger,
     ledger.settle(claim("m-1@5", state="open", claims=0))
     assert claims("m-1@6", 200) == 0
     assert claims("m-1@7", 300) == 1
+
+
+@BOTH
+def test_who_claimed_is_named_until_one_leaves_a_record_of_its_end(ledger: Ledger, overrides: bool) -> None:
+    """Each claim adds its message, once however often it is asked for; a settle leaves those that it was given."""
+
+    def claimants(owner: str, seconds: float) -> object:
+        ours = claim(owner, message_id=owner[:3], lease_until=NOW + seconds + 30)
+        befores = [ledger.claim(ours, now=NOW + seconds, overrides=overrides).before for _ in range(2)]
+        first, again = [before and before.claimants for before in befores]
+        assert first == again
+        return first
+
+    assert claimants("m-1@1", 0) is None
+    assert claimants("m-2@2", 31) == ("m-1",)
+    assert claimants("m-1@3", 62) == ("m-1", "m-2")
+    ledger.settle(claim("m-1@3", state="open", claimants=("m-2",)))
+    assert claimants("m-1@4", 93) == ("m-2",)
+    ledger.settle(claim("m-1@4", state="open"))
+    assert claimants("m-3@5", 124) == ()
 
 
 @BOTH

@@ -48,7 +48,7 @@ class Exchange:
     version: int
     links: list[Link]
     """The environment's, and where environments take turns without accident, the account's: but in a long window only
-    where the provider counts as we do, for what a fixed window or a bucket has left only the provider can tell.
+    where the provider counts as we do and says so: what a fixed window or a bucket has left it alone can tell.
     """
     direct: bool
     started_at: float
@@ -84,7 +84,8 @@ class Conduct:
         delivery.posts += 1
         history.totals.requests += 1
         links = [self._links[environment.name, destination]]
-        if history.plan.calm and (account.plan.limiter == "log" or account.window <= 1.0):
+        told = account.plan.limiter == "log" and account.plan.headers
+        if history.plan.calm and (told or account.window <= 1.0):
             links.append(self._links.setdefault(("", destination), Link(-math.inf, answered=True)))
         token, invocation = account.sent_token(request), (environment.name, environment.deadline)
         owner = delivery.owners[environment.name]

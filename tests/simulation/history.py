@@ -27,6 +27,8 @@ class Delivery:
     """The attempt whose token was refused while the store held another one, and that token."""
     claims: int = 0
     """Claims since one was settled."""
+    left: set[str] = field(default_factory=set)
+    """Messages whose claim another one found open: they may have been posted, and do not know it."""
     held_until: float = 0.0
     """When the invocation ends, at the latest, that was granted the last claim."""
     owners: dict[str, str] = field(default_factory=dict)

@@ -15,7 +15,8 @@
   the other one takes. All other rules hold as they are: one event is still one attempt's (`alone`).
 - `rate`: at most limit + 1 requests to an account are started in any window, those answered 429 not counted: by one
   environment in every run, by all together where nothing makes two batches of one account overlap and the provider
-  counts as we do (there without those that fail before it counts them: no other environment's `Remaining` shows them).
+  counts as we do, and in a long window says so (there without those that fail before it counts them: no other
+  environment's `Remaining` shows them).
   `throttle`: in any window it is answered 429 at most half the limit's times (five times at Yotpo). `cold`: a new
   environment has one request under way, and a second only after an answer or one window; the window counts from when
   its batch was handed out.
@@ -168,10 +169,15 @@ class Checker:
             if delivery.claims and early > 0.1:
                 what = f"{record.destination} {record.event_id} claimed {early:.1f} s before the end of who had it"
                 self._history.fail("alone", what)
-            delivery.on_unknown_met((environment.name, environment.deadline), delivery.claims)
+            holder = record.owner.partition("@")[0]
+            unknowns = max(delivery.claims, holder in delivery.left)
+            delivery.on_unknown_met((environment.name, environment.deadline), unknowns)
+            if delivery.claims:
+                delivery.left.add(delivery.holder)
+            delivery.left.discard(holder)
             delivery.claims += 1
             delivery.held_until = delivery.began_in[record.owner][1]
-            delivery.holder = record.owner.partition("@")[0]
+            delivery.holder = holder
             if environment.direct:
                 delivery.parked.clear()
                 delivery.unanswered.clear()

@@ -3,7 +3,7 @@
 Mirrors, in `relay/adapters/dynamodb.py`: the claim's update `_CLAIM` and its conditions `_IF_SAME` and `_IF_OVERRIDES`
 (of the clauses `_NEW`, `_NOT_ENDED`, `_FREE`, `_SAME`, `_LATER`), ALL_OLD on success and on a failed condition, what an
 item remembers of the state before its claim, settle's condition `_MINE`, its rule that absent values are not written,
-and its removal of an old `status`, `reason` and `delivered_hash`.
+and its removal of an old `status`, `reason`, `delivered_hash` and `claimants`.
 """
 
 from dataclasses import replace
@@ -83,6 +83,7 @@ class Table:
             lease_until=record.lease_until,
             accepted_at=record.accepted_at,
             claims=(before.claims if before else 0) + 1,
+            claimants=(*(before.claimants if before else ()), record.message_id),
         )
         return Claim(granted=True, before=before)
 

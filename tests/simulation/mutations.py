@@ -476,6 +476,14 @@ def _(swap: Swap) -> None:
     swap(Attempt, "run", lambda self: replace(run(self), crashed=0))
 
 
+@mutation("a crash that a copy has counted is forgotten", first=121212742)
+def _(swap: Swap) -> None:
+    def settle(ledger: Any, record: Any) -> None:
+        ledger.settle(replace(record, claimants=()))
+
+    _port(swap, Services, "ledger", settle=settle)
+
+
 @mutation("nothing ever expires")
 def _(swap: Swap) -> None:
     swap(Attempt, "_stale", lambda self, *args: "")

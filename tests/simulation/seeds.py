@@ -41,6 +41,8 @@ FAILED_SINCE: dict[int, str] = {
     616161117: "delay: an account's own stalled batches had both places (a mistake of the rule)",
     909090585: "prompt: one customer's events waited behind one answered 429, which counted once in an hour",
     909091480: "delay: the copy of a batch had its place before it began (a mistake of the rule)",
+    121212742: "parked: a crash that a copy had counted was forgotten by the time its own message came back",
+    121212151: "rate: by environments that are told nothing and live for twenty messages (a mistake of the rule)",
 }
 """The same, played as plans are drawn now."""
 

@@ -997,6 +997,29 @@ def test_of_the_crashes_that_park_an_event_one_is_its_outcome(harness: Harness, 
     assert harness.transport.requests == []
 
 
+def test_a_crash_that_a_copy_has_counted_parks_its_own_message(harness: Harness) -> None:
+    """GIVEN a message parked without a record of it, and a copy of it parked after it
+    WHEN the first comes back
+    THEN it is parked, too, with a dead letter of its own, and not posted; redriven it is.
+    """
+    harness.settings = {"on_unknown": "park"}
+    first, copy = make_delivery("sender/main", key="m-1"), make_delivery("sender/main", key="m-2")
+    harness.ledger.fails_on = {"settle"}
+    harness.transport = FakeTransport(NoAnswerError("timeout"), make_reply(200))
+    assert harness.attempt(first).outcome is Outcome.UNKNOWN
+    harness.ledger.fails_on = set()
+    harness.clock.pass_by(60)
+    assert harness.attempt(copy).outcome is Outcome.UNKNOWN
+    assert harness.record(copy).claimants == ("m-1",)
+    again = harness.attempt(first)
+    assert (again.outcome, again.final, again.crashed) == (Outcome.UNKNOWN, True, 0)
+    assert [letter.deduplication_id for letter in harness.queue.letters] == ["m-1", "m-2", "m-1"]
+    assert (harness.record(copy).given_up, harness.record(copy).claimants) == (("m-2", "m-1"), ())
+    assert len(harness.transport.requests) == 1
+    assert harness.attempt(first).outcome is Outcome.DUPLICATE
+    assert harness.attempt(replace(first, key="redriven")).outcome is Outcome.DELIVERED
+
+
 def test_a_crash_that_expired_meanwhile(harness: Harness) -> None:
     """The end is the expiry, and the crash is still counted."""
     delivery = make_delivery("sender/main", expires_at="2026-11-22T10:00:00Z")

@@ -163,6 +163,8 @@ class Record:
     """The place of this content among the versions of the event, see `Delivery.version`."""
     claims: int = 0
     """Attempts since the last one that left a record of its end: more than the present one have crashed."""
+    claimants: tuple[str, ...] = ()
+    """The messages of attempts that left no record of their end, the newest; while `claimed`, the present one, too."""
     attempts: int = 0
     failure: Failure = Failure()
     unknowns: int = 0

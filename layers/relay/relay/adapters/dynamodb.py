@@ -28,6 +28,7 @@ _CLAIM = (
     "SET content_hash = :content_hash, #version = :version, #state = :claimed, #owner = :owner, "
     "message_id = :message_id, lease_until = :lease_until, accepted_at = :accepted_at, #ttl = :ttl, "
     "claims = if_not_exists(claims, :none) + :one, "
+    "claimants = list_append(if_not_exists(claimants, :nobody), :me), "
     "state_before = if_not_exists(#state, :new), hash_before = if_not_exists(content_hash, :new)"
 )
 _FREE = "(#state = :open OR #state = :given_up OR (#state = :claimed AND lease_until < :now))"
@@ -66,6 +67,8 @@ class DynamoLedger:
             ":new": "new",
             ":none": 0,
             ":one": 1,
+            ":nobody": [],
+            ":me": [record.message_id],
             ":claimed": "claimed",
             ":open": "open",
             ":given_up": "given_up",
@@ -117,7 +120,7 @@ class DynamoLedger:
             if name not in ("event_id", "destination", "lease_until") and value not in (None, "", ())
         }
         names = {f"#{index}": name for index, name in enumerate(kept)}
-        gone = [name for name in ("status", "reason", "delivered_hash") if name not in kept]
+        gone = [name for name in ("status", "reason", "delivered_hash", "claimants") if name not in kept]
         try:
             self._client.update_item(
                 TableName=self._table,
@@ -146,7 +149,9 @@ def _unless_ours(item: dict[str, Any], record: Record) -> Claim:
         return Claim(granted=False, before=before)
     # Our own: the reply to the first try was lost, and botocore tried again. The item remembers what stood before.
     state, content_hash = (_deserialize(item[name]) for name in ("state_before", "hash_before"))
-    stood = replace(before, state=state, content_hash=content_hash, claims=before.claims - 1)
+    stood = replace(
+        before, state=state, content_hash=content_hash, claims=before.claims - 1, claimants=before.claimants[:-1]
+    )
     return Claim(granted=True, before=None if state == "new" else stood)
 
 

@@ -40,6 +40,8 @@ class Attempt:
         self._permit = account.pace.permit()
         self._crashes = 0
         """Earlier attempts that ended between their post and its record."""
+        self._is_unsure = False
+        """There were some, or one of this very message, that another message's attempt has counted."""
 
     def run(self) -> Result:
         """Safe to run beside others, in a thread of its own. Never raises for anything a provider, a customer's data or
@@ -84,6 +86,7 @@ class Attempt:
         if before is not None and before.not_before > began:
             self._account.pace.stay_away(before.not_before - began)
         self._crashes = max(1, before.claims) if before and before.state == "claimed" else 0
+        self._is_unsure = self._crashes > 0 or (before is not None and self._record.message_id in before.claimants)
         self._record = resume(self._record, before, self._crashes)
         return self._end_unsent() or self._post(began)
 
@@ -107,9 +110,9 @@ class Attempt:
         """The end of an event that is not to be sent any more; None for all others."""
         record, now = self._record, self._clock.now()
         was_delivered = record.delivered_hash == record.content_hash
-        if self._crashes and not was_delivered and self._provider.settings.on_unknown == "park":
+        if self._is_unsure and not was_delivered and self._provider.settings.on_unknown == "park":
             # The outcome `unknown` counts one of the crashes; the others are counted beside it.
-            self._crashes -= 1
+            self._crashes = max(0, self._crashes - 1)
             return self._give_up(Exchange(Outcome.UNKNOWN, CRASHED))
         if was_delivered:
             self._record = replace(record, delivered_version=max(record.delivered_version, record.version))
@@ -222,6 +225,7 @@ class Attempt:
             self._record,
             state=state,
             claims=1 if state == "claimed" else 0,
+            claimants=(*self._record.claimants, *([self._record.message_id] if state == "claimed" else [])),
             outcome=str(exchange.outcome),
             reason=exchange.reason,
             status=exchange.status,

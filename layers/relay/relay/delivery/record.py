@@ -5,7 +5,7 @@ from dataclasses import replace
 from relay.ports import Failure, Record
 
 MOST_NAMED = 20
-"""How many given-up messages, and replaced contents, of one event its record names, the newest."""
+"""How many given-up messages, claimants, and replaced contents, of one event its record names, the newest."""
 
 
 def resume(record: Record, before: Record | None, crashes: int) -> Record:
@@ -18,6 +18,7 @@ def resume(record: Record, before: Record | None, crashes: int) -> Record:
     | strikes, blame, last reason  | yes                   | no             | no                 | no             |
     | since when it fails          | yes                   | no             | yes                | no             |
     | what was delivered, given up | yes                   | yes            | yes                | yes            |
+    | claimants but its own        | yes                   | yes            | yes                | yes            |
     """
     if before is None:
         return replace(record, unknowns=crashes)
@@ -29,6 +30,7 @@ def resume(record: Record, before: Record | None, crashes: int) -> Record:
         failure=before.failure if again else Failure(failed_at=before.failure.failed_at if under_way else 0.0),
         unknowns=(before.unknowns if same else 0) + crashes,
         reason=before.reason if again else "",
+        claimants=tuple(dict.fromkeys(each for each in before.claimants if each != record.message_id))[-MOST_NAMED:],
         given_up=before.given_up,
         delivered_hash=before.delivered_hash if _is_certain(before, crashes) else "",
         delivered_version=before.delivered_version,
@@ -50,6 +52,7 @@ def delivered(record: Record) -> Record:
         record,
         attempts=record.attempts + 1,
         failure=replace(record.failure, failed_at=0.0),
+        claimants=(),
         delivered_hash=record.content_hash,
         delivered_version=max(record.delivered_version, record.version),
         replaced=tuple(each for each in replaced if each != record.content_hash)[-MOST_NAMED:],
