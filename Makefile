@@ -19,6 +19,8 @@ PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 export PYTHONPATH := $(CURDIR)/layers/relay:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
+# What is imported a hundred times is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 # tests/workers.py keeps together what shares a server.
 PARALLEL := -n 4
@@ -34,15 +36,19 @@ demo: $(READY) ## The relay on this machine: every way in, every fate
 	@$(PYTHON) -m local.demo
 
 .PHONY: test
-test: $(READY) ## All tests, with branch coverage
-	$(PYTHON) -m pytest --cov $(PARALLEL)
+test: $(READY) ## Every test
+	$(PYTHON) -m pytest $(PARALLEL)
 
 .PHONY: quick
-quick: $(READY) ## Unit, contract, template: what needs no emulator
-	$(PYTHON) -m pytest -n auto -m "not emulator" --hypothesis-profile quick tests/unit tests/contract tests/template
+quick: $(READY) ## Unit, contract, template: no emulator, nothing long
+	$(PYTHON) -m pytest -n auto -m "not emulator and not long" --hypothesis-profile quick tests/unit tests/contract tests/template
+
+.PHONY: coverage
+coverage: $(READY) ## Unit and contract tests, with branch coverage
+	$(PYTHON) -m pytest --cov $(PARALLEL) -m "not long" --hypothesis-profile quick tests/unit tests/contract
 
 .PHONY: check
-check: $(READY) lint simulate-briefly test ## All that CI runs: lint, simulation, tests
+check: $(READY) lint simulate-briefly simulate-figures simulate-breakages coverage test ## All that CI runs
 
 .PHONY: lint
 lint: $(READY) ## Everything of check that runs none of the code
@@ -78,6 +84,10 @@ simulate: $(READY) ## The delivery code in virtual time: SEEDS=1000, or SEED=7
 .PHONY: simulate-figures
 simulate-figures: $(READY) ## Named scenarios in virtual time: outage, rates
 	$(PYTHON) -m tests.simulation --figures
+
+.PHONY: simulate-breakages
+simulate-breakages: $(READY) ## Break the relay on purpose: all of it noticed?
+	$(PYTHON) -m tests.simulation --breakages
 
 .PHONY: simulate-briefly
 simulate-briefly: $(READY)

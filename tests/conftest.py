@@ -36,10 +36,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What waits and what is long begins first, in good time.
 
-    Drawn input is not followed line by line: that takes four times as long, and examples cover all that it does.
+    Drawn input and long tests are not followed line by line: that takes several times as long, and examples cover all
+    that they do.
     """
     for item in items:
-        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False) or item.get_closest_marker("long"):
             item.add_marker("no_cover")
         if asks_for_emulator(item):
             item.add_marker("emulator")
@@ -72,8 +73,9 @@ def fresh_function(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _forget() -> None:
-    for name in ("urllib3", "botocore", "boto3"):
-        logging.getLogger(name).setLevel(logging.NOTSET)
+    for logger in map(logging.getLogger, ("urllib3", "botocore", "boto3")):
+        if logger.level != logging.NOTSET:  # To set it makes every logger look up its level anew.
+            logger.setLevel(logging.NOTSET)
     for name in LOGGERS:
         # Powertools keeps one logger per service, bound to the standard output of the first test that asked for it.
         logging.Logger.manager.loggerDict.pop(name, None)

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation`: many seeds, one seed with its timeline, or the figures."""
+"""`python -m tests.simulation`: many seeds, one seed with its timeline, the figures, or the breakages."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from itertools import chain, count, islice
 from rich.console import Console
 from rich.table import Table
 
-from tests.simulation import figures
+from tests.simulation import figures, mutations
 from tests.simulation.campaign import Campaign, Seed, campaign
 from tests.simulation.plan import Plan, draw, draw_plain
 from tests.simulation.seeds import FAILED_ONCE, FAILED_SINCE, fresh
@@ -26,14 +26,17 @@ def main() -> int:
     parser.add_argument("--plain", action="store_true", help="its plan as it was drawn until 2026-11-28")
     parser.add_argument("--fresh", action="store_true", help="those that failed once, then this commit's own")
     parser.add_argument("--figures", action="store_true", help="run the named scenarios")
-    parser.add_argument("--only", help="of the named scenarios, those with this in their name")
+    parser.add_argument("--breakages", action="store_true", help="break the relay on purpose; each must be noticed")
+    parser.add_argument("--only", help="of scenarios or breakages, those with this in their name")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
     asked = parser.parse_args()
     if asked.seed is not None:
         return _show(draw_plain(asked.seed) if asked.plain else draw(asked.seed))
     if asked.figures:
-        return figures.show(CONSOLE, asked.only)
+        return figures.show(CONSOLE, asked.jobs, asked.only)
+    if asked.breakages:
+        return mutations.show(CONSOLE, asked.jobs, asked.only)
     most = asked.seeds if asked.seeds is not None or asked.seconds is not None else 1000
     first = asked.first
     before: list[Seed] = []

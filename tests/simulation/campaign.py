@@ -1,7 +1,8 @@
 """Many seeds, one after the other or on several processes, until one breaks an invariant or the time is up."""
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
@@ -52,6 +53,14 @@ def campaign(seeds: Iterator[Seed], seconds: float | None, jobs: int, keep_going
         if seconds is not None and result.seconds >= seconds:
             break
     return result
+
+
+def side_by_side[T](play: Callable[[str], T], names: Sequence[str], jobs: int) -> Iterator[T]:
+    """What `play` makes of each name, in their order, on so many processes; a line on standard error tells how far."""
+    with get_context("spawn").Pool(jobs) as pool:
+        for number, result in enumerate(pool.imap(play, names), start=1):
+            print(f"\r{number} of {len(names)}", end="\n" if number == len(names) else "", file=sys.stderr, flush=True)
+            yield result
 
 
 def _outcomes(seeds: Iterator[Seed], jobs: int) -> Iterator[tuple[Seed, bool, Totals, str | None]]:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from relay.contract.destination import Destination
+from tests.simulation.campaign import side_by_side
 from tests.simulation.plan import HOUR, AccountPlan, Episode, EventPlan, Limiter, Nature, Plan
 from tests.simulation.provider import LIMITS
 from tests.simulation.world import Run, play
@@ -32,14 +33,18 @@ class Figure:
     reached: bool | None = None
 
 
-def show(console: Console, only: str | None = None) -> int:
+def rows(name: str) -> list[tuple[str, list[Figure]]]:
+    """Plays a named scenario: its parts' titles, and what each came to."""
+    return list(SCENARIOS[name]())
+
+
+def show(console: Console, jobs: int, only: str | None = None) -> int:
     """Prints every scenario whose name holds `only`; 1 if a figure is not reached."""
     table = Table("scenario", "measured", "missed")
     missed = 0
-    for name, scenario in SCENARIOS.items():
-        if only and only not in name:
-            continue
-        for title, figures in scenario():
+    names = [name for name in SCENARIOS if not only or only in name]
+    for name, played in zip(names, side_by_side(rows, names, jobs), strict=True):
+        for title, figures in played:
             wrong = [f"{each.what} {each.value}" for each in figures if each.reached is False]
             missed += len(wrong)
             said = ", ".join(f"{each.what} {each.value}" for each in figures)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 import relay.account.account
 import relay.delivery.attempt
 import relay.delivery.batch
@@ -27,10 +30,14 @@ from relay.providers.base import Provider
 from relay.providers.limits import Limit
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
+from tests.simulation.campaign import side_by_side
 from tests.simulation.figures import SCENARIOS
 from tests.simulation.ledger import Clauses
 from tests.simulation.plan import draw
 from tests.simulation.world import play
+
+SEEDS = 120
+"""So many seeds look for a breakage."""
 
 type Swap = Callable[[object, str, Any], None]
 
@@ -89,21 +96,41 @@ def mutated(broken: Mutation) -> Iterator[None]:
             setattr(owner, name, value)
 
 
-def hunt(broken: Mutation, seeds: int) -> tuple[int, str] | None:
-    """The first of so many seeds that the sound relay passes and the broken one does not, and which rule it broke; or
-    the named scenario that it fails, and what it missed.
+def show(console: Console, jobs: int, only: str | None = None) -> int:
+    """Prints what noticed every breakage whose name holds `only`; 1 if one went unnoticed."""
+    table = Table("broken on purpose", "noticed by", "what it broke")
+    unnoticed = 0
+    names = [each.what for each in MUTATIONS if not only or only in each.what]
+    for name, found in zip(names, side_by_side(noticed, names, jobs), strict=True):
+        where, what = found or ("[bold red]nothing", "")
+        # A breakage that no longer fits the code raises at once, and would look as if it were caught.
+        unnoticed += not what or "raised:" in what
+        table.add_row(name, where, what)
+    console.print(table)
+    console.print(f"{len(names) - unnoticed} noticed, {unnoticed} not")
+    return 1 if unnoticed else 0
+
+
+def noticed(name: str) -> tuple[str, str] | None:
+    """What notices the breakage of that name, as `hunt` tells it."""
+    return hunt(next(each for each in MUTATIONS if each.what == name), SEEDS)
+
+
+def hunt(broken: Mutation, seeds: int) -> tuple[str, str] | None:
+    """Where a breakage is noticed, and what it broke: the first of so many seeds that the sound relay passes and the
+    broken one does not, or its named scenario, and the figures missed. None: nowhere.
     """
     if broken.figure:
         with mutated(broken):
             for _, some in SCENARIOS[broken.figure]():
                 if missed := [f"{each.what} {each.value}" for each in some if each.reached is False]:
-                    return 0, ", ".join(missed)
+                    return broken.figure, ", ".join(missed)
         return None
     for seed in range(broken.first, broken.first + seeds):
         with mutated(broken):
             violation = play(draw(seed)).violation
         if violation and _sound(seed):
-            return seed, violation
+            return f"seed {seed}", violation
     return None
 
 

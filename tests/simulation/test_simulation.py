@@ -12,7 +12,7 @@ from tests.simulation.campaign import campaign
 from tests.simulation.plan import Plan, draw, draw_plain
 from tests.simulation.world import play
 
-pytestmark = pytest.mark.no_cover  # Followed line by line it takes three times as long, and the others cover all of it.
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize("first", range(0, 30, 3))

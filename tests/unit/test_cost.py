@@ -22,8 +22,7 @@ from tests.steps import peak_bytes, steps
 STEPS, STEPS_A_BYTE = 200_000, 60
 BYTES, BYTES_A_BYTE = 200_000, 80
 
-pytestmark = pytest.mark.no_cover
-"""Followed line by line it takes several times as long, and the others cover all of it."""
+pytestmark = pytest.mark.long
 
 COMMON = drawn(
     100,

@@ -37,8 +37,6 @@ from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues, FakeSecrets
 from tests.unit.harness import Harness
 
 CONTEXT = FakeContext()
-LONG = pytest.mark.no_cover
-"""Followed line by line it takes several times as long, and the others cover all of it."""
 
 
 @pytest.fixture
@@ -359,7 +357,7 @@ def test_more_events_than_a_call_may_hold(intake: IntakeHandler, queues: FakeInt
     assert queues.entries == []
 
 
-@LONG
+@pytest.mark.long
 def test_as_many_events_as_a_call_may_hold(intake: IntakeHandler, queues: FakeIntakeQueues) -> None:
     """In a hundred calls per lane."""
     call = {"events": [event_data(id=f"e-{number}") for number in range(MOST_EVENTS)]}
@@ -403,7 +401,7 @@ def test_an_answer_stays_short(intake: IntakeHandler) -> None:
     assert len(json.dumps(intake.handle(call, CONTEXT))) < 5_000
 
 
-@LONG
+@pytest.mark.long
 def test_an_answer_to_many_stays_short(intake: IntakeHandler) -> None:
     """Lambda calls an answer above 6 MB a failure of the function. What is not named is counted, for each."""
     bad = event_data(**{f"{'x' * 250}{index}": 1 for index in range(25)})

@@ -28,8 +28,6 @@ from tests.fakes import FakeClock, FakeLaneQueue, OneByOneWorkers, StuckWorkers,
 from tests.unit.harness import Harness
 
 HOUR = 3600.0
-LONG = pytest.mark.no_cover
-"""Followed line by line it takes several times as long, and the others cover all of it."""
 
 
 def message(name: str, customer: str = "", account: str = "main", **changes: Any) -> LaneMessage:
@@ -382,7 +380,7 @@ def test_a_ledger_that_is_away(sender: Harness) -> None:
     assert sender.queue.letters == []
 
 
-@LONG
+@pytest.mark.long
 def test_an_outage_of_our_own_is_not_asked_for_ever(sender: Harness) -> None:
     """GIVEN a ledger that stays away for three days THEN its lane backs off, and a thousand receives last."""
     sender.ledger.fails_on = {"claim"}
@@ -396,7 +394,7 @@ def test_an_outage_of_our_own_is_not_asked_for_ever(sender: Harness) -> None:
     assert sender.handle([message("e2")]).failed == []
 
 
-@LONG
+@pytest.mark.long
 @pytest.mark.parametrize("status", [429, 503])
 def test_whatever_lasts_a_thousand_receives_take_five_days(sender: Harness, status: int) -> None:
     """GIVEN environments that never live to learn THEN the messages' own count of receives makes the lane patient."""
@@ -712,7 +710,7 @@ def any_account(most: int = KNOWN) -> tuple[Harness, Counter[str]]:
     return harness, met
 
 
-@LONG
+@pytest.mark.long
 def test_a_thousand_accounts_in_one_environment() -> None:
     """GIVEN `yotpo/*` and twice as many accounts as an environment knows THEN all are delivered to, those met before
     the last thousand are forgotten, and one that is always busy is not.

@@ -23,8 +23,7 @@ from tests.factories import make_event
 from tests.kinds import REPEATS
 from tests.steps import steps
 
-pytestmark = pytest.mark.no_cover
-"""Followed line by line it takes several times as long, and the others cover all of it."""
+pytestmark = pytest.mark.long
 
 # ----------------------------------------------------------------------------------------------- a reader, and a quoter
 

@@ -16,8 +16,6 @@ from tests.simulation.plan import Limiter
 YOTPO = Limit(5, 1.0)
 SENDER = Limit(60, 60.0)
 EVER = 7200.0
-LONG = pytest.mark.no_cover
-"""Followed line by line it takes several times as long, and the others cover all of it."""
 
 
 @pytest.fixture(autouse=True)
@@ -288,7 +286,7 @@ def test_a_first_reply_that_shows_others() -> None:
 # ------------------------------------------------------------------------------------------------ the limit
 
 
-@LONG
+@pytest.mark.long
 @pytest.mark.parametrize("limit", [YOTPO, SENDER, Limit(1, 1.0), Limit(3, 0.5), Limit(100, 10.0)])
 def test_never_above_the_limit_and_hardly_below(limit: Limit) -> None:
     """Over a long run no window holds more than the limit, and the limit is used."""
@@ -605,7 +603,7 @@ def test_a_share_is_never_cut_to_nothing() -> None:
     assert clock.monotonic() - began < 10 * 2.1
 
 
-@LONG
+@pytest.mark.long
 @pytest.mark.parametrize("limit", [YOTPO, SENDER])
 def test_a_share_grows_back_when_others_leave(limit: Limit) -> None:
     """GIVEN an account refused for long WHEN replies show nobody else THEN all of the limit is used within minutes."""
@@ -622,7 +620,7 @@ def test_a_share_grows_back_when_others_leave(limit: Limit) -> None:
     assert sum(time > last for time in account.times) >= 0.95 * 3 * limit.requests
 
 
-@LONG
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["log", "fixed", "bucket"])
 @pytest.mark.parametrize("limit", [YOTPO, SENDER])
 def test_a_shared_limit_however_the_provider_counts(limit: Limit, kind: Limiter) -> None:

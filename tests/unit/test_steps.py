@@ -12,7 +12,7 @@ from relay.masking import mask_identifiers
 from tests.factories import make_event
 from tests.steps import peak_bytes, steps
 
-pytestmark = pytest.mark.no_cover  # Two that count every step at once are slow, and this is no code of the relay's.
+pytestmark = pytest.mark.long
 
 SMALL, LARGE = 100, 1_000
 
