@@ -7,6 +7,8 @@ import pytest
 
 from tests.checkout import Checkout
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:

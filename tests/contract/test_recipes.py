@@ -39,6 +39,7 @@ def targets(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
 RULES = [(path.name, *found) for path in TEMPLATES for found in targets(load(path))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
 def test_a_template_is_one_that_cloudformation_takes(path: Path) -> None:
     """As far as cfn-lint knows, which is also what it says of the relay's own."""

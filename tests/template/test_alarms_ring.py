@@ -133,6 +133,7 @@ def test_the_rule_is_cloudwatch_s(most: int, points: str, on: bool) -> None:
 # ---------------------------------------------------------------------------------------------- what is written
 
 
+@pytest.mark.long
 def test_alarms_on_aws_s_metrics_ask_for_what_aws_writes(stack: Stack) -> None:
     """A metric that exists, by the dimensions that it has, of a queue, a function or the rule of this stack."""
     (rule,) = stack.of("AWS::Events::Rule").values()

@@ -76,6 +76,7 @@ def missed(account: Account, kind: str, event_id: str, before: Failure, started_
     return getattr(account, kind)(event_id, before, started_at)  # type: ignore[no-any-return]
 
 
+@pytest.mark.long
 @KINDS
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.8, 0.9])
 @pytest.mark.parametrize("seed", [1, 2])
