@@ -1,8 +1,11 @@
 """The figures of virtual time: named scenarios, each measured and held against what it must reach."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -99,6 +102,42 @@ def rate(
                 *_sound(run),
             ],
         )
+
+
+def groups_for(requests: float, answers_in: float, hand_over: float = 0.4) -> int:
+    """Groups that an account needs, as docs/delivery.md recommends: so many requests a second, answers and hand-over in
+    seconds. A batch of ten has its turns in 10 / requests seconds; then it waits for the last answer and SQS hands over
+    the next. Another group's batch fills that gap.
+    """
+    return 1 + math.ceil(1.2 * requests * (answers_in + hand_over) / 10.0)
+
+
+def paced(
+    account: AccountPlan, count: int, share: float, throttled: float, *, groups: int = 1, others: int = 0, **more: Any
+) -> Scenario:
+    """`count` events at once to one account with several groups: of the rate that its tightest limit allows."""
+    plans = (account, *(replace(account, destination=f"{account.destination}{each}") for each in range(others)))
+    events = tuple(event for plan in plans for event in _named(plan.destination, count))
+    concurrency = max(10, groups * len(plans))
+    run = play(_quiet(plans, events, groups=groups, concurrency=concurrency, **more))
+    requests, window = min(account.limits or (LIMITS[account.provider],), key=lambda each: each[0] / each[1])
+    times = [_times(run, plan.destination) for plan in plans]
+    took = max((acts[-1] - acts[0] for acts in times if acts), default=math.inf)
+    # Where no burst is allowed the first window has none either.
+    first = 0.0 if account.limiter in ("leaky", "counter") else 1.0
+    ideal = (count / requests - first) * window / (1.0 - account.foreign)
+    refused = run.history.totals.throttled / max(1, run.history.totals.requests)
+    delivered = min(len(acts) for acts in times)
+    yield (
+        f", {groups} group{'s' if groups > 1 else ''}",
+        [
+            Figure("delivered", f"{delivered} of {count}", delivered == count),
+            Figure("of the allowed rate", f"{ideal / took:.1%}", ideal / took >= share),
+            Figure("429", f"{refused:.2%}", refused <= throttled),
+            Figure("writes a delivery", f"{run.account_writes / max(1, sum(map(len, times))):.2f}"),
+            *_sound(run),
+        ],
+    )
 
 
 def turns(count: int, number: int, answers_in: float = 0.02) -> Scenario:
@@ -416,7 +455,41 @@ def _quiet(accounts: tuple[AccountPlan, ...], events: tuple[EventPlan, ...], **m
     return replace(Plan(seed=1, accounts=accounts, events=events, settle_down=False), **more)  # type: ignore[arg-type]
 
 
+def aims() -> Iterator[tuple[str, Callable[[], Scenario]]]:
+    """What an account's pace is to reach, whatever its provider is like."""
+    for seconds in (0.02, 0.5, 1.0, 2.0, 3.0, 5.0):
+        account = AccountPlan("yotpo/main", answers_in=seconds)
+        groups = 1 if seconds < 0.1 else groups_for(5, seconds)
+        count = 600 if seconds < 3 else 2_000
+        yield f"5/s, answers in {seconds:g} s", partial(paced, account, count, 0.95, 0.01, groups=groups)
+    for name, hand_over in HAND_OVERS.items():
+        account = AccountPlan("yotpo/main", answers_in=1.0)
+        yield (
+            f"5/s, answers in 1 s, hand-over {name}",
+            partial(paced, account, 600, 0.95, 0.01, groups=groups_for(5, 1.0, 0.8), hand_over=hand_over, spread=True),
+        )
+    account = AccountPlan("yotpo/a", answers_in=1.0)
+    yield "four accounts at 5/s, answers in 1 s", partial(paced, account, 600, 0.95, 0.01, groups=2, others=3)
+    account = AccountPlan("yotpo/main", answers_in=0.1, limits=((350, 1.0), (3_500, 60.0)))
+    yield "350/s and 3,500/min", partial(paced, account, 20_000, 0.95, 0.005, groups=groups_for(58.3, 0.1, 0.1))
+    account = AccountPlan("yotpo/main", answers_in=0.1, limits=((350, 1.0),))
+    yield "350/s", partial(paced, account, 20_000, 0.95, 0.005, groups=groups_for(350, 0.1, 0.1))
+    for kind in get_args(Limiter.__value__):
+        for says, headers, most in (("", True, 0.01), (", no headers", False, 0.03), (", misled", True, 0.01)):
+            account = AccountPlan("yotpo/main", kind, headers=headers, misleads=says == ", misled", limits=((5, 1.0),))
+            yield f"600 at 5/s, {kind}{says}", partial(paced, account, 600, 0.95, most)
+    account = AccountPlan("yotpo/main", answers_in=0.5, concurrency=4)
+    yield "600 at 5/s, four at once", partial(paced, account, 600, 0.95, 0.01, groups=2)
+    account = AccountPlan("yotpo/main")
+    yield "600 at 5/s, cold every 50", partial(paced, account, 600, 0.97, 0.0, retire_after=50)
+    account = AccountPlan("yotpo/main", foreign=0.4)
+    yield "600 at 5/s, others eat 40 %", partial(paced, account, 600, 0.95, 0.02)
+    account = AccountPlan("sender/main")
+    yield "600 at 60/min", partial(paced, account, 600, 0.99, 0.0)
+
+
 SCENARIOS: dict[str, Callable[[], Scenario]] = {
+    **dict(aims()),
     "600 to Yotpo, 20 ms": lambda: rate("yotpo/main", 600, 0.98, 0.005),
     "600 to Yotpo, 1 s": lambda: rate("yotpo/main", 600, 0.95, 0.01, answers_in=0.96, answers_vary=0.0),
     "600 to Yotpo, 0.99 to 1.09 s": lambda: rate("yotpo/main", 600, None, 0.01, answers_in=1.0),

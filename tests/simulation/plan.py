@@ -21,7 +21,7 @@ LATEST_COPY = 20.0
 FAULTY = ("poison", "forbidden", "capped", "broken")
 """Natures of events that go on failing until they are given up."""
 
-type Limiter = Literal["log", "fixed", "bucket"]
+type Limiter = Literal["log", "fixed", "bucket", "opened", "counter", "leaky", "leaky, burst"]
 
 TOTAL = ("outage", "refused")
 """Faults that hit every request of the account: nothing that fails under them is an event's own fault."""
@@ -74,6 +74,11 @@ class AccountPlan:
     counts_refused: bool = False
     """A 429 uses up budget too."""
     headers: bool = True
+    misleads: bool = False
+    """Its headers say that nothing is left, whatever is."""
+    limits: tuple[tuple[int, float], ...] = ()
+    """Requests and seconds of each window, the shortest first, where they are not the provider's own."""
+    concurrency: int | None = None
     provider_skew: float = 0.0
     sends_date: bool = True
     park: bool = False
@@ -154,6 +159,10 @@ class Plan:
     skew: float = 0.0
     """Our environments' clocks are off by up to this many seconds."""
     look_ahead: int = 120_000
+    groups: int = 1
+    """Message groups of each account: as many of its batches run side by side."""
+    regrouped: int = 0
+    """How many there are once half the events have come; zero: as many as before."""
     redrive: bool = False
     """An operator puts all dead letters back, ten minutes after the faults."""
     races: int = 0
@@ -190,6 +199,8 @@ def draw(seed: int) -> Plan:
         held_up=rng.choice((0.02, 0.2)) if rng.random() < 0.2 else 0.0,
         twice=rng.choice((0.02, 0.2)) if rng.random() < 0.25 else 0.0,
         opens_by_head=rng.random() < 0.5,
+        groups=(groups := rng.choice((1, 1, 2, 3, 4))),
+        regrouped=rng.choice((1, 2, 4)) if groups and rng.random() < 0.1 else 0,
     )
 
 

@@ -1,12 +1,12 @@
-"""The ledger: one DynamoDB item per event and destination. Proof of delivery, and the log of what happened to an event.
+"""The two tables.
+
+The ledger: one item per event and destination. Proof of delivery, and the log of what happened to an event.
 
 Key: `event_id` (partition) and `destination` (sort), so that one query tells an event's whole fate. Nothing personal is
 kept but the producer's own event id.
-
-An account may have a note beside them: until when it is to be left alone, where SQS would not hide its messages that
-long. Its key is the destination as `event_id`, and `account`, which is no destination.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from decimal import Decimal
@@ -16,7 +16,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.errors import UnavailableError
-from relay.ports import Claim, Failure, Record
+from relay.ports import AccountRecord, Claim, Failure, Record, State, Window
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -94,25 +94,6 @@ class DynamoLedger:
             raise UnavailableError("DynamoDB", error) from None
         return Claim(granted=True, before=read_record(reply.get("Attributes", {})))
 
-    def note_quiet(self, destination: str, until: float) -> None:
-        try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=_note_key(destination),
-                UpdateExpression="SET quiet_until = :until, #ttl = :ttl",
-                ExpressionAttributeNames={"#ttl": "ttl"},
-                ExpressionAttributeValues=_values({":until": until, ":ttl": int(until) + KEEP_SECONDS}),
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise UnavailableError("DynamoDB", error) from None
-
-    def quiet_until(self, destination: str) -> float:
-        try:
-            reply = self._client.get_item(TableName=self._table, Key=_note_key(destination), ConsistentRead=True)
-        except (ClientError, BotoCoreError) as error:
-            raise UnavailableError("DynamoDB", error) from None
-        return float(_deserialize(reply["Item"]["quiet_until"])) if "Item" in reply else 0.0
-
     def settle(self, record: Record) -> None:
         kept = {
             name: value
@@ -141,6 +122,63 @@ class DynamoLedger:
                 raise UnavailableError("DynamoDB", error) from None
         except BotoCoreError as error:
             raise UnavailableError("DynamoDB", error) from None
+
+
+class DynamoAccounts:
+    """Satisfies `ports.Accounts`. One item per destination, its `windows` as JSON; an operator's `held` beside it."""
+
+    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+        self._client = client
+        self._table = table
+
+    def write(self, record: AccountRecord) -> AccountRecord | None:
+        kept = _account_item(record)
+        names = {f"#{name}": name for name in kept}
+        values = {f":{name}": value for name, value in kept.items()} | {":seen": record.version - 1}
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key={"destination": {"S": record.destination}},
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in kept),
+                ConditionExpression="#version = :seen" if record.version > 1 else "attribute_not_exists(#version)",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=_values(values if record.version > 1 else _without_seen(values)),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise UnavailableError("DynamoDB", error) from None
+            stands = read_account(record.destination, _item(error))
+            # Our own: the reply to the first try was lost, and botocore tried again.
+            return None if stands.writer == record.writer else stands
+        except BotoCoreError as error:
+            raise UnavailableError("DynamoDB", error) from None
+        return None
+
+
+def _without_seen(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: value for name, value in values.items() if name != ":seen"}
+
+
+def _account_item(record: AccountRecord) -> dict[str, Any]:
+    kept = {
+        each.name: getattr(record, each.name) for each in fields(record) if each.name not in ("destination", "held")
+    }
+    windows = json.dumps([asdict(window) for window in record.windows], separators=(",", ":"))
+    latest = max(record.last_at, record.until, record.quiet_until)
+    return kept | {"windows": windows, "state": str(record.state), "ttl": int(latest) + KEEP_SECONDS}
+
+
+def read_account(destination: str, item: Mapping[str, Any]) -> AccountRecord:
+    """A DynamoDB item as an account's record; one of version 0 for no item."""
+    plain = {name: _plain(_deserialize(value)) for name, value in item.items()}
+    known = {each.name: plain[each.name] for each in fields(AccountRecord) if each.name in plain}
+    windows = [
+        Window(**{**window, "turns": tuple((at, count) for at, count in window["turns"])})
+        for window in json.loads(known.pop("windows", "[]"))
+    ]
+    state = State(known.pop("state", State.CLOSED))
+    return AccountRecord(**{**known, "destination": destination, "windows": tuple(windows), "state": state})
 
 
 def _unless_ours(item: dict[str, Any], record: Record) -> Claim:
@@ -189,10 +227,6 @@ def _plain(value: Any) -> Any:
 
 def _key(record: Record) -> dict[str, Any]:
     return {"event_id": {"S": record.event_id}, "destination": {"S": record.destination}}
-
-
-def _note_key(destination: str) -> dict[str, Any]:
-    return {"event_id": {"S": destination}, "destination": {"S": "account"}}
 
 
 def _values(values: Mapping[str, Any]) -> dict[str, Any]:
