@@ -267,8 +267,12 @@ class _Batch:
             free = min(account.max_in_flight - group.in_flight, self._workers.size - len(self._in_flight()))
             if free <= 0:
                 return None
+            was_probing = pace.is_half_open
             if pace.spare <= 0 and not self._reserve(group, item, min(free, len(items) - number)):
                 return None
+            if pace.is_half_open and not was_probing:
+                # What is asked first is another now.
+                return self._start_group(group)
             delay = pace.delay()
             if delay > AHEAD or pace.spare <= 0:
                 return max(delay - AHEAD / 2, AHEAD) if delay <= pace.within else None
