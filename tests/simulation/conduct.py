@@ -246,8 +246,11 @@ class Conduct:
 
     def _silence(self, exchange: Exchange, link: Link, reply: Reply) -> None:
         named = reply.headers.get("retry-after", "")
+        plan = self._history.plan
+        if link is not exchange.links[0] and plan.crash:
+            # Who died with the answer told nobody.
+            return
         if named.isdecimal() and len(named) < 5 and self._kernel.now >= link.silent_until:
-            plan = self._history.plan
             several = max(plan.groups, plan.regrouped) > 1 and link is not exchange.links[0]
             # What had its turn already.
             link.silent_from = self._kernel.now + (WITHIN_SIDE_BY_SIDE if several else 1.0)

@@ -202,8 +202,12 @@ class Window:
     others_until: float = 0.0
     others_at: float = 0.0
     """When others were seen last."""
+    left: int = 0
+    """How many requests more it took, as the reply to one said that was sent then, until another moment."""
+    left_at: float = 0.0
+    left_until: float = 0.0
     zeros: int = 0
-    """How many replies in a row said that others had left nothing."""
+    """How many replies in a row said that nothing is left."""
     turns: tuple[tuple[float, int], ...] = ()
     """When the turns given out count, the oldest first, and how many at that moment."""
 
@@ -256,6 +260,8 @@ class AccountRecord:
     """Since when it does not work."""
     probe: str = ""
     """Whose probe it is."""
+    turned_away: tuple[str, ...] = ()
+    """Ids of events that were answered 429, 401 or 403 last: they are asked after the others."""
     held: str = ""
     """Why an operator holds it; empty: nobody does."""
 

@@ -106,8 +106,6 @@ class Account:
         """How often each event was answered 429 since the last success."""
         self._suspects: dict[str, float] = {}
         """Events that were answered 429 again and again until another one got through, and when it did."""
-        self._turned_away: deque[str] = deque(maxlen=WITNESSES)
-        """Events that were answered 429, 401 or 403 last."""
         self._unauthorized: set[str | None] = set()
         """Events whose credentials were refused since the last success, two at most; None: it was not for the event."""
         self._held_alone = False
@@ -172,8 +170,7 @@ class Account:
         with self._lock:
             self._worked_at = max(self._worked_at, started_at)
             self._witness(event_id, True)
-            if event_id in self._turned_away:
-                self._turned_away.remove(event_id)
+            self.pace.let_in(event_id)
             self._tries.pop(event_id, None)
             self._failing = {
                 other: at for other, at in self._failing.items() if at > self._worked_at and other != event_id
@@ -260,7 +257,7 @@ class Account:
         event's own fault where others, tried after it, get through.
         """
         with self._lock:
-            self._turned_away.append(event_id)
+            self.pace.turn_away(event_id)
             _keep(self._throttled, event_id, self._throttled.get(event_id, 0) + 1)
             if len(self._throttled) == 1:
                 self.pace.ask_within(LONGEST_LONE_BACKOFF)
@@ -272,7 +269,7 @@ class Account:
         where others get through with them, and not at once: a provider's nodes learn of a new token one by one.
         """
         with self._lock:
-            self._turned_away.append(event_id)
+            self.pace.turn_away(event_id)
             _keep(self._tries, event_id, (self._tried(event_id) + 1, self._clock.now()))
             first = before.failed_at or started_at
             strike = before.strikes == 0 or (
@@ -358,7 +355,7 @@ class Account:
         we probe, from anywhere.
         """
         with self._lock:
-            last = {*self._turned_away, *self._tries} - self._passed_over
+            last = {*self.pace.turned_away, *self._tries} - self._passed_over
             if self.pace.is_half_open:
                 start = int(self._rng() * len(items))
                 items = items[start:] + items[:start]

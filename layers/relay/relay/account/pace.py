@@ -26,6 +26,14 @@ WITHIN_SIDE_BY_SIDE = 5.0
 FIRST = 1
 """Answers until an environment has credentials and a connection."""
 
+THROTTLED = "throttled"
+"""Why an account is open whose provider answered 429."""
+
+LONG = 5.0
+"""Seconds to stay away after which it is not taken for granted that the account may be sent to."""
+
+MOST_TURNED_AWAY = 20
+
 TRIES = 10
 """How often a write is tried again because somebody else's came between."""
 
@@ -44,7 +52,7 @@ class Pace:
         self._clock = clock
         self._me = str(uuid4())
         self._lock = threading.Lock()
-        self._stands = schedule.fit(AccountRecord(destination), terms.limits)
+        self._stands = schedule.fit(AccountRecord(destination), terms.limits, clock.now())
         """The record as it was written last, as far as is known here."""
         self._record = self._stands
         """The same with what was learned since."""
@@ -100,7 +108,7 @@ class Pace:
                     del self._learned[:learned]
                     self._is_urgent = bool(self._learned) and self._is_urgent
                 else:
-                    self._stands = schedule.fit(found, self.terms.limits)
+                    self._stands = schedule.fit(found, self.terms.limits, self._clock.now())
                 self._record = self._stands
                 for each in self._learned:
                     self._record = each(self._record)
@@ -169,6 +177,29 @@ class Pace:
         if not is_closed:
             self._learn(breaker.reset, urgent=True)
 
+    @property
+    def turned_away(self) -> tuple[str, ...]:
+        """Events that were answered 429, 401 or 403 last, whichever environment sent them."""
+        return self._record.turned_away
+
+    def turn_away(self, event_id: str) -> None:
+        """The event was answered so."""
+
+        def learn(record: AccountRecord) -> AccountRecord:
+            others = tuple(each for each in record.turned_away if each != event_id)
+            return replace(record, turned_away=(*others, event_id)[-MOST_TURNED_AWAY:])
+
+        self._learn(learn, urgent=event_id not in self.turned_away)
+
+    def let_in(self, event_id: str) -> None:
+        """The provider took the event."""
+        if event_id in self.turned_away:
+            self._learn(
+                lambda record: replace(
+                    record, turned_away=tuple(each for each in record.turned_away if each != event_id)
+                )
+            )
+
     def stay_away(self, seconds: float) -> None:
         """Nothing for so long."""
         until = self._clock.now() + min(seconds, schedule.LONGEST_WAIT_NAMED)
@@ -179,7 +210,13 @@ class Pace:
         soon = self._clock.now() + seconds
 
         def sooner(record: AccountRecord) -> AccountRecord:
-            return replace(record, quiet_until=min(record.quiet_until, max(soon, record.asked_until)))
+            until = max(soon, record.asked_until)
+            is_open = record.state is State.OPEN and record.why == THROTTLED
+            return replace(
+                record,
+                quiet_until=min(record.quiet_until, until),
+                until=min(record.until, until) if is_open else record.until,
+            )
 
         self._learn(sooner)
 
@@ -240,7 +277,9 @@ class Pace:
     def _use(self, turn: float, now: float) -> float:
         if now - turn <= 0.001:
             return turn
-        self._learn(lambda record: schedule.move(record, turn, now))
+        # Who has the account next plans by when a turn counts.
+        is_late = now - turn > schedule.LATE * self._shortest
+        self._learn(lambda record: schedule.move(record, turn, now), urgent=is_late)
         return now
 
     def _observe(self, budget: Budget, turn: float) -> None:
@@ -259,12 +298,18 @@ class Pace:
 
         self._learn(learn)
 
-    def _throttle(self, budget: Budget, turn: float) -> None:
-        now, backoff = self._clock.now(), self.terms.backoff
+    def _throttle(self, budget: Budget, turn: float, event_id: str) -> None:
+        now, backoff, again = self._clock.now(), self.terms.backoff, event_id in self.turned_away
 
         def learn(record: AccountRecord) -> AccountRecord:
+            is_first = turn > record.throttled_at
             # The provider does not count what it throttles.
-            return schedule.throttled(schedule.give_back(record, [turn]), budget, turn, now, backoff)
+            record = schedule.pause(schedule.give_back(record, [turn]), budget, turn, now, backoff)
+            if is_first and not again:
+                record = schedule.shrink(record, budget, now)
+            wait = record.quiet_until - now
+            # After a long wait, or several, one request finds out whether it is over.
+            return breaker.trip(record, wait, THROTTLED, now) if wait > LONG or record.throttled > 1 else record
 
         with self._lock:
             is_first = turn > self._record.throttled_at
@@ -294,10 +339,10 @@ class Permit:
         if self._turn:
             self._pace._observe(budget, self._turn)
 
-    def throttle(self, budget: Budget) -> None:
-        """Learns from a 429: nothing until the moment the provider names, or for a growing back-off."""
+    def throttle(self, budget: Budget, event_id: str = "") -> None:
+        """Learns from a 429 to an event: nothing until the moment the provider names, or for a growing back-off."""
         if self._turn:
-            self._pace._throttle(budget, self._turn)
+            self._pace._throttle(budget, self._turn, event_id)
 
     def close(self) -> None:
         if self._waiting:

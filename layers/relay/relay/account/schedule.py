@@ -11,6 +11,7 @@ All moments are Unix seconds.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 
 from relay.ports import AccountRecord, Window
 from relay.providers.limits import Budget, Limit, Quota
@@ -84,15 +85,22 @@ LONGEST_GROWING_WAIT = 900.0
 LONGEST_WAIT_NAMED = 12 * 3600.0
 """SQS hides a message for at most twelve hours after its receive."""
 
+LOOKS = 4
+"""After the time of so many requests it is seen whether there is more left than a reply said."""
+
 BELIEVED = 5
 """How many 429s in a row may name a moment at which the next one comes."""
 
-DOUBTED = 8
-"""How many replies in a row may say that others left nothing while none is a 429."""
+DOUBTED = 30
+"""So many replies in a row may say that nothing is left, and no 429 be among them. None is believed before one says
+more.
+"""
 
 
-def fit(record: AccountRecord, limits: Sequence[Limit]) -> AccountRecord:
-    """The record with a window for each of the limits, those that it knows as they stand."""
+def fit(record: AccountRecord, limits: Sequence[Limit], now: float) -> AccountRecord:
+    """The record with a window for each of the limits, those that it knows as they stand. Of a new one it is not known
+    whether others use it.
+    """
     known = {window.seconds: window for window in record.windows}
     if [(window.seconds, window.documented) for window in record.windows] == [
         (limit.window, limit.requests) for limit in limits
@@ -102,7 +110,9 @@ def fit(record: AccountRecord, limits: Sequence[Limit]) -> AccountRecord:
     for limit in limits:
         window = known.get(limit.window)
         if window is None or window.documented != limit.requests:
-            fresh = Window(limit.window, limit.requests, limit.requests, float(limit.requests))
+            fresh = Window(
+                limit.window, limit.requests, limit.requests, float(limit.requests), zeros=DOUBTED, others_at=now
+            )
             window = replace(fresh, turns=window.turns) if window else fresh
         windows.append(window)
     return replace(record, windows=tuple(windows))
@@ -130,6 +140,10 @@ def _free_at(window: Window, now: float) -> float:
     at = _leaves(window, most, window.seconds * most / window.share)
     if window.others_until > now:
         at = max(at, _leaves(window, max(1, window.limit - window.others), window.seconds))
+    if window.left_until > now and _are_others(window, now):
+        since = window.left_at + late(window) + 0.001
+        if sum(count for moment, count in window.turns if moment > since) >= window.left:
+            at = max(at, window.left_until)
     return at
 
 
@@ -171,7 +185,7 @@ def _with(window: Window, at: float, now: float) -> Window:
         turns[-1] = (max(at, turns[-1][0]), turns[-1][1] + 1)
     else:
         turns.append((at, 1))
-        turns.sort()
+        turns.sort(key=itemgetter(0))
     old = now - window.seconds - HISTORY
     return replace(window, turns=tuple(turn for turn in turns[-MOST_KEPT:] if turn[0] > old))
 
@@ -244,7 +258,8 @@ def answered(record: AccountRecord, budget: Budget, sent_at: float, now: float) 
     windows = []
     for window in record.windows:
         quota = _quota(budget, window, record.windows)
-        windows.append(_told(window, quota, _used(window, sent_at, now), now, grows))
+        told = _told(window, quota, _used(window, sent_at, now), now, grows)
+        windows.append(_left(told, quota, sent_at, now))
     rejections = record.rejections * (1.0 - LATELY)
     record = replace(record, windows=tuple(windows), throttled=0, calm=calm, rejections=rejections)
     if any(window.others_at == now for window in windows):
@@ -275,11 +290,10 @@ def _told(window: Window, quota: Quota | None, mine: int | None, now: float, gro
     if quota and quota.remaining is not None and mine is not None:
         # One may be a matter of rounding, or of who was first.
         others = max(0, window.limit - quota.remaining - mine - 1)
-        zeros = 0 if quota.remaining > 0 else window.zeros + (others > 0)
-        if zeros > DOUBTED:
-            # It says that nothing is left, and accepts one request after the other: do not believe it.
+        window = replace(window, zeros=0 if quota.remaining else window.zeros + 1)
+        if window.zeros > DOUBTED:
+            # It has said only that nothing is left, and accepts one request after the other: do not believe it.
             others = 0
-        window = replace(window, zeros=zeros)
     if others > 0:
         is_short = window.seconds <= 1.0
         until = now + (TOLD if is_short else 1) * window.seconds
@@ -287,57 +301,83 @@ def _told(window: Window, quota: Quota | None, mine: int | None, now: float, gro
         return replace(window, others=most, others_until=until, others_at=now, share=_grown(window, RECOVERY))
     if quota and quota.remaining is not None and window.seconds > 1.0:
         window = replace(window, others_until=0.0)
-    alone = now - window.others_at > ALONE * window.seconds
+    alone = not _are_others(window, now)
     fast = alone and window.share < NEARLY * window.limit
     part = (INCREASE if fast else RECOVERY) if grows or not alone else 0.0
     return replace(window, share=_grown(window, part))
+
+
+def _left(window: Window, quota: Quota | None, sent_at: float, now: float) -> Window:
+    """The window, long enough for a reply to be still true when it is read, with what the newest one said is left."""
+    if quota is None or quota.remaining is None or window.seconds <= 1.0 or window.zeros > DOUBTED:
+        return window
+    if (sent_at, -quota.remaining) < (window.left_at, -window.left):
+        return window
+    # Not until all of it is there again, but until some may be: a 429 says for sure.
+    until = now + min(quota.reset_after or window.seconds, LOOKS * window.seconds / window.limit)
+    return replace(window, left=quota.remaining, left_at=sent_at, left_until=until)
 
 
 def _grown(window: Window, part: float) -> float:
     return min(window.share + part * window.limit, window.limit)
 
 
-def throttled(
+def pause(
     record: AccountRecord, budget: Budget, turn: float, now: float, backoff: float | None = None
 ) -> AccountRecord:
     """The record after a 429, whose request had that turn: nothing for as long as the provider says, or for a growing
     `backoff`, by default as long as two requests take.
     """
-    first = turn > record.throttled_at
-    quota = next((each for each in budget.quotas if each.reset_after), None)
-    named = budget.retry_after or (quota.reset_after if quota else None)
-    times = record.throttled + first
+    named = _named(record, budget)
     growing = min((backoff or 2.0 * interval(record)) * 2.0 ** min(record.throttled, 16), LONGEST_GROWING_WAIT)
     # Throttled again and again at the very moment it named, the provider is not believed any more.
     wait = named if named and record.throttled < BELIEVED else max(named or 0.0, growing)
-    wait = min(wait, LONGEST_WAIT_NAMED)
-    quiet_until = max(record.quiet_until, now + wait)
-    asked_until = max(record.asked_until, now + wait) if named else record.asked_until
-    record = replace(record, quiet_until=quiet_until, asked_until=asked_until)
-    if not first:
-        # Only the first 429 of those in flight together: the others tell the same news again.
+    until = now + min(wait, LONGEST_WAIT_NAMED)
+    record = replace(record, quiet_until=max(record.quiet_until, until))
+    if named:
+        record = replace(record, asked_until=max(record.asked_until, until))
+    # Only the first 429 of those in flight together: the others tell the same news again.
+    if turn > record.throttled_at:
+        record = replace(record, throttled=record.throttled + 1, throttled_at=now)
+    return record
+
+
+def shrink(record: AccountRecord, budget: Budget, now: float) -> AccountRecord:
+    """The record after a first 429 of several in flight, to what is sent all the time: it is less from now on, or
+    spaced more evenly.
+    """
+    longest = max(window.seconds for window in record.windows)
+    if (_named(record, budget) or 0.0) > 2 * longest or any(quota.remaining for quota in budget.quotas):
+        # No limit of ours: it asks for longer than any of its windows lasts, or says itself that something is left.
         return record
     rejections = record.rejections * (1.0 - LATELY) + LATELY
-    others = any(window.others_at > now - ALONE * window.seconds for window in record.windows)
-    windows, burst, patience = record.windows, record.burst, record.patience
     says = any(quota.remaining is not None for quota in budget.quotas)
+    others = any(_are_others(window, now) for window in record.windows)
     forgiven = says and not others and record.calm > FIRST_FORGIVEN
-    if burst != 1 and not forgiven:
+    record = replace(record, calm=0, rejections=rejections)
+    if record.burst != 1:
         # The count was kept: it dislikes bursts, or others use the account unseen.
-        burst = 1
-    elif burst == 1:
-        decrease = DECREASE if others or rejections > OFTEN else DECREASE_UNSEEN
-        windows = tuple(
-            replace(window, share=max(LEAST_SHARE * window.limit, decrease * window.share)) for window in windows
-        )
-        patience = min(max(LEAST_PATIENCE, 2 * patience), MOST_PATIENCE)
-    return replace(
-        record,
-        windows=windows,
-        burst=burst,
-        patience=patience,
-        calm=0,
-        rejections=rejections,
-        throttled=times,
-        throttled_at=now,
-    )
+        return record if forgiven else replace(record, burst=1)
+    patience = min(max(LEAST_PATIENCE, 2 * record.patience), MOST_PATIENCE)
+    windows = tuple(_cut(window, rejections > OFTEN, now) for window in record.windows)
+    return replace(record, windows=windows, patience=patience)
+
+
+def _named(record: AccountRecord, budget: Budget) -> float | None:
+    """Seconds after which the provider asks to come again."""
+    if budget.retry_after:
+        return budget.retry_after
+    believed = [_quota(budget, window, record.windows) for window in record.windows if window.zeros <= DOUBTED]
+    return max((quota.reset_after for quota in believed if quota and quota.reset_after), default=None)
+
+
+def _are_others(window: Window, now: float) -> bool:
+    """Whether somebody else was seen in one of the last windows."""
+    return window.others_at > now - ALONE * window.seconds
+
+
+def _cut(window: Window, often: bool, now: float) -> Window:
+    """The window after a 429 that even spacing did not prevent: the more others were seen to take, the less is ours."""
+    taken = window.others / window.limit if _are_others(window, now) else 0.0
+    decrease = DECREASE if often else max(DECREASE, DECREASE_UNSEEN - 0.2 * taken)
+    return replace(window, share=max(LEAST_SHARE * window.limit, decrease * window.share))

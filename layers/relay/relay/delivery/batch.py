@@ -262,34 +262,32 @@ class _Batch:
 
     def _start_group(self, group: _Group) -> float | None:
         account, pace = group.account, group.account.pace
-        items = account.order(group.startable(), lambda item: item.delivery.event.id)
-        for number, item in enumerate(items):
+        while items := group.startable():
             free = min(account.max_in_flight - group.in_flight, self._workers.size - len(self._in_flight()))
             if free <= 0:
                 return None
-            was_probing = pace.is_half_open
-            if pace.spare <= 0 and not self._reserve(group, item, min(free, len(items) - number)):
-                return None
-            if pace.is_half_open and not was_probing:
-                # What is asked first is another now.
-                return self._start_group(group)
+            if pace.spare <= 0:
+                self._reserve(group, items, min(free, len(items)))
             delay = pace.delay()
             if delay > AHEAD or pace.spare <= 0:
-                return max(delay - AHEAD / 2, AHEAD) if delay <= pace.within else None
+                return max(delay - AHEAD / 2, AHEAD) if delay <= pace.within and not group.is_away else None
+            # In this order only once it is known whether we probe.
+            item = account.order(items, lambda item: item.delivery.event.id)[0]
             attempt = Attempt(self._services, item.delivery, account, self._deadline)
             item.future = self._workers.submit(attempt.run)
         return None
 
-    def _reserve(self, group: _Group, item: _Item, most: int) -> bool:
-        """Reserves turns for the group, at most so many. False where the account's record could not be written: the
-        event that was to begin, and the others behind it, come back.
+    def _reserve(self, group: _Group, items: Sequence[_Item], most: int) -> None:
+        """Reserves turns for the group, at most so many. Where the account's record cannot be written the event that
+        was to begin, and the others behind it, come back.
         """
         if group.asked and group.account.pace.delay() > group.account.pace.within:
-            return True
+            return
         group.asked = True
         try:
             group.account.pace.reserve(most)
         except UnavailableError as error:
+            item = items[0]
             failed_at = group.account.dependency_failed()
             item.result = Result(
                 Outcome.RETRY,
@@ -304,8 +302,6 @@ class _Batch:
             self._results.append(item.result)
             group.account.note(item.result)
             group.is_away = True
-            return False
-        return True
 
     def _gather(self, soon: float | None) -> None:
         """Waits until an attempt has ended, for `soon` seconds at most."""

@@ -129,7 +129,7 @@ class Post:
         # The outcome is read: no fault in what else the answer says may lose it.
         budget = _or(Budget(), self.provider.budget, answer, self.services.clock.now())
         if outcome is Outcome.THROTTLED:
-            _or(None, self.permit.throttle, budget)
+            _or(None, self.permit.throttle, budget, event.id)
         else:
             _or(None, self.permit.observe, budget)
         detail = ""
