@@ -71,7 +71,7 @@ class FakeTransport:
         self._clock = clock
         self.takes = takes
 
-    def send(self, request: Request, leave: Callable[[], None] = lambda: None) -> Reply:
+    def send(self, request: Request, leave: Callable[[], None]) -> Reply:
         leave()
         self.requests.append(request)
         if self._clock:

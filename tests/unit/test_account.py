@@ -26,9 +26,12 @@ from tests.fakes import FakeAccounts, FakeClock, middle
 NEVER = Failure(0, 0.0)
 
 
-def made(clock: FakeClock, rng: Callable[[], float] = middle, **terms: int) -> Account:
+def made(
+    clock: FakeClock, rng: Callable[[], float] = middle, *, groups: int = 1, concurrency: int | None = None
+) -> Account:
     """An account of five requests a second."""
-    return Account(Pace("provider/main", Terms((Limit(5, 1.0),), **terms), FakeAccounts(), clock), clock, rng=rng)
+    terms = Terms((Limit(5, 1.0),), groups=groups, concurrency=concurrency)
+    return Account(Pace("provider/main", terms, FakeAccounts(), clock), clock, rng=rng)
 
 
 @pytest.fixture
@@ -574,13 +577,10 @@ def test_a_parked_event_counts_against_its_provider_only(account: Account, clock
     assert account.max_in_flight == 0
 
 
-@pytest.mark.parametrize(
-    ("terms", "most"),
-    [({"concurrency": 4}, 4), ({"concurrency": 5, "groups": 2}, 2), ({"concurrency": 1, "groups": 2}, 1)],
-)
-def test_no_more_in_flight_than_the_provider_takes(clock: FakeClock, terms: dict[str, int], most: int) -> None:
+@pytest.mark.parametrize(("concurrency", "groups", "most"), [(4, 1, 4), (5, 2, 2), (1, 2, 1)])
+def test_no_more_in_flight_than_the_provider_takes(clock: FakeClock, concurrency: int, groups: int, most: int) -> None:
     """Each of several groups has its part of it, and one at least."""
-    assert made(clock, **terms).max_in_flight == most
+    assert made(clock, groups=groups, concurrency=concurrency).max_in_flight == most
 
 
 # ------------------------------------------------------------------------------------------------ who may pass

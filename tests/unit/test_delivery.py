@@ -22,7 +22,7 @@ from relay.outcome import Outcome, Result
 from relay.ports import Claim, Failure, Record, Reply, Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
-from relay.providers.limits import Budget
+from relay.providers.limits import Budget, Quota
 from tests.factories import EMAIL, NOW, PHONE, TOKEN, make_delivery, make_reply
 from tests.fakes import FakeAccounts, FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, middle
 
@@ -694,9 +694,9 @@ def test_an_outage_makes_no_poison(harness: Harness) -> None:
 WORDING: dict[str, dict[str, Callable[..., Any]]] = {
     "detail": {"detail": fault},
     "budget": {"budget": fault},
-    "pace": {"budget": lambda *_: Budget(remaining="many")},  # type: ignore[arg-type]
-    "throttle": {"budget": lambda *_: Budget(reset_after="soon")},  # type: ignore[arg-type]
-    "all": {"detail": fault, "budget": lambda *_: Budget(remaining="many", reset_after="soon")},  # type: ignore[arg-type]
+    "pace": {"budget": lambda *_: Budget((Quota(remaining="many"),))},  # type: ignore[arg-type]
+    "throttle": {"budget": lambda *_: Budget((Quota(reset_after="soon"),))},  # type: ignore[arg-type]
+    "all": {"detail": fault, "budget": lambda *_: Budget((Quota(remaining="many", reset_after="soon"),))},  # type: ignore[arg-type]
 }
 """Ways in which all that a provider says beside its outcome may be unreadable."""
 

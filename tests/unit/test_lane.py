@@ -219,7 +219,7 @@ def test_a_budget_used_up_is_deferred(sender: Harness) -> None:
     is left is hidden until some of it may be there again, in one go, and reported.
     """
     said = [make_reply(200, x_ratelimit_remaining=remaining, x_ratelimit_reset="40") for remaining in ("1", "0")]
-    sender.answers = {"e0": said[:1], "e1": said[1:]}
+    sender.answers = {"e0": [said[0]], "e1": [said[1]]}
     for name in ("e0", "e1"):
         sender.handle([message(name)])
     names = [f"f{number}" for number in range(4)]
@@ -751,7 +751,8 @@ def test_environments_side_by_side_keep_the_limit_together(groups: int) -> None:
     for _ in range(30):
         clock.on_sleep = meanwhile
         handle(first)
-        if clock.on_sleep:
+        if clock.on_sleep is not None:
+            # The first had nothing to wait for.
             clock.on_sleep = None
             handle(second)
         if not any(left.values()):
@@ -841,7 +842,7 @@ def test_one_environment_probes(sender: Harness) -> None:
         leave()
         if not reports:
             reports.append(other.handle([message("o1"), message("o2")]))
-        return answer(request)
+        return answer(request, lambda: None)
 
     probe.transport.send = send  # type: ignore[method-assign]
     assert probe.handle([message(f"p{number}") for number in range(3)]).failed == []

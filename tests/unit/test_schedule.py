@@ -57,7 +57,7 @@ def left(remaining: int | None, **more: float) -> Budget:
 
 
 @dataclass
-class Sender:
+class Client:
     """Sends one request after the other, each as soon as there is a turn, and learns from its answer."""
 
     record: AccountRecord
@@ -142,12 +142,12 @@ def test_turns_come_after_those_given_out() -> None:
 
 def test_idle_time_brings_no_more_than_one_window() -> None:
     """An account that was quiet for an hour may still send only its limit at once."""
-    sender = Sender(new(SECOND))
+    client = Client(new(SECOND))
     for _ in range(20):
-        sender.send()
-    assert sender.at_once() == 5
-    sender.now += 3600
-    assert sender.at_once() == 5
+        client.send()
+    assert client.at_once() == 5
+    client.now += 3600
+    assert client.at_once() == 5
 
 
 LIMITS = st.lists(st.sampled_from([0.5, 1.0, 7.5, 60.0]), min_size=1, max_size=3, unique=True).map(sorted)
@@ -310,10 +310,10 @@ def test_several_windows_hold_at_once() -> None:
 )
 def test_a_header_is_of_the_window_it_speaks_of(quota: Quota, told: tuple[int, int]) -> None:
     """GIVEN two windows THEN a limit of 3,500 a minute never becomes one of a second, and what fits none is left."""
-    sender = Sender(new(BURST, STEADY))
+    client = Client(new(BURST, STEADY))
     for _ in range(3):
-        sender.send(Budget((quota,)))
-    assert tuple(window.limit for window in sender.record.windows) == told
+        client.send(Budget((quota,)))
+    assert tuple(window.limit for window in client.record.windows) == told
 
 
 def test_what_is_left_is_of_the_window_it_speaks_of() -> None:
@@ -321,53 +321,53 @@ def test_what_is_left_is_of_the_window_it_speaks_of() -> None:
     other way round.
     """
     minute = Budget((Quota(3500, 10, 30.0, 60.0), Quota(350, 349, 1.0, 1.0)))
-    sender = Sender(new(BURST, STEADY))
-    sender.send(minute)
-    turns, _ = take(sender.record, sender.now, 100, sender.now + 20)
+    client = Client(new(BURST, STEADY))
+    client.send(minute)
+    turns, _ = take(client.record, client.now, 100, client.now + 20)
     assert len(turns) <= 12
     second = Budget((Quota(3500, 3499, 60.0, 60.0), Quota(350, 10, 1.0, 1.0)))
-    sender = Sender(new(BURST, STEADY))
-    sender.send(second)
-    turns, _ = take(sender.record, sender.now, 3_000, sender.now + 0.9)
+    client = Client(new(BURST, STEADY))
+    client.send(second)
+    turns, _ = take(client.record, client.now, 3_000, client.now + 0.9)
     assert len(turns) <= 12
-    turns, _ = take(sender.record, sender.now + 5, 300, sender.now + 11)
+    turns, _ = take(client.record, client.now + 5, 300, client.now + 11)
     assert len(turns) == 300
 
 
 @pytest.mark.parametrize("told", [1, 30, 120])
 def test_another_limit_is_taken_over(told: int) -> None:
     """The provider's own figure for this account replaces the documented one, where there is only one window."""
-    sender = Sender(new(MINUTE))
-    sender.send(Budget((Quota(limit=told),)))
-    assert sender.record.windows[0].limit == told
-    sent, _ = take(sender.record, sender.now, 5 * told, math.inf)
-    assert most_within([*sender.sent, *sent], 60.0) == told
+    client = Client(new(MINUTE))
+    client.send(Budget((Quota(limit=told),)))
+    assert client.record.windows[0].limit == told
+    sent, _ = take(client.record, client.now, 5 * told, math.inf)
+    assert most_within([*client.sent, *sent], 60.0) == told
 
 
 def test_a_limit_of_nothing_is_not_believed() -> None:
     """A limit of zero would stop an account for ever."""
-    sender = Sender(new(SECOND))
-    sender.send(Budget((Quota(limit=0),)))
-    assert sender.rate() >= 4.5
+    client = Client(new(SECOND))
+    client.send(Budget((Quota(limit=0),)))
+    assert client.rate() >= 4.5
 
 
 def test_limits_that_are_set_anew() -> None:
     """GIVEN a record of other limits THEN what has not changed stays, what has is new but for the turns it saw, and
     what is gone is gone.
     """
-    sender = Sender(new(SECOND, MINUTE))
+    client = Client(new(SECOND, MINUTE))
     for _ in range(3):
-        sender.send()
-        sender.refused(Budget())
-    second, minute = sender.record.windows
-    again = fit(sender.record, SECOND, MINUTE)
+        client.send()
+        client.refused(Budget())
+    second, minute = client.record.windows
+    again = fit(client.record, SECOND, MINUTE)
     assert again.windows == (second, minute)
-    changed = fit(sender.record, Limit(5, 1.0), Limit(90, 60.0), Limit(1_000, 3_600.0))
+    changed = fit(client.record, Limit(5, 1.0), Limit(90, 60.0), Limit(1_000, 3_600.0))
     assert changed.windows[0] == second
     assert (changed.windows[1].limit, changed.windows[1].share, changed.windows[1].turns) == (90, 90, minute.turns)
     assert changed.windows[2].turns == ()
     assert fit(changed, MINUTE).windows[0].seconds == 60.0
-    assert replace(changed, windows=()) == replace(sender.record, windows=())
+    assert replace(changed, windows=()) == replace(client.record, windows=())
 
 
 # ------------------------------------------------------------------------------------------------ others
@@ -377,13 +377,13 @@ def test_what_others_took_is_not_ours_to_use() -> None:
     """GIVEN a reply that says that one of five is left, where one was ours THEN others get theirs in the next windows,
     too; without further word the limit is ours again.
     """
-    sender = Sender(new(SECOND))
-    sender.send(left(1))
-    turns, _ = take(sender.record, sender.now, 20, math.inf)
-    began = sender.sent[0]
+    client = Client(new(SECOND))
+    client.send(left(1))
+    turns, _ = take(client.record, client.now, 20, math.inf)
+    began = client.sent[0]
     assert most_within([began, *(turn for turn in turns if turn < began + 2)], 1.0) <= 3
     assert most_within([turn for turn in turns if turn > began + 3], 1.0) >= 2
-    assert sender.rate() >= 4.5
+    assert client.rate() >= 4.5
 
 
 @pytest.mark.parametrize("says", [True, False])
@@ -391,42 +391,42 @@ def test_others_who_stay_have_their_part(says: bool) -> None:
     """GIVEN another client that takes two of five a second THEN we get the rest and are hardly ever refused, whether
     the replies say what is left or not.
     """
-    sender, provider, theirs, refused = Sender(new(SECOND)), SlidingLog(5, 1.0), NOW, 0
+    client, provider, theirs, refused = Client(new(SECOND)), SlidingLog(5, 1.0), NOW, 0
     for _ in range(1_000):
-        (turn, *_), _ = take(sender.record, sender.now, 1, math.inf)
+        (turn, *_), _ = take(client.record, client.now, 1, math.inf)
         while theirs <= turn:
             provider.admit(theirs)
             theirs += 0.5
         if provider.admit(turn):
-            sender.send(left(provider.remaining(turn) if says else None))
+            client.send(left(provider.remaining(turn) if says else None))
         else:
             refused += 1
-            sender.refused(Budget(retry_after=provider.reset_after(turn)))
-    assert (1_000 - refused) / (sender.sent[-1] - sender.sent[0]) >= 0.8 * 3
+            client.refused(Budget(retry_after=provider.reset_after(turn)))
+    assert (1_000 - refused) / (client.sent[-1] - client.sent[0]) >= 0.8 * 3
     assert refused <= 0.05 * 1_000
 
 
 @BOTH
 def test_all_of_it_used_by_us_is_nobody_else(limit: Limit) -> None:
     """GIVEN a limit that we use up ourselves, as the replies say THEN the whole of it goes on being used."""
-    sender, provider = Sender(new(limit)), SlidingLog(limit.requests, limit.window)
+    client, provider = Client(new(limit)), SlidingLog(limit.requests, limit.window)
 
     def said() -> Budget:
-        assert provider.admit(sender.sent[-1])
-        return left(provider.remaining(sender.sent[-1]), reset_after=provider.reset_after(sender.sent[-1]))
+        assert provider.admit(client.sent[-1])
+        return left(provider.remaining(client.sent[-1]), reset_after=provider.reset_after(client.sent[-1]))
 
     for _ in range(6 * limit.requests):
-        sender.send(said)
-    assert sender.sent[-1] - sender.sent[0] <= 5.5 * limit.window
+        client.send(said)
+    assert client.sent[-1] - client.sent[0] <= 5.5 * limit.window
 
 
 @BOTH
 def test_nothing_left_for_ever_is_not_believed_for_ever(limit: Limit) -> None:
     """GIVEN replies that say "none left" each time, and never a 429 THEN after some the limit is used in full."""
-    sender = Sender(new(limit))
+    client = Client(new(limit))
     for _ in range(30 + 12 * limit.requests):
-        sender.send(left(0))
-    last = sender.sent[-10 * limit.requests :]
+        client.send(left(0))
+    last = client.sent[-10 * limit.requests :]
     assert last[-1] - last[0] <= 11.5 * limit.window
 
 
@@ -445,46 +445,46 @@ def test_nothing_left_for_ever_is_not_believed_for_ever(limit: Limit) -> None:
 )
 def test_a_429_that_names_a_moment(limit: Limit, budget: Budget) -> None:
     """Nothing goes before the moment the provider names, and then something does."""
-    sender = Sender(new(limit))
+    client = Client(new(limit))
     for _ in range(3):
-        sender.send()
-    assert sender.refused(budget) == pytest.approx(7)
-    assert sender.record.asked_until == sender.record.quiet_until
-    (turn,), _ = take(sender.record, sender.now, 1, math.inf)
-    assert 7 <= turn - sender.now <= 8.1
+        client.send()
+    assert client.refused(budget) == pytest.approx(7)
+    assert client.record.asked_until == client.record.quiet_until
+    (turn,), _ = take(client.record, client.now, 1, math.inf)
+    assert 7 <= turn - client.now <= 8.1
 
 
 def test_a_429_without_a_word() -> None:
     """The back-off doubles up to a quarter of an hour, and a success ends it."""
-    sender = Sender(new(SECOND))
-    waits = [sender.refused(backoff=1.0) for _ in range(14)]
+    client = Client(new(SECOND))
+    waits = [client.refused(backoff=1.0) for _ in range(14)]
     assert waits[:5] == pytest.approx([1, 2, 4, 8, 16])
     assert waits[-1] == 900
-    assert sender.record.asked_until == 0
-    sender.send()
-    assert sender.refused(backoff=1.0) == pytest.approx(1)
+    assert client.record.asked_until == 0
+    client.send()
+    assert client.refused(backoff=1.0) == pytest.approx(1)
 
 
 @BOTH
 def test_a_429_of_a_provider_without_a_backoff(limit: Limit) -> None:
     """About as long as two requests take, then longer and longer."""
-    sender = Sender(new(limit))
-    waits = [sender.refused() for _ in range(5)]
+    client = Client(new(limit))
+    waits = [client.refused() for _ in range(5)]
     assert waits[0] == pytest.approx(2 * limit.window / limit.requests)
     assert all(later >= 1.9 * earlier for earlier, later in pairwise(waits))
 
 
 def test_a_moment_named_again_and_again_is_not_believed_for_ever() -> None:
     """GIVEN a 429 at the very moment that the last one named, each time THEN the waits grow all the same."""
-    sender = Sender(new(SECOND))
-    waits = [sender.refused(Budget(retry_after=1), backoff=1.0) for _ in range(14)]
+    client = Client(new(SECOND))
+    waits = [client.refused(Budget(retry_after=1), backoff=1.0) for _ in range(14)]
     assert waits[:4] == pytest.approx([1] * 4)
     assert waits[-1] > 60
 
 
 def test_a_429_is_at_most_a_deferral() -> None:
     """SQS cannot hide a message for longer than twelve hours."""
-    assert Sender(new(SECOND)).refused(Budget(retry_after=86_400)) == LONGEST_WAIT_NAMED
+    assert Client(new(SECOND)).refused(Budget(retry_after=86_400)) == LONGEST_WAIT_NAMED
 
 
 def test_a_shorter_429_does_not_shorten_a_longer_one() -> None:
@@ -499,35 +499,35 @@ def test_after_a_429_no_burst() -> None:
     """GIVEN a provider that turns a burst away WHEN the moment comes THEN requests go one by one, evenly, at hardly
     less than the limit.
     """
-    sender = Sender(new(SECOND))
-    assert sender.at_once() == 5
-    sender.refused(Budget(retry_after=1))
-    assert sender.at_once() == 1
-    turns, _ = take(sender.record, sender.record.quiet_until, 50, math.inf)
+    client = Client(new(SECOND))
+    assert client.at_once() == 5
+    client.refused(Budget(retry_after=1))
+    assert client.at_once() == 1
+    turns, _ = take(client.record, client.record.quiet_until, 50, math.inf)
     assert min(later - earlier for earlier, later in pairwise(turns)) >= 0.19
-    assert sender.rate() >= 4.5
+    assert client.rate() >= 4.5
 
 
 def test_a_burst_grows_again() -> None:
     """GIVEN no 429 for long THEN it is tried again whether more may go at once, twice as many at a time, up to all."""
-    sender, seen = Sender(new(SECOND)), list[int]()
-    sender.refused(Budget(retry_after=1))
+    client, seen = Client(new(SECOND)), list[int]()
+    client.refused(Budget(retry_after=1))
     for number in range(3_000):
-        sender.send(left(None))
+        client.send(left(None))
         if number % 100 == 0:
-            seen.append(sender.at_once())
+            seen.append(client.at_once())
     assert seen == sorted(seen)
     assert (seen[0], seen[-1]) == (1, 5)
 
 
 def test_a_single_429_among_hundreds_that_passed_is_no_reason() -> None:
     """GIVEN replies that say what is left, and show nobody else, for long THEN one 429 changes nothing but its wait."""
-    sender = Sender(new(SECOND))
+    client = Client(new(SECOND))
     for _ in range(200):
-        sender.send(lambda: left(5 - sum(turn > sender.now - 1.0 for turn in sender.sent)))
-    sender.refused(Budget((Quota(remaining=0),), retry_after=1))
-    assert sender.at_once() == 5
-    assert sender.rate() >= 4.5
+        client.send(lambda: left(5 - sum(turn > client.now - 1.0 for turn in client.sent)))
+    client.refused(Budget((Quota(remaining=0),), retry_after=1))
+    assert client.at_once() == 5
+    assert client.rate() >= 4.5
 
 
 # ------------------------------------------------------------------------------------------------ the share
@@ -536,10 +536,10 @@ def test_a_single_429_among_hundreds_that_passed_is_no_reason() -> None:
 @BOTH
 def test_429s_of_a_limit_that_is_kept_to_cut_our_share(limit: Limit) -> None:
     """Who is refused with even spacing shares the limit with others, or counts otherwise: each one takes a little."""
-    sender, rates = Sender(new(limit)), []
+    client, rates = Client(new(limit)), []
     for _ in range(6):
-        sender.refused(Budget(retry_after=1))
-        rates.append(sender.rate())
+        client.refused(Budget(retry_after=1))
+        rates.append(client.rate())
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] < 0.95 * rates[0]
     assert all(later >= 0.85 * earlier for earlier, later in pairwise(rates))
@@ -549,47 +549,47 @@ def test_requests_refused_together_cut_it_once() -> None:
     """Ten requests side by side that are refused together tell one thing."""
     rates = []
     for side_by_side in (1, 10):
-        sender = Sender(new(MINUTE))
-        sender.refused(Budget(retry_after=1))
-        sender.now = sender.record.quiet_until
-        turns, record = take(sender.record, sender.now, side_by_side, math.inf)
+        client = Client(new(MINUTE))
+        client.refused(Budget(retry_after=1))
+        client.now = client.record.quiet_until
+        turns, record = take(client.record, client.now, side_by_side, math.inf)
         now = turns[-1] + 0.1
         for turn in turns:
             record = throttled(record, Budget(retry_after=1), turn, now)
         assert record.throttled == 2
-        sender.record, sender.now = record, now
-        rates.append(sender.rate())
+        client.record, client.now = record, now
+        rates.append(client.rate())
     assert rates[0] == pytest.approx(rates[1])
 
 
 def test_a_share_is_never_cut_to_nothing() -> None:
     """However often it is refused, a tenth of the limit is tried."""
-    sender = Sender(new(SECOND))
+    client = Client(new(SECOND))
     for _ in range(100):
-        sender.refused(Budget(retry_after=0.1), backoff=0.1)
-        sender.send()
-    assert sender.rate() >= 0.09 * 5
+        client.refused(Budget(retry_after=0.1), backoff=0.1)
+        client.send()
+    assert client.rate() >= 0.09 * 5
 
 
 @BOTH
 def test_a_share_grows_back_when_nothing_is_refused_any_more(limit: Limit) -> None:
     """GIVEN an account refused for long WHEN that is over THEN all of the limit is used again, in bounded time."""
-    sender = Sender(new(limit))
+    client = Client(new(limit))
     for _ in range(25):
-        sender.refused(Budget(retry_after=1), backoff=1.0)
-    low = sender.rate()
+        client.refused(Budget(retry_after=1), backoff=1.0)
+    low = client.rate()
     for _ in range(3_000):
-        sender.send()
+        client.send()
     assert low < 0.6 * limit.requests / limit.window
-    assert sender.rate() >= 0.95 * limit.requests / limit.window / 1.03
+    assert client.rate() >= 0.95 * limit.requests / limit.window / 1.03
 
 
 def test_a_share_that_is_no_whole_number() -> None:
     """GIVEN a limit of one a second, cut THEN it goes on at less than one a second, not at none."""
-    sender = Sender(new(Limit(1, 1.0)))
+    client = Client(new(Limit(1, 1.0)))
     for _ in range(4):
-        sender.refused(Budget(retry_after=1))
-    assert 0.5 < sender.rate() < 0.98
+        client.refused(Budget(retry_after=1))
+    assert 0.5 < client.rate() < 0.98
 
 
 # ------------------------------------------------------------------------------------------------ turns that move
