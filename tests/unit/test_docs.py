@@ -47,7 +47,7 @@ def test_the_readme_names_no_parameter_that_is_not_there() -> None:
 def test_the_readme_s_matrix_has_every_provider(name: str) -> None:
     """With its page, and the limit that the code has."""
     (row,) = re.findall(rf"^\| \[{name.capitalize()}\]\(docs/providers/{name}\.md\) .*$", README, re.MULTILINE)
-    assert f"| {PROVIDERS[name].limit.requests} / " in row
+    assert f"| {PROVIDERS[name].limits[0].requests} / " in row
 
 
 def test_every_variable_is_documented() -> None:

@@ -155,9 +155,9 @@ class Pace:
 
     @property
     def is_half_open(self) -> bool:
-        """Whether we probe if the account works again."""
+        """Whether we probe if the account works again, or are to when it is not open any more."""
         with self._lock:
-            return self._record.state is State.HALF_OPEN
+            return self._record.state is not State.CLOSED
 
     @property
     def open_for(self) -> float:
