@@ -118,7 +118,7 @@ class Usage:
         }
 
 
-FASTEST = min(PROVIDERS, key=lambda name: PROVIDERS[name].limit.window)
+FASTEST = min(PROVIDERS, key=lambda name: PROVIDERS[name].limits[-1].window)
 """Where a window is over soonest: the counting does not wait."""
 SHAPES = {"bursts": 10, "single": 1}
 """Events that come together."""
@@ -226,7 +226,7 @@ def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
                 delivered = _poll(sqs, lane, together, deliver, calls)
                 delivered.stored_bytes = together * _stored(stack, f"{run}-{shape}-{number * together}")
                 taken["delivery"].append(delivered)
-                time.sleep(1.1 * PROVIDERS[FASTEST].limit.window)  # Rounds come one by one.
+                time.sleep(1.1 * PROVIDERS[FASTEST].limits[-1].window)  # Rounds come one by one.
             found[shape] = {
                 part: min(usages[1:], key=lambda usage: usage.seconds).each(together) for part, usages in taken.items()
             }

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -948,14 +949,16 @@ def test_a_write_of_64_turns_is_one_unit(aws: Aws, window: float, limit: int, ea
     assert len(read_account("yotpo/main", item).windows[0].turns) == 64
 
 
-def by_hand(aws: Aws, update: str, **values: Any) -> None:
-    """As the runbook has it."""
+def by_hand(aws: Aws, number: int) -> None:
+    """One of the runbook's two commands: to hold an account, and to end that."""
+    section = (ROOT / "docs/runbook.md").read_text().split("### Hold an account by hand")[1].split("\n## ")[0]
+    command = re.findall(r"^aws dynamodb update-item .*?^```$", section, re.MULTILINE | re.DOTALL)[number]
+    given = dict(re.findall(r"--([a-z-]+) '([^']+)'", command))
     aws.dynamodb.update_item(
         TableName=aws.accounts,
-        Key={"destination": {"S": "yotpo/main"}},
-        UpdateExpression=update,
-        ExpressionAttributeNames={"#version": "version"},
-        ExpressionAttributeValues={":one": {"N": "1"}, **values},
+        Key=json.loads(given["key"]),
+        UpdateExpression=given["update-expression"],
+        ExpressionAttributeValues=json.loads(given["expression-attribute-values"]),
     )
 
 
@@ -967,7 +970,7 @@ def test_an_account_that_an_operator_holds(aws: Aws, version: int) -> None:
     accounts = DynamoAccounts(aws.dynamodb, aws.accounts)
     for each in range(1, version + 1):
         accounts.write(account(each))
-    by_hand(aws, "SET held = :why ADD #version :one", **{":why": {"S": "they asked us to stop"}})
+    by_hand(aws, 0)
     found = accounts.write(account(version + 1, "other"))
     assert found is not None
     assert (found.version, found.held) == (version + 1, "they asked us to stop")
@@ -976,7 +979,7 @@ def test_an_account_that_an_operator_holds(aws: Aws, version: int) -> None:
     found = accounts.write(account(version + 2, "other"))
     assert found == account(version + 2, held="they asked us to stop")
 
-    by_hand(aws, "REMOVE held ADD #version :one")
+    by_hand(aws, 1)
     found = accounts.write(account(version + 3))
     assert found is not None
     assert (found.version, found.held) == (version + 3, "")
