@@ -359,6 +359,23 @@ def test_a_dead_letter_with_little_to_say(aws: Aws) -> None:
     assert (found["status"], found["event_id"], found["attempts"], found["accepted_at"]) == ("-", "-", "0", "-")
 
 
+def test_a_group_is_kept_from_intake_to_a_redrive(aws: Aws) -> None:
+    """GIVEN an account with several groups, of the longest name there is WHEN its event is given up and redriven
+    THEN it stands in the same group again, and is its account's all the way.
+    """
+    destination = Destination.of("yotpo", "a" * 64)
+    group = next(each for number in range(99) if "#" in (each := destination.group(f"email={number}", 64)))
+    (entry,) = route(make_event(destinations=[str(destination)]), [str(destination)], NOW)
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send([replace(entry, group=group)])
+    first = lane_message(SQSRecord(record(aws.receive(aws.lanes["yotpo"])[0])))
+    assert (first.account, first.group) == (destination.account, group)
+    SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters).give_up(
+        letter(destination=destination, group=first.group)
+    )
+    redriven = lane_message(SQSRecord(record(aws.receive(aws.dead_letters)[0])))
+    assert (redriven.account, redriven.group) == (destination.account, group)
+
+
 def test_evidence_fits_beside_the_largest_body_that_has_any(aws: Aws) -> None:
     """The longest reason and ids there are, of four bytes a character: SQS counts names, types and values too."""
     wide = "\N{BALLOON}"
