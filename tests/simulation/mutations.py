@@ -342,7 +342,10 @@ def _(swap: Swap) -> None:
     swap(Account, "order", lambda self, items, event_id: items)
 
 
-@mutation("what was turned away is forgotten with its environment", figure="200 to Sender, one always 429 for 15 min")
+@mutation(
+    "what was turned away is forgotten with its environment",
+    figure="200 to Sender, one always 429 for 15 min",
+)
 def _(swap: Swap) -> None:
     swap(Pace, "turned_away", property(lambda self: ()))
 

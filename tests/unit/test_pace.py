@@ -518,10 +518,7 @@ def test_limits_that_were_set_anew(world: World, pace: Pace) -> None:
     "limit",
     [
         *(SECOND, MINUTE, Limit(1, 1.0), Limit(3, 0.5), Limit(50, 10.0)),
-        pytest.param(
-            Limit(100, 10.0),
-            marks=pytest.mark.xfail(reason="a log whose entries stand for several turns does not move a late one"),
-        ),
+        Limit(100, 10.0),
     ],
 )
 def test_never_above_the_limit_and_hardly_below(limit: Limit) -> None:

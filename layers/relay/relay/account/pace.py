@@ -272,7 +272,8 @@ class Pace:
     @property
     def _tolerance(self) -> float:
         """How late a turn may be used. Where others plan theirs by it, not later than it counts in any case."""
-        return (0.25 if self._is_alone else schedule.LATE) * min(self._shortest, 4.0)
+        moves = all(window.limit <= schedule.MOST_ENTRIES for window in self._record.windows)
+        return (0.25 if self._is_alone and moves else schedule.LATE) * min(self._shortest, 4.0)
 
     def _use(self, turn: float, now: float) -> float:
         if now - turn <= 0.001:

@@ -7,9 +7,11 @@ kept but the producer's own event id.
 """
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from decimal import Decimal
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 KEEP_SECONDS = 30 * 86_400
 """How long a record is kept after its last write: longer than any queue keeps a message."""
+
+TICKS = 10_000
+"""In a second: how finely an account's turns are kept. `schedule` finds a turn again by its moment, to 0.1 ms."""
 
 _CLAIM = (
     "SET content_hash = :content_hash, #version = :version, #state = :claimed, #owner = :owner, "
@@ -127,22 +132,25 @@ class DynamoLedger:
 class DynamoAccounts:
     """Satisfies `ports.Accounts`. One item per destination, its `windows` as JSON; an operator's `held` beside it."""
 
-    def __init__(self, client: "DynamoDBClient", table: str) -> None:
+    def __init__(self, client: "DynamoDBClient", table: str, now: Callable[[], float] = time.time) -> None:
         self._client = client
         self._table = table
+        self._now = now
 
     def write(self, record: AccountRecord) -> AccountRecord | None:
-        kept = _account_item(record)
-        names = {f"#{name}": name for name in kept}
-        values = {f":{name}": value for name, value in kept.items()} | {":seen": record.version - 1}
+        # By the clock, not by the record: what is never sent to, because it is held, must not be forgotten for that.
+        kept = _account_item(record) | {"ttl": int(self._now()) + KEEP_SECONDS}
+        values = {f":{name}": value for name, value in kept.items()}
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key={"destination": {"S": record.destination}},
                 UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in kept),
                 ConditionExpression="#version = :seen" if record.version > 1 else "attribute_not_exists(#version)",
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=_values(values if record.version > 1 else _without_seen(values)),
+                ExpressionAttributeNames={f"#{name}": name for name in kept},
+                ExpressionAttributeValues=_values(
+                    values | ({":seen": record.version - 1} if record.version > 1 else {})
+                ),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
@@ -156,29 +164,45 @@ class DynamoAccounts:
         return None
 
 
-def _without_seen(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: value for name, value in values.items() if name != ":seen"}
-
-
 def _account_item(record: AccountRecord) -> dict[str, Any]:
     kept = {
-        each.name: getattr(record, each.name) for each in fields(record) if each.name not in ("destination", "held")
+        each.name: _rounded(getattr(record, each.name))
+        for each in fields(record)
+        if each.name not in ("destination", "held")
     }
-    windows = json.dumps([asdict(window) for window in record.windows], separators=(",", ":"))
-    latest = max(record.last_at, record.until, record.quiet_until)
-    return kept | {"windows": windows, "state": str(record.state), "ttl": int(latest) + KEEP_SECONDS}
+    windows = json.dumps([_compact(window) for window in record.windows], separators=(",", ":"))
+    return kept | {"windows": windows, "state": str(record.state)}
 
 
 def read_account(destination: str, item: Mapping[str, Any]) -> AccountRecord:
     """A DynamoDB item as an account's record; one of version 0 for no item."""
     plain = {name: _plain(_deserialize(value)) for name, value in item.items()}
     known = {each.name: plain[each.name] for each in fields(AccountRecord) if each.name in plain}
-    windows = [
-        Window(**{**window, "turns": tuple((at, count) for at, count in window["turns"])})
-        for window in json.loads(known.pop("windows", "[]"))
-    ]
+    windows = tuple(_window(window) for window in json.loads(known.pop("windows", "[]")))
     state = State(known.pop("state", State.CLOSED))
-    return AccountRecord(**{**known, "destination": destination, "windows": tuple(windows), "state": state})
+    return AccountRecord(**{**known, "destination": destination, "windows": windows, "state": state})
+
+
+def _compact(window: Window) -> dict[str, Any]:
+    """What is not as in a fresh window; its turns as the first moment, and the ticks from each to the next."""
+    given = {each.name: _rounded(getattr(window, each.name)) for each in fields(window)}
+    told = {each.name: given[each.name] for each in fields(window) if given[each.name] != each.default}
+    ticks = [round(at * TICKS) for at, _ in window.turns]
+    counts = [count for _, count in window.turns]
+    steps = {"turns": [later - earlier for earlier, later in pairwise([0, *ticks])]} if ticks else {}
+    return told | steps | ({"counts": counts} if any(count > 1 for count in counts) else {})
+
+
+def _window(kept: Mapping[str, Any]) -> Window:
+    known = {each.name: kept[each.name] for each in fields(Window) if each.name in kept}
+    ticks: Iterable[int] = accumulate(kept.get("turns", ()))
+    counts = kept.get("counts") or [1] * len(kept.get("turns", ()))
+    return Window(**{**known, "turns": tuple(zip((tick / TICKS for tick in ticks), counts, strict=True))})
+
+
+def _rounded(value: Any) -> Any:
+    # More digits are none that anybody needs, and DynamoDB takes no number below 1E-130.
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _unless_ours(item: dict[str, Any], record: Record) -> Claim:

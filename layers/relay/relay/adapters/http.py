@@ -42,7 +42,8 @@ class HttpTransport:
         self._pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
     def send(self, request: Request, leave: Callable[[], None] = lambda: None) -> Reply:
-        """Sends once and reads at most 64 KiB of the answer. `leave` may wait: the connection is there.
+        """Sends once and reads at most 64 KiB of the answer. `leave` may wait: the connection is there. What it raises
+        comes through.
 
         Raises NotSentError when the request did not leave whole, NoAnswerError when it did and no answer came. Neither
         carries urllib3's text: it holds the URL.
@@ -64,6 +65,9 @@ class HttpTransport:
                 preload_content=False,
             )
         except (HTTPError, OSError, ValueError) as error:
+            if body.kept_by is not None:
+                # Whatever urllib3 has made of it.
+                raise body.kept_by from None
             raise (NoAnswerError if body.handed_over else NotSentError)(_cause(error)) from None
         try:
             content, complete = _read(response)
@@ -89,6 +93,8 @@ class _Watched:
         self._longest = longest
         self._began = time.monotonic()
         self.handed_over = False
+        self.kept_by: Exception | None = None
+        """What `leave` raised."""
         self.socket: socket.socket | None = None
         self.watchdog = self._watch()
 
@@ -109,7 +115,11 @@ class _Watched:
             # urllib3's timeout is for each address of a host: many can take longer than the caller has.
             raise TimeoutError
         self.watchdog.cancel()
-        self._leave()
+        try:
+            self._leave()
+        except Exception as why:
+            self.kept_by = why
+            raise
         self.watchdog = self._watch()
         if self.socket is not None and not _is_silent(self.socket, self.socket.recv):
             # Whatever that is, it answers something else, or nothing.
