@@ -30,12 +30,12 @@ class SlidingCounter:
         self._number, self._used, self._before = -1, 0, 0
 
     def admit(self, now: float, *, always: bool = False) -> bool:
-        free = self._count(now) + 1 <= self._limit
+        free = self._count(now) + 1 <= self._limit + 1e-9
         self._used += free or always
         return free
 
     def remaining(self, now: float) -> int:
-        return max(0, math.floor(self._limit - self._count(now)))
+        return max(0, math.floor(self._limit - self._count(now) + 1e-9))
 
     def reset_after(self, now: float) -> float:
         return self._window - (now + self._phase) % self._window
