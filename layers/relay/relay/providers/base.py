@@ -29,7 +29,7 @@ class DestinationSettings(BaseModel):
     )
     requests: int | None = Field(default=None, ge=1, le=100_000, strict=True)
     window_seconds: float | None = Field(default=None, ge=0.1, le=86_400, strict=True)
-    groups: int = Field(default=1, ge=1, le=64, strict=True)
+    groups: int = Field(default=1, ge=1, le=256, strict=True)
     """How many batches of the account run side by side; a customer's events stay in one of them."""
     concurrency: int | None = Field(default=None, ge=1, le=1_000, strict=True)
     """How many requests the provider takes at the same time."""
