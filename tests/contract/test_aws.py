@@ -836,6 +836,7 @@ KNOWN = account(
     until=NOW + 35.0,
     why="HTTP 503",
     since=NOW - 3_600.25,
+    worked_at=NOW - 7.5,
     turned_away=("evt-1", "evt-2"),
     probe="3c2f7a9e-8a9c-4bd6-9b43-0d3c3ad3b6d2",
 )

@@ -112,6 +112,12 @@ def groups_for(requests: float, answers_in: float, hand_over: float = 0.4) -> in
     return 1 + math.ceil(1.2 * requests * (answers_in + hand_over) / 10.0)
 
 
+def delivered_times(account: AccountPlan, count: int, groups: int = 1) -> list[float]:
+    """When each of `count` events at once was delivered, in seconds of the run."""
+    run = play(_quiet((account,), tuple(_events(account.destination, count)), groups=groups))
+    return _times(run, account.destination)
+
+
 def soonest(limits: tuple[tuple[int, float], ...], count: int) -> float:
     """Seconds from the first of so many requests to the last, if each goes as soon as every window lets it."""
     times: list[float] = []

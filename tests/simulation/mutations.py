@@ -38,7 +38,7 @@ from relay.providers.yotpo import Yotpo
 from tests.simulation.campaign import side_by_side
 from tests.simulation.figures import SCENARIOS
 from tests.simulation.ledger import Clauses
-from tests.simulation.plan import draw
+from tests.simulation.plan import DRAWN
 from tests.simulation.world import play
 
 SEEDS = 120
@@ -68,16 +68,17 @@ class Mutation:
     apply: Callable[[Swap], None]
     figure: str | None = None
     first: int = 0
+    drawn: str = "now"
 
 
 MUTATIONS: list[Mutation] = []
 
 
 def mutation(
-    what: str, figure: str | None = None, first: int = 0
+    what: str, figure: str | None = None, first: int = 0, drawn: str = "now"
 ) -> Callable[[Callable[[Swap], None]], Callable[[Swap], None]]:
     def keep(apply: Callable[[Swap], None]) -> Callable[[Swap], None]:
-        MUTATIONS.append(Mutation(what, apply, figure, first))
+        MUTATIONS.append(Mutation(what, apply, figure, first, drawn))
         return apply
 
     return keep
@@ -133,15 +134,15 @@ def hunt(broken: Mutation, seeds: int) -> tuple[str, str] | None:
         return None
     for seed in range(broken.first, broken.first + seeds):
         with mutated(broken):
-            violation = play(draw(seed)).violation
-        if violation and _sound(seed):
+            violation = play(DRAWN[broken.drawn](seed)).violation
+        if violation and _sound(seed, broken.drawn):
             return f"seed {seed}", violation
     return None
 
 
 @cache
-def _sound(seed: int) -> bool:
-    return play(draw(seed)).violation is None
+def _sound(seed: int, drawn: str) -> bool:
+    return play(DRAWN[drawn](seed)).violation is None
 
 
 def _port(swap: Swap, owner: type, name: str, **calls: Callable[..., object]) -> None:
@@ -342,10 +343,7 @@ def _(swap: Swap) -> None:
     swap(Account, "order", lambda self, items, event_id: items)
 
 
-@mutation(
-    "what was turned away is forgotten with its environment",
-    figure="200 to Sender, one always 429 for 15 min",
-)
+@mutation("what was turned away is forgotten", figure="2,000 to Yotpo, one always 429")
 def _(swap: Swap) -> None:
     swap(Pace, "turned_away", property(lambda self: ()))
 
@@ -520,7 +518,7 @@ def _(swap: Swap) -> None:
     swap(Attempt, "run", lambda self: replace(run(self), crashed=0))
 
 
-@mutation("a crash that a copy has counted is forgotten", first=121212742)
+@mutation("a crash that a copy has counted is forgotten", first=121212742, drawn="single")
 def _(swap: Swap) -> None:
     def settle(ledger: Any, record: Any) -> None:
         ledger.settle(replace(record, claimants=()))

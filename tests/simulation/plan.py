@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -192,6 +192,17 @@ HAND_OVERS = ((0.0, 0.0), (0.0, 0.0), (0.045, 0.13), (0.195, 0.38), (0.395, 0.78
 
 def draw(seed: int) -> Plan:
     """A plan with a few of all possible troubles: which ones, and how bad, the seed says."""
+    rng, single = random.Random(f"groups {seed}"), draw_single(seed)
+    return replace(
+        single,
+        groups=rng.choice((1, 1, 2, 3, 4)),
+        regrouped=rng.choice((1, 2, 4)) if rng.random() < 0.1 else 0,
+        accounts=tuple(_slower(rng, account) for account in single.accounts),
+    )
+
+
+def draw_single(seed: int) -> Plan:
+    """A plan of the days before an account had several groups, or any time to answer (2026-11-29)."""
     rng = random.Random(f"aws {seed}")
     return replace(
         draw_plain(seed),
@@ -199,9 +210,15 @@ def draw(seed: int) -> Plan:
         held_up=rng.choice((0.02, 0.2)) if rng.random() < 0.2 else 0.0,
         twice=rng.choice((0.02, 0.2)) if rng.random() < 0.25 else 0.0,
         opens_by_head=rng.random() < 0.5,
-        groups=(groups := rng.choice((1, 1, 2, 3, 4))),
-        regrouped=rng.choice((1, 2, 4)) if groups and rng.random() < 0.1 else 0,
     )
+
+
+def _slower(rng: random.Random, account: AccountPlan) -> AccountPlan:
+    """Now and then one whose provider takes any time to answer, and counts in any way."""
+    if rng.random() < 0.7:
+        return account
+    kind: Limiter = rng.choice(("log", "fixed", "bucket", "opened", "counter", "leaky", "leaky, burst"))
+    return replace(account, answers_in=rng.uniform(0.02, 5.0), limiter=kind)
 
 
 def draw_plain(seed: int) -> Plan:
@@ -312,3 +329,7 @@ def _again(rng: random.Random, event: EventPlan) -> Iterator[EventPlan]:
     for _ in range(rng.choice((1, 1, 2, 3))):
         at += rng.choice((0.5, 30.0, 400.0, 2 * HOUR))
         yield replace(event, at=at, version=rng.choice((0, 0, 1, 2)))
+
+
+DRAWN: dict[str, Callable[[int], Plan]] = {"now": draw, "single": draw_single, "plain": draw_plain}
+"""Ways in which plans were drawn."""

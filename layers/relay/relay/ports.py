@@ -260,6 +260,8 @@ class AccountRecord:
     """Since when it does not work."""
     probe: str = ""
     """Whose probe it is."""
+    worked_at: float = 0.0
+    """When the last request began that the provider took."""
     turned_away: tuple[str, ...] = ()
     """Ids of events that were answered 429, 401 or 403 last: they are asked after the others."""
     held: str = ""

@@ -92,7 +92,6 @@ class Account:
         self._hold_seconds = hold_seconds
         self._rng = rng
         self._lock = threading.Lock()
-        self._worked_at = float("-inf")
         self._down_at = float("-inf")
         self._failing: dict[str, float] = {}
         """Events that failed since the last success, and when."""
@@ -168,12 +167,12 @@ class Account:
     def succeeded(self, event_id: str, started_at: float) -> None:
         """The provider took an event whose request started then."""
         with self._lock:
-            self._worked_at = max(self._worked_at, started_at)
+            self.pace.work(started_at)
             self._witness(event_id, True)
             self.pace.let_in(event_id)
             self._tries.pop(event_id, None)
             self._failing = {
-                other: at for other, at in self._failing.items() if at > self._worked_at and other != event_id
+                other: at for other, at in self._failing.items() if at > self.pace.worked_at and other != event_id
             }
             self.pace.reset()
             self._unauthorized.clear()
@@ -189,7 +188,7 @@ class Account:
             first = before.failed_at or started_at
             alone = not any(other != event_id for other in self._failing)
             # Another event, tried after this one failed last, got through; or this is the only one that does not.
-            worked_between = self._worked_at > before.last_failed_at
+            worked_between = self.pace.worked_at > before.last_failed_at
             strike = before.strikes == 0 or worked_between or (alone and self._worked_since(first))
             _keep(self._failing, event_id, self._clock.now())
             self._waited = max(self._waited, self._clock.now() - started_at)
@@ -201,7 +200,7 @@ class Account:
         """The event, whose request started then, was not answered, and is not tried again."""
         with self._lock:
             self._waited = max(self._waited, self._clock.now() - started_at)
-            if started_at > self._worked_at:
+            if started_at > self.pace.worked_at:
                 _keep(self._failing, event_id, self._clock.now())
             self._witness(event_id, False)
 
@@ -261,7 +260,7 @@ class Account:
             _keep(self._throttled, event_id, self._throttled.get(event_id, 0) + 1)
             if len(self._throttled) == 1:
                 self.pace.ask_within(LONGEST_LONE_BACKOFF)
-            strike = before.strikes == 0 or self._worked_at > before.last_failed_at
+            strike = before.strikes == 0 or self.pace.worked_at > before.last_failed_at
             return replace(self._struck(event_id, before, strike, throttled=True), last_failed_at=started_at)
 
     def unauthorized(self, event_id: str, before: Failure, started_at: float) -> Failure:
@@ -273,7 +272,8 @@ class Account:
             _keep(self._tries, event_id, (self._tried(event_id) + 1, self._clock.now()))
             first = before.failed_at or started_at
             strike = before.strikes == 0 or (
-                self._worked_at > before.last_failed_at and started_at - before.last_failed_at >= UNAUTHORIZED_SECONDS
+                self.pace.worked_at > before.last_failed_at
+                and started_at - before.last_failed_at >= UNAUTHORIZED_SECONDS
             )
             if not strike:
                 self._witness(event_id, False)
@@ -291,7 +291,7 @@ class Account:
             now = self._clock.now()
             if len(self._unauthorized) < 2:
                 self._unauthorized.add(event_id)
-            if self._worked_at > since - SIDE_BY_SIDE:
+            if self.pace.worked_at > since - SIDE_BY_SIDE:
                 return 0.0
             lone = self._unauthorized == {event_id} and event_id is not None
             if not self.pace.open_for or self._held_alone > lone:
@@ -328,7 +328,7 @@ class Account:
 
     def _worked_since(self, moment: float) -> bool:
         # An older success says nothing: an outage may have begun since.
-        return self._worked_at > max(moment, self._down_at, self._clock.now() - RECENT_SECONDS)
+        return self.pace.worked_at > max(moment, self._down_at, self._clock.now() - RECENT_SECONDS)
 
     def stands_aside(self, event_id: str) -> bool:
         """Whether the event failed so often that later events of its customer no longer wait behind it."""

@@ -63,6 +63,7 @@ class Pace:
         self._planned_at: dict[float, float] = {}
         """When each of them was reserved last."""
         self._sent_at = 0.0
+        self._is_suspect = False
         self._expected = 0
         """Attempts that will ask for a turn."""
         self._fastest = 0.0
@@ -75,16 +76,19 @@ class Pace:
 
     # Reservations
 
-    def reserve(self, most: int, within: float | None = None) -> int:
+    def reserve(self, most: int, within: float | None = None, *, suspect: bool = False) -> int:
         """Reserves at most so many turns, none later than `within` so many seconds. Returns how many there are.
+        `suspect`: they are for events that were all turned away before.
 
         Raises UnavailableError where the record cannot be written.
         """
         seconds = self.within if within is None else within
+        self._is_suspect = suspect and not self._is_alone
+        suspect = self._is_suspect
 
         def take(record: AccountRecord) -> tuple[list[float], AccountRecord]:
             now = self._clock.now()
-            denied, record = breaker.admit(record, self._me, now)
+            denied, record = breaker.admit(record, self._me, now, suspect=suspect)
             count = 0 if denied else 1 if record.state is State.HALF_OPEN else most
             lead = schedule.LEAD_AT_FIRST if self._is_new else schedule.LEAD
             return schedule.take(record, now, count, now + seconds, lead)
@@ -141,7 +145,10 @@ class Pace:
             if self._expected < len(self._turns):
                 return max(0.0, self._turns[self._expected] - now)
             turn = schedule.next_turn(self._record, now) - now
-            return max(breaker.denied_for(self._record, self._me, now), turn if turn > schedule.LEAD else 0.0)
+            return max(
+                breaker.denied_for(self._record, self._me, now, suspect=self._is_suspect),
+                turn if turn > schedule.LEAD else 0.0,
+            )
 
     def end_batch(self) -> None:
         """The batch is over: turns that it did not use are given back, and others hear what they must know."""
@@ -199,6 +206,16 @@ class Pace:
                     record, turned_away=tuple(each for each in record.turned_away if each != event_id)
                 )
             )
+
+    @property
+    def worked_at(self) -> float:
+        """When the last request began that the provider took, whichever environment sent it; -inf for none."""
+        return self._record.worked_at or float("-inf")
+
+    def work(self, started_at: float) -> None:
+        """The provider took an event whose request began then."""
+        if started_at > self.worked_at:
+            self._learn(lambda record: replace(record, worked_at=max(record.worked_at, started_at)))
 
     def stay_away(self, seconds: float) -> None:
         """Nothing for so long."""

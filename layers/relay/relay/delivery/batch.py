@@ -284,8 +284,10 @@ class _Batch:
         if group.asked and group.account.pace.delay() > group.account.pace.within:
             return
         group.asked = True
+        suspects = group.account.pace.turned_away
+        suspect = all(each.delivery.event.id in suspects for each in items)
         try:
-            group.account.pace.reserve(most)
+            group.account.pace.reserve(most, suspect=suspect)
         except UnavailableError as error:
             item = items[0]
             failed_at = group.account.dependency_failed()

@@ -97,6 +97,8 @@ class Post:
         except UndeliverableError as error:
             said = "; ".join(mask_identifiers(str(each)) for each in error.errors)
             return Exchange(Outcome.REJECTED, shorten(said, 1024))
+        if self.services.is_late(self.deadline):
+            return Exchange(Outcome.THROTTLED, OUT_OF_TIME)
         return self._send(request, event)
 
     def _send(self, request: Request, event: Event) -> Exchange:
