@@ -6,6 +6,7 @@ delay. Where somebody else has written since, what was learned is applied to wha
 of the record (`schedule`, `breaker`).
 """
 
+import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -262,22 +263,23 @@ class Pace:
             planned_at = self._planned_at.get(turn, until)
             self._clock.sleep(max(0.0, turn - self._clock.now()))
             # Those before it may have gone out late.
-            while (wait := self._held_up(turn)) > 0:
+            while 0 < (wait := self._held_up(turn)) < math.inf:
                 self._clock.sleep(wait)
             now = self._clock.now()
-            if self._is_usable(turn, planned_at, now):
+            if wait < math.inf and self._is_usable(turn, planned_at, now):
                 return self._use(turn, now)
             self._learn(lambda record, turn=turn: schedule.give_back(record, [turn]))  # type: ignore[misc]
             if now >= until:
                 return None
 
     def _held_up(self, turn: float) -> float:
+        """Seconds until the turn may be used; infinite where that is too late."""
         with self._lock:
             now = self._clock.now()
             at = schedule.free_at(self._record, turn, now)
             if self._record.burst == 1:
                 at = max(at, self._sent_at + schedule.interval(self._record))
-            return at - now if at - turn <= self._tolerance else 0.0
+            return at - now if at - turn <= self._tolerance else math.inf
 
     def _is_usable(self, turn: float, planned_at: float, now: float) -> bool:
         with self._lock:
