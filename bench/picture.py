@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 from local.machine import ROOT
+from tests.kinds import FAST, SLOW
 from tests.simulation.figures import delivered_times, groups_for
 from tests.simulation.plan import AccountPlan
 
+BRIEF, LONG = f"{FAST}/main", f"{SLOW}/main"
+"""Accounts of five a second, and of sixty a minute."""
 FILE = ROOT / "docs" / "pace.svg"
 WIDE, HIGH, GAP, TOP = 168, 110, 18, 34
 
@@ -30,11 +33,11 @@ class Case:
 
 
 CASES = (
-    Case("5/s, answers in 0.05 s", AccountPlan("yotpo/main", answers_in=0.05), 300, 5.0, 5),
-    Case("5/s, answers in 3 s", AccountPlan("yotpo/main", answers_in=3.0), 300, 5.0, 5, groups_for(5, 3.0)),
-    Case("5/s, no bursts at all", AccountPlan("yotpo/main", "leaky", headers=False, limits=((5, 1.0),)), 300, 5.0, 1),
-    Case("60/min", AccountPlan("sender/main"), 300, 1.0, 60),
-    Case("5/s, others eat 40 %", AccountPlan("yotpo/main", foreign=0.4), 300, 3.0, 3),
+    Case("5/s, answers in 0.05 s", AccountPlan(BRIEF, answers_in=0.05), 300, 5.0, 5),
+    Case("5/s, answers in 3 s", AccountPlan(BRIEF, answers_in=3.0), 300, 5.0, 5, groups_for(5, 3.0)),
+    Case("5/s, no bursts at all", AccountPlan(BRIEF, "leaky", headers=False, limits=((5, 1.0),)), 300, 5.0, 1),
+    Case("60/min", AccountPlan(LONG), 300, 1.0, 60),
+    Case("5/s, others eat 40 %", AccountPlan(BRIEF, foreign=0.4), 300, 3.0, 3),
 )
 
 

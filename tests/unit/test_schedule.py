@@ -271,7 +271,7 @@ def test_a_turn_costs_the_same_whatever_the_limit() -> None:
         def plan() -> None:
             turns, taken = take(record, NOW + 100, 10, math.inf)
             for turn in turns[:5]:
-                free_at(taken, turn, NOW + 100)
+                free_at(taken, turn)
                 answered(taken, left(3), turn, turn + 0.1)
             give_back(taken, turns)
 
@@ -634,10 +634,10 @@ def test_a_turn_waits_for_those_before_it() -> None:
     those behind it do not count.
     """
     turns, record = take(new(Limit(1, 1.0)), NOW, 3, math.inf)
-    assert [free_at(record, turn, NOW) for turn in turns] == pytest.approx(turns)
+    assert [free_at(record, turn) for turn in turns] == pytest.approx(turns)
     late = move(record, turns[0], turns[0] + 0.4)
-    assert free_at(late, turns[1], NOW) == pytest.approx(turns[1] + 0.4)
-    assert free_at(late, turns[0] + 0.4, NOW) == pytest.approx(turns[0] + 0.4)
+    assert free_at(late, turns[1]) == pytest.approx(turns[1] + 0.4)
+    assert free_at(late, turns[0] + 0.4) == pytest.approx(turns[0] + 0.4)
 
 
 def test_what_is_long_past_is_forgotten() -> None:

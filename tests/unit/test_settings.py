@@ -253,7 +253,7 @@ def test_settings_of_an_account_nobody_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ['{"yotpo": {"groups": 0}}', '{"yotpo": {"groups": 65}}', '{"sender": {"concurrency": 0}}']
+    "given", ['{"yotpo": {"groups": 0}}', '{"yotpo": {"groups": 257}}', '{"sender": {"concurrency": 0}}']
 )
 def test_groups_and_concurrency_have_bounds(given: str) -> None:
     """None at all would stop an account, and each group is one more batch of it."""

@@ -276,7 +276,7 @@ class Pace:
         """Seconds until the turn may be used; infinite where that is too late."""
         with self._lock:
             now = self._clock.now()
-            at = schedule.free_at(self._record, turn, now)
+            at = schedule.free_at(self._record, turn)
             if self._record.burst == 1:
                 at = max(at, self._sent_at + schedule.interval(self._record))
             return at - now if at - turn <= self._tolerance else math.inf

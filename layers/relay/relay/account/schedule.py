@@ -133,11 +133,16 @@ def next_turn(record: AccountRecord, now: float, lead: float = LEAD) -> float:
     return at
 
 
-def _free_at(window: Window, now: float) -> float:
-    """When the window has room for one turn more."""
+def _shared_at(window: Window) -> float:
+    """When our share of the window has room for one turn more."""
     # A share that is no whole number is rounded up, and its window stretched in proportion.
     most = math.ceil(window.share)
-    at = _leaves(window, most, window.seconds * most / window.share)
+    return _leaves(window, most, window.seconds * most / window.share)
+
+
+def _free_at(window: Window, now: float) -> float:
+    """The same, as far as others leave room, too."""
+    at = _shared_at(window)
     if window.others_until > now:
         at = max(at, _leaves(window, max(1, window.limit - window.others), window.seconds))
     if window.left_until > now and _are_others(window, now):
@@ -200,13 +205,13 @@ def give_back(record: AccountRecord, turns: Sequence[float]) -> AccountRecord:
     return record
 
 
-def free_at(record: AccountRecord, turn: float, now: float) -> float:
+def free_at(record: AccountRecord, turn: float) -> float:
     """When a turn that was given out may be used, by what has become of those before it."""
     at = turn
     for window in record.windows:
         mine = turn + late(window)
         before = _without(replace(window, turns=tuple(each for each in window.turns if each[0] <= mine + 1e-4)), mine)
-        at = max(at, _free_at(before, now))
+        at = max(at, _shared_at(before))
     return at
 
 
