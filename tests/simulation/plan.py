@@ -218,7 +218,9 @@ def _slower(rng: random.Random, account: AccountPlan) -> AccountPlan:
     if rng.random() < 0.7:
         return account
     kind: Limiter = rng.choice(("log", "fixed", "bucket", "opened", "counter", "leaky", "leaky, burst"))
-    return replace(account, answers_in=rng.uniform(0.02, 5.0), limiter=kind)
+    # Who shares a limiter without a burst is refused by chance, however evenly it sends.
+    foreign = 0.0 if kind == "leaky" else account.foreign
+    return replace(account, answers_in=rng.uniform(0.02, 5.0), limiter=kind, foreign=foreign)
 
 
 def draw_plain(seed: int) -> Plan:
