@@ -79,7 +79,7 @@ invoke: $(READY) ## One file by its way in, and its fate: EVENT=…
 
 .PHONY: simulate
 simulate: $(READY) ## The delivery code in virtual time: SEEDS=1000, or SEED=7
-	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--first $(FIRST) --seeds $(SEEDS)) $(if $(PLAIN),--plain)
+	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED),--first $(FIRST) --seeds $(SEEDS)) $(if $(DRAWN),--drawn $(DRAWN))
 
 .PHONY: simulate-figures
 simulate-figures: $(READY) ## Named scenarios in virtual time: outage, rates
@@ -101,6 +101,10 @@ provider: $(READY) ## The five places of a new provider: NAME=pigeon
 .PHONY: bench-delivery
 bench-delivery: $(READY) ## Delivery at the providers' limits, measured
 	$(PYTHON) -m bench.delivery
+
+.PHONY: bench-picture
+bench-picture: $(READY) ## Draw docs/pace.svg again: delivered against the limit
+	$(PYTHON) -m bench.picture
 
 .PHONY: deploy
 deploy: $(READY) ## To AWS: STAGE=dev PARAMETERS="AlarmEmail=… …=…"

@@ -65,7 +65,7 @@ BATCH = 10
 
 def scenarios(provider: str) -> Iterator[Scenario]:
     """A backlog of a provider; where its windows are short, also with every trouble that a backlog may meet."""
-    allowed = PROVIDERS[provider].limit
+    allowed = PROVIDERS[provider].limits[-1]
     count, algorithm = (600, "sliding") if allowed.window <= 1 else (240, "fixed")
     title = f"{count} to {provider.capitalize()}"
     rate = f"{title}, {allowed.requests}/{_WINDOWS.get(allowed.window, f'{allowed.window:g} s')}"

@@ -128,7 +128,7 @@ def lane_message(
     account: str = "main",
     body: str | None = None,
     sent_at: float = NOW,
-    received_at: float | None = None,
+    group: str = "",
     receives: int = 1,
     **changes: Any,
 ) -> LaneMessage:
@@ -139,7 +139,7 @@ def lane_message(
         body=event_json(**{"id": message_id, **changes}) if body is None else body,
         account=account,
         sent_at=sent_at,
-        received_at=received_at,
+        group=group,
         receives=receives,
     )
 

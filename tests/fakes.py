@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from relay import ports
@@ -11,6 +11,7 @@ from relay.errors import TransportError, UnavailableError
 from relay.ports import (
     MOST_BYTES,
     MOST_ENTRIES,
+    AccountRecord,
     Claim,
     DeadLetter,
     LaneEntry,
@@ -22,7 +23,7 @@ from relay.ports import (
     Request,
 )
 from tests.factories import CREDENTIALS, NOW
-from tests.simulation.ledger import Table
+from tests.simulation.ledger import AccountsTable, Table
 
 
 class FakeClock:
@@ -70,7 +71,8 @@ class FakeTransport:
         self._clock = clock
         self.takes = takes
 
-    def send(self, request: Request) -> Reply:
+    def send(self, request: Request, leave: Callable[[], None]) -> Reply:
+        leave()
         self.requests.append(request)
         if self._clock:
             self.times.append(self._clock.monotonic())
@@ -112,11 +114,9 @@ class FakeLedger:
         self._table = Table()
         self.records = self._table.items
         self.claims = 0
-        self.looks = 0
-        """How often a note was looked for."""
         self.settled: list[Record] = []
         self.fails_on: set[str] = set()
-        """`claim`, `settle`, `note`"""
+        """`claim`, `settle`"""
         self._lock = threading.Lock()
 
     def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:
@@ -131,18 +131,39 @@ class FakeLedger:
             self.settled.append(record)
             self._table.settle(record)
 
-    def note_quiet(self, destination: str, until: float) -> None:
-        self._fail("note")
-        self._table.quiet[destination] = until
-
-    def quiet_until(self, destination: str) -> float:
-        self._fail("note")
-        self.looks += 1
-        return self._table.quiet.get(destination, 0.0)
-
     def _fail(self, step: str) -> None:
         if step in self.fails_on:
             raise UnavailableError("DynamoDB")
+
+
+class FakeAccounts:
+    """The simulation's account records, to look into and for an operator's hand. It can `fail`."""
+
+    def __init__(self) -> None:
+        self._table = AccountsTable()
+        self.records = self._table.items
+        self.fails = False
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Happens before each write."""
+        self._lock = threading.Lock()
+
+    @property
+    def writes(self) -> int:
+        """How many were asked for, and came through."""
+        return self._table.writes
+
+    def write(self, record: AccountRecord) -> AccountRecord | None:
+        self.meanwhile()
+        if self.fails:
+            raise UnavailableError("DynamoDB")
+        with self._lock:
+            return self._table.write(record)
+
+    def change(self, destination: str, **values: Any) -> None:
+        """Another environment, or an operator, changes the account's record."""
+        with self._lock:
+            stands = self.records.get(destination, AccountRecord(destination))
+            self.records[destination] = replace(stands, version=stands.version + 1, writer="another", **values)
 
 
 class FakeLaneQueue:
@@ -256,6 +277,7 @@ if TYPE_CHECKING:
     _transport: ports.Transport = FakeTransport()
     _secrets: ports.Secrets = FakeSecrets()
     _ledger: ports.Ledger = FakeLedger()
+    _accounts: ports.Accounts = FakeAccounts()
     _lane: ports.LaneQueue = FakeLaneQueue()
     _intake: ports.IntakeQueues = FakeIntakeQueues()
     _workers: ports.Workers = OneByOneWorkers()

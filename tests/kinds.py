@@ -6,9 +6,9 @@ OVERWRITES = next(name for name, kind in PROVIDERS.items() if kind.overrides_by_
 """Takes an event with a known id for an update."""
 REPEATS = next(name for name, kind in PROVIDERS.items() if not kind.overrides_by_id)
 """Takes it for another event."""
-FAST = min(PROVIDERS, key=lambda name: PROVIDERS[name].limit.window)
+FAST = min(PROVIDERS, key=lambda name: PROVIDERS[name].limits[-1].window)
 """Its windows are over so soon that they are waited out in the function."""
-SLOW = max(PROVIDERS, key=lambda name: PROVIDERS[name].limit.window)
+SLOW = max(PROVIDERS, key=lambda name: PROVIDERS[name].limits[-1].window)
 """Its windows are so long that events are deferred."""
 EVERYWHERE = tuple(f"{name}/main" for name in PROVIDERS)
 """Each provider's main account."""

@@ -1,4 +1,4 @@
-"""``python -m tools.adopt STAGE`` gives a new stack the queues and the ledger that a deleted one left behind.
+"""``python -m tools.adopt STAGE`` gives a new stack the queues and the tables that a deleted one left behind.
 
 CloudFormation imports by name on its own only where the template spells the name out; here it holds the stage. So this
 makes an import of just what is left, under the names of the template, and ``make deploy`` does the rest.
@@ -39,7 +39,7 @@ def adopt(
     name = stack_name(stage)
     if status := _status(cloudformation, name):
         raise CommandError(
-            f"{name} exists ({status}): there is nothing to adopt while it has its queues and its ledger"
+            f"{name} exists ({status}): there is nothing to adopt while it has its queues and its tables"
         )
     template = load()
     left: dict[str, Json] = {}

@@ -1,4 +1,5 @@
-"""How providers count: a log of the last window, windows by the clock or from a first request, a token bucket.
+"""How providers count: a log of the last window, two windows weighted, windows by the clock or from a first request, a
+bucket of tokens, one that leaks, requests under way; and several of these at once.
 
 Times are in seconds from any start and never go back.
 """
@@ -19,6 +20,98 @@ class Limiter(Protocol):
     def reset_after(self, now: float) -> float:
         """Seconds until there is more budget than now."""
         ...
+
+
+class SlidingCounter:
+    """Two windows by the clock: this one's count, and the last one's by how much of it is still within a window."""
+
+    def __init__(self, limit: int, window: float, phase: float = 0.0) -> None:
+        self._limit, self._window, self._phase = limit, window, phase
+        self._number, self._used, self._before = -1, 0, 0
+
+    def admit(self, now: float, *, always: bool = False) -> bool:
+        free = self._count(now) + 1 <= self._limit + 1e-9
+        self._used += free or always
+        return free
+
+    def remaining(self, now: float) -> int:
+        return max(0, math.floor(self._limit - self._count(now) + 1e-9))
+
+    def reset_after(self, now: float) -> float:
+        return self._window - (now + self._phase) % self._window
+
+    def _count(self, now: float) -> float:
+        whole, part = divmod((now + self._phase) / self._window, 1.0)
+        if int(whole) != self._number:
+            self._before = self._used if int(whole) == self._number + 1 else 0
+            self._number, self._used = int(whole), 0
+        return self._before * (1.0 - part) + self._used
+
+
+class LeakyBucket:
+    """A bucket that leaks `limit` requests in a `window` and holds `burst` beside the one that drips: nginx's
+    `limit_req rate=… burst=… nodelay`.
+    """
+
+    def __init__(self, limit: int, window: float, burst: int = 0) -> None:
+        self._rate, self._burst = limit / window, burst
+        self._excess, self._at = 0.0, -math.inf
+
+    def admit(self, now: float, *, always: bool = False) -> bool:
+        excess = max(0.0, self._excess - (now - self._at) * self._rate + 1.0) if self._at > -math.inf else 0.0
+        free = excess <= self._burst + 1e-9
+        if free or always:
+            self._excess, self._at = excess, now
+        return free
+
+    def remaining(self, now: float) -> int:
+        left = self._excess - (now - self._at) * self._rate if self._at > -math.inf else -1.0
+        return max(0, math.floor(self._burst - max(left, -1.0)))
+
+    def reset_after(self, now: float) -> float:
+        return max(0.0, (self._excess + 1.0 - self._burst) / self._rate - (now - self._at)) if self._excess else 0.0
+
+
+class Concurrency:
+    """At most `limit` requests under way; `busy` says of one that was admitted when it is over."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._ends: list[float] = []
+
+    def admit(self, now: float, *, always: bool = False) -> bool:
+        return self.remaining(now) > 0 or always
+
+    def busy(self, until: float) -> None:
+        self._ends.append(until)
+
+    def remaining(self, now: float) -> int:
+        self._ends = [end for end in self._ends if end > now]
+        return max(0, self._limit - len(self._ends))
+
+    def reset_after(self, now: float) -> float:
+        return 0.0 if self.remaining(now) else min(self._ends) - now
+
+
+class Together:
+    """Several limiters at once: what one of them refuses, none counts."""
+
+    def __init__(self, *limiters: Limiter) -> None:
+        self._limiters = limiters
+
+    def admit(self, now: float, *, always: bool = False) -> bool:
+        free = all(each.remaining(now) > 0 for each in self._limiters)
+        if free or always:
+            for each in self._limiters:
+                each.admit(now, always=True)
+        return free
+
+    def remaining(self, now: float) -> int:
+        """Of the tightest, which is the last."""
+        return self._limiters[-1].remaining(now)
+
+    def reset_after(self, now: float) -> float:
+        return max(each.reset_after(now) for each in self._limiters)
 
 
 class SlidingLog:

@@ -6,14 +6,16 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from local.sandbox.limiters import Limiter, OpenedWindow, SlidingLog
+from local.sandbox.limiters import LeakyBucket, Limiter, OpenedWindow, SlidingCounter, SlidingLog, TokenBucket
 
 
 class Limit(BaseModel):
     """``limit`` requests in ``window`` seconds for each account of ``provider``, or for the one ``account`` named.
 
     ``fixed`` counts in windows that begin with the first request after the last one ended; ``sliding`` looks back over
-    the last ``window`` seconds. ``foreign_per_second`` is another client of the same account, eating part of its limit.
+    the last ``window`` seconds, ``counter`` at two windows by the clock, weighted; ``bucket`` fills with tokens, and
+    ``leaky`` drips, with so much ``burst``. ``foreign_per_second`` is another client of the same account, eating part
+    of its limit.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -22,7 +24,8 @@ class Limit(BaseModel):
     account: str | None = None
     limit: int = Field(gt=0)
     window: float = Field(gt=0)
-    algorithm: Literal["fixed", "sliding"] = "sliding"
+    algorithm: Literal["fixed", "sliding", "counter", "bucket", "leaky"] = "sliding"
+    burst: int = Field(default=0, ge=0)
     foreign_per_second: float = Field(default=0.0, ge=0)
 
 
@@ -61,13 +64,25 @@ class Foreign:
                 self._attempt += max(limiter.reset_after(self._attempt), 1e-6)
 
 
+def _limiter(limit: Limit) -> Limiter:
+    match limit.algorithm:
+        case "fixed":
+            return OpenedWindow(limit.limit, limit.window)
+        case "counter":
+            return SlidingCounter(limit.limit, limit.window)
+        case "bucket":
+            return TokenBucket(limit.limit, limit.window)
+        case "leaky":
+            return LeakyBucket(limit.limit, limit.window, limit.burst)
+    return SlidingLog(limit.limit, limit.window)
+
+
 class Account:
     """One account's limit as it is used."""
 
     def __init__(self, limit: Limit) -> None:
         self._limit = limit.limit
-        kind = OpenedWindow if limit.algorithm == "fixed" else SlidingLog
-        self._limiter: Limiter = kind(limit.limit, limit.window)
+        self._limiter = _limiter(limit)
         self.foreign = Foreign(limit.foreign_per_second) if limit.foreign_per_second else None
 
     def take(self, now: float) -> Allowance:

@@ -133,7 +133,7 @@ def queue_maker(endpoint: str) -> SQSClient:
 
 @dataclass
 class Aws:
-    """Queues, a ledger and secrets of one test's own, each made when first asked for."""
+    """Queues, tables and secrets of one test's own, each made when first asked for."""
 
     endpoint: str
     name: str = field(default_factory=lambda: f"t{next(_numbers)}")
@@ -180,6 +180,17 @@ class Aws:
         )
         return name
 
+    @cached_property
+    def accounts(self) -> str:
+        name = f"{self.name}-accounts"
+        self.dynamodb.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "destination", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "destination", "KeyType": "HASH"}],
+        )
+        return name
+
     def fifo(self, name: str, **attributes: str) -> str:
         given: Any = {"FifoQueue": "true", **attributes}
         made = queue_maker(self.endpoint).create_queue(QueueName=f"{self.name}-{name}.fifo", Attributes=given)
@@ -199,6 +210,10 @@ class Aws:
     def item(self, event_id: str, destination: str) -> dict[str, Any]:
         key = {"event_id": {"S": event_id}, "destination": {"S": destination}}
         return dict(self.dynamodb.get_item(TableName=self.table, Key=key).get("Item", {}))
+
+    def account(self, destination: str) -> dict[str, Any]:
+        key = {"destination": {"S": destination}}
+        return dict(self.dynamodb.get_item(TableName=self.accounts, Key=key).get("Item", {}))
 
     def secret(self, name: str, text: str) -> None:
         self.secrets.create_secret(Name=f"{self.name}/customer-events/{name}", SecretString=text)

@@ -75,7 +75,7 @@ def leave_behind(aws: Clients, stage: str, *names: str) -> None:
     """Queues and tables of these logical names, as a deleted stack of the stage leaves them."""
     for name in names:
         properties = STACK.resources[name]["Properties"]
-        if name == "Ledger":
+        if "TableName" in properties:
             aws.dynamodb.create_table(
                 TableName=properties["TableName"]["Fn::Sub"].replace("${Stage}", stage),
                 AttributeDefinitions=properties["AttributeDefinitions"],
@@ -101,7 +101,7 @@ def run(aws: Clients, stage: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_is_left_becomes_the_new_stack_s(aws: Clients) -> None:
-    """GIVEN a ledger and all queues but one, with a message in it WHEN adopted
+    """GIVEN both tables and all queues but one, with a message in it WHEN adopted
     THEN the new stack has these, under their names and with what is in them, and deleting it leaves them again."""
     kept = sorted(name for name, one in STACK.resources.items() if "DeletionPolicy" in one)
     left = [name for name in kept if name != f"{REPEATS.capitalize()}DeadLetterQueue"]
@@ -128,7 +128,7 @@ def test_what_is_left_becomes_the_new_stack_s(aws: Clients) -> None:
     )
     (message,) = aws.sqs.receive_message(QueueUrl=lane)["Messages"]
     assert message["Body"] == "waits"
-    assert aws.dynamodb.list_tables()["TableNames"] == ["dev-customer-events"]
+    assert aws.dynamodb.list_tables()["TableNames"] == ["dev-customer-events", "dev-customer-events-accounts"]
 
 
 def test_there_may_be_nothing_left(aws: Clients) -> None:

@@ -3,10 +3,11 @@
 import importlib.util
 import json
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from botocore.stub import Stubber
 from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 from local.machine import ROOT, free_port
-from relay.adapters.dynamodb import DynamoLedger, read_record
+from relay.adapters.dynamodb import KEEP_SECONDS, DynamoAccounts, DynamoLedger, read_account, read_record
 from relay.adapters.secrets_manager import FAILED_SECONDS, MAX_AGE_SECONDS, SecretsManagerSecrets
 from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
 from relay.contract.destination import Destination
@@ -29,6 +30,8 @@ from relay.intake.outbox import Outbox
 from relay.intake.routing import route
 from relay.ports import (
     MOST_BYTES,
+    AccountRecord,
+    Accounts,
     Claim,
     DeadLetter,
     Failure,
@@ -38,6 +41,8 @@ from relay.ports import (
     Record,
     Refusal,
     RejectedRecord,
+    State,
+    Window,
 )
 from tests.contract.conftest import ONCE, Aws, Client
 from tests.contract.documented import LARGEST
@@ -54,6 +59,7 @@ from tests.factories import (
     sqs_record,
 )
 from tests.fakes import FakeClock, FakeContext, FakeLedger
+from tests.simulation.ledger import AccountsTable
 
 DAY = 86_400
 
@@ -353,6 +359,23 @@ def test_a_dead_letter_with_little_to_say(aws: Aws) -> None:
     assert (found["status"], found["event_id"], found["attempts"], found["accepted_at"]) == ("-", "-", "0", "-")
 
 
+def test_a_group_is_kept_from_intake_to_a_redrive(aws: Aws) -> None:
+    """GIVEN an account with several groups, of the longest name there is WHEN its event is given up and redriven
+    THEN it stands in the same group again, and is its account's all the way.
+    """
+    destination = Destination.of("yotpo", "a" * 64)
+    group = next(each for number in range(99) if "#" in (each := destination.group(f"email={number}", 64)))
+    (entry,) = route(make_event(destinations=[str(destination)]), [str(destination)], NOW)
+    SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).send([replace(entry, group=group)])
+    first = lane_message(SQSRecord(record(aws.receive(aws.lanes["yotpo"])[0])))
+    assert (first.account, first.group) == (destination.account, group)
+    SqsLaneQueue(aws.sqs, aws.lanes["yotpo"], aws.dead_letters).give_up(
+        letter(destination=destination, group=first.group)
+    )
+    redriven = lane_message(SQSRecord(record(aws.receive(aws.dead_letters)[0])))
+    assert (redriven.account, redriven.group) == (destination.account, group)
+
+
 def test_evidence_fits_beside_the_largest_body_that_has_any(aws: Aws) -> None:
     """The longest reason and ids there are, of four bytes a character: SQS counts names, types and values too."""
     wide = "\N{BALLOON}"
@@ -390,18 +413,6 @@ def ledger(request: pytest.FixtureRequest) -> Ledger:
         return FakeLedger()
     aws = Aws(request.getfixturevalue(request.param))
     return DynamoLedger(aws.dynamodb, aws.table)
-
-
-def test_a_note_to_leave_an_account_alone(ledger: Ledger) -> None:
-    """Kept to the millisecond, for one account, the last one; it is in nobody's way."""
-    assert ledger.quiet_until("sender/main") == 0.0
-    ledger.note_quiet("sender/main", NOW + 900.125)
-    assert ledger.quiet_until("sender/main") == NOW + 900.125
-    ledger.note_quiet("sender/main", NOW + 30.0)
-    assert ledger.quiet_until("sender/main") == NOW + 30.0
-    assert ledger.quiet_until("sender/b") == 0.0
-    assert ledger.claim(claim(), now=NOW, overrides=False) == Claim(granted=True, before=None)
-    assert ledger.claim(claim(event_id="sender/main"), now=NOW, overrides=False) == Claim(granted=True, before=None)
 
 
 def claim(owner: str = "m-1@1", **changes: Any) -> Record:
@@ -781,6 +792,254 @@ def test_a_ledger_that_is_away(aws: Aws) -> None:
             ledger.settle(claim(state="open"))
 
 
+# ------------------------------------------------------------------------------------------------ the accounts
+
+
+@pytest.fixture(params=["ministack", "moto", "fake"])
+def accounts(request: pytest.FixtureRequest) -> Accounts:
+    """The real ones, and the table that the simulation and the unit tests trust."""
+    if request.param == "fake":
+        return AccountsTable()
+    aws = Aws(request.getfixturevalue(request.param))
+    return DynamoAccounts(aws.dynamodb, aws.accounts)
+
+
+def account(version: int = 1, writer: str | None = None, **changes: Any) -> AccountRecord:
+    return AccountRecord("yotpo/main", version, writer or f"w-{version}", **changes)
+
+
+SECOND = Window(1.0, 350, 350, 350.0, turns=((NOW + 0.0205, 6), (NOW + 0.0235, 6), (NOW + 1.0265, 2)))
+MINUTE = Window(
+    60.0,
+    3_500,
+    3_000,
+    2_812.5,
+    others=40,
+    others_until=NOW + 60.25,
+    others_at=NOW + 0.125,
+    zeros=3,
+    turns=((NOW - 60.5, 1), (NOW, 1), (NOW, 1), (NOW + 12.3456, 1)),
+)
+KNOWN = account(
+    windows=(SECOND, MINUTE),
+    last_at=NOW + 1.0065,
+    rejections=0.0396,
+    due=NOW + 1.2,
+    burst=2,
+    calm=17,
+    patience=120,
+    quiet_until=NOW + 900.125,
+    asked_until=NOW + 900.0625,
+    throttled=4,
+    throttled_at=NOW - 0.5,
+    state=State.HALF_OPEN,
+    until=NOW + 35.0,
+    why="HTTP 503",
+    since=NOW - 3_600.25,
+    worked_at=NOW - 7.5,
+    turned_away=("evt-1", "evt-2"),
+    probe="3c2f7a9e-8a9c-4bd6-9b43-0d3c3ad3b6d2",
+)
+"""An account of which everything is known."""
+
+
+def test_a_first_write_of_an_account(accounts: Accounts) -> None:
+    """Never seen: written, and there for whoever comes next."""
+    assert accounts.write(account()) is None
+    assert accounts.write(account(writer="other")) == account()
+
+
+def test_an_account_whose_record_is_gone(accounts: Accounts) -> None:
+    """GIVEN a record that expired, or was deleted by hand WHEN its successor is written THEN there is none, and the
+    first one is written again.
+    """
+    assert accounts.write(account(7)) == AccountRecord("yotpo/main")
+    assert accounts.write(account(1)) is None
+
+
+def test_writes_of_an_account_follow_one_another(accounts: Accounts) -> None:
+    """Each is one above what stands; whatever else is refused, and told what stands."""
+    for version in (1, 2, 3):
+        assert accounts.write(account(version, calm=version)) is None
+    for version in (1, 2, 3, 5):
+        assert accounts.write(account(version, "other")) == account(3, calm=3)
+    assert accounts.write(account(4)) is None
+
+
+def test_a_write_whose_answer_was_lost(accounts: Accounts) -> None:
+    """GIVEN a write that took effect without our hearing of it WHEN botocore asks again THEN it is ours."""
+    for version in (1, 2):
+        for _ in range(3):
+            assert accounts.write(account(version)) is None
+    assert accounts.write(account(3, "other")) is None
+    assert accounts.write(account(2)) == account(3, "other")
+
+
+def test_accounts_are_one_record_each(accounts: Accounts) -> None:
+    """Another account's is another."""
+    assert accounts.write(account()) is None
+    assert accounts.write(replace(account(writer="other"), destination="sender/main")) is None
+    assert accounts.write(account(2)) is None
+
+
+def test_all_that_is_known_of_an_account_comes_back(accounts: Accounts) -> None:
+    """Each field of the record and of several windows; and none that is not known any more."""
+    defaults = AccountRecord("yotpo/main")
+    assert [each.name for each in fields(KNOWN) if getattr(KNOWN, each.name) == getattr(defaults, each.name)] == [
+        "destination",
+        "held",
+    ]
+    assert accounts.write(KNOWN) is None
+    assert accounts.write(account(writer="other")) == KNOWN
+    assert accounts.write(account(2)) is None
+    assert accounts.write(account(1, "other")) == account(2)
+
+
+# In AWS a conditional write is one step, as with racing claims.
+@pytest.mark.parametrize("accounts", ["ministack", "fake"], indirect=True)
+def test_racing_writes(accounts: Accounts) -> None:
+    """GIVEN ten that write the same version at once THEN one has, and each other is told by whom."""
+    together = threading.Barrier(10)
+    found: list[AccountRecord | None] = []
+
+    def race(number: int) -> None:
+        together.wait()
+        found.append(accounts.write(account(writer=f"w-{number}")))
+
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found.count(None) == 1
+    assert len({each.writer for each in found if each}) == 1
+
+
+def test_a_moment_of_an_account_is_kept_as_finely_as_turns_are_told_apart(aws: Aws) -> None:
+    """To a ten-thousandth of a second, however many turns there are: rounding does not add up."""
+    turns = tuple((NOW + number / 7.0, 1) for number in range(128))
+    written = account(windows=(Window(1.0, 7, 7, 100 / 3, turns=turns),), due=NOW + 1 / 3, rejections=0.02 * 0.98**99)
+    accounts = DynamoAccounts(aws.dynamodb, aws.accounts)
+    accounts.write(written)
+    found = accounts.write(account(writer="other"))
+    assert found is not None
+    (window,) = found.windows
+    assert len(window.turns) == 128
+    assert all(abs(kept - at) <= 0.000_051 for (kept, _), (at, _) in zip(window.turns, turns, strict=True))
+    for kept, given in [
+        (window.share, 100 / 3),
+        (found.due, written.due),
+        (found.rejections, written.rejections),
+    ]:
+        assert abs(kept - given) <= 0.000_051
+
+
+def test_a_share_of_rejections_that_is_next_to_nothing(aws: Aws) -> None:
+    """GIVEN no 429 for so many requests that DynamoDB has no number as small THEN it is nothing."""
+    accounts = DynamoAccounts(aws.dynamodb, aws.accounts)
+    assert accounts.write(account(rejections=0.02 * 0.98**20_000)) is None
+    assert accounts.write(account(writer="other")) == account()
+
+
+def size(item: Mapping[str, Mapping[str, Any]]) -> int:
+    """Bytes that DynamoDB bills a write of the item for ("Item sizes and formats"): names and values."""
+    digits = {
+        name: len(value["N"].strip("-").replace(".", "").strip("0")) for name, value in item.items() if "N" in value
+    }
+    numbers = sum(math.ceil(each / 2) + 1 for each in digits.values())
+    return sum(len(name) for name in item) + numbers + sum(len(value.get("S", "").encode()) for value in item.values())
+
+
+@pytest.mark.parametrize(
+    ("window", "limit", "each"),
+    [(1.0, 64, 1), (10.0, 64, 1), (60.0, 64, 1), (1.0, 350, 6), (60.0, 3_500, 55)],
+    ids=str,
+)
+def test_a_write_of_64_turns_is_one_unit(aws: Aws, window: float, limit: int, each: int) -> None:
+    """GIVEN an account of which everything is known WHEN it is written with as many moments as a window's log has
+    THEN its item stays below the KiB that DynamoDB takes for one unit.
+    """
+    turns = tuple((NOW + number * window / 63.7, each) for number in range(64))
+    given = replace(MINUTE, seconds=window, documented=limit, limit=limit, share=limit - 0.1234, turns=turns)
+    writer = "0d3c3ad3-8a9c-4bd6-9b43-3c2f7a9eb6d2"
+    DynamoAccounts(aws.dynamodb, aws.accounts).write(replace(KNOWN, writer=writer, windows=(given,)))
+    item = aws.account("yotpo/main")
+    assert size(item) <= 1_024
+    assert len(read_account("yotpo/main", item).windows[0].turns) == 64
+
+
+def by_hand(aws: Aws, number: int) -> None:
+    """One of the runbook's two commands: to hold an account, and to end that."""
+    section = (ROOT / "docs/runbook.md").read_text().split("### Hold an account by hand")[1].split("\n## ")[0]
+    command = re.findall(r"^aws dynamodb update-item .*?^```$", section, re.MULTILINE | re.DOTALL)[number]
+    given = dict(re.findall(r"--([a-z-]+) '([^']+)'", command))
+    aws.dynamodb.update_item(
+        TableName=aws.accounts,
+        Key=json.loads(given["key"]),
+        UpdateExpression=given["update-expression"],
+        ExpressionAttributeValues=json.loads(given["expression-attribute-values"]),
+    )
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_an_account_that_an_operator_holds(aws: Aws, version: int) -> None:
+    """GIVEN `held`, put there by hand, with `version` one up THEN who comes next is told of it, whatever was known, and
+    no write takes it away until the operator does.
+    """
+    accounts = DynamoAccounts(aws.dynamodb, aws.accounts)
+    for each in range(1, version + 1):
+        accounts.write(account(each))
+    by_hand(aws, 0)
+    found = accounts.write(account(version + 1, "other"))
+    assert found is not None
+    assert (found.version, found.held) == (version + 1, "they asked us to stop")
+
+    assert accounts.write(account(version + 2, held="of ours")) is None
+    found = accounts.write(account(version + 2, "other"))
+    assert found == account(version + 2, held="they asked us to stop")
+
+    by_hand(aws, 1)
+    found = accounts.write(account(version + 3))
+    assert found is not None
+    assert (found.version, found.held) == (version + 3, "")
+
+
+def test_what_is_known_of_an_account_has_a_time_to_live(aws: Aws) -> None:
+    """It begins anew with each write, whatever moments the record has: also that of an account never sent to."""
+    now = NOW
+    accounts = DynamoAccounts(aws.dynamodb, aws.accounts, lambda: now)
+    assert KEEP_SECONDS > 14 * DAY
+    for version, now in ((1, NOW), (2, NOW + 90 * DAY)):
+        accounts.write(account(version, last_at=0.0))
+        assert aws.account("yotpo/main")["ttl"] == {"N": str(int(now) + KEEP_SECONDS)}
+
+
+def test_what_a_later_release_knows_of_an_account_is_passed_over(aws: Aws) -> None:
+    """GIVEN an item with more in it WHEN read after a roll-back THEN what is known here is read."""
+    DynamoAccounts(aws.dynamodb, aws.accounts).write(KNOWN)
+    windows = json.loads(aws.account("yotpo/main")["windows"]["S"])
+    later = json.dumps([{**window, "colour": "blue"} for window in windows])
+    item = aws.account("yotpo/main") | {"windows": {"S": later}, "colour": {"S": "blue"}}
+    assert read_account("yotpo/main", item) == KNOWN
+
+
+def test_a_write_of_an_account_is_one_call(aws: Aws) -> None:
+    """Of the one action that the function's role has, also where somebody else has written."""
+    called: list[str] = []
+    accounts = DynamoAccounts(aws.dynamodb, aws.accounts)
+    aws.dynamodb.meta.events.register("before-call.dynamodb", lambda model, **_: called.append(model.name))
+    for version, writer in ((1, "a"), (1, "b"), (2, "a"), (5, "a")):
+        accounts.write(account(version, writer))
+    assert called == ["UpdateItem"] * 4
+
+
+def test_accounts_that_are_away(aws: Aws) -> None:
+    """Away or without their table: our own failure, named."""
+    for accounts in (DynamoAccounts(nowhere("dynamodb"), "accounts"), DynamoAccounts(aws.dynamodb, "no-such-table")):
+        with pytest.raises(UnavailableError, match="DynamoDB unavailable"):
+            accounts.write(account())
+
+
 # ------------------------------------------------------------------------------------------------ secrets
 
 
@@ -1076,6 +1335,7 @@ def deliver(
             "RELAY_QUEUE_URL": aws.lanes[provider],
             "RELAY_DEAD_LETTER_QUEUE_URL": aws.dead_letters,
             "RELAY_LEDGER_TABLE": aws.table,
+            "RELAY_ACCOUNTS_TABLE": aws.accounts,
             "RELAY_MAX_DELIVERY_AGE_HOURS": "72",
             "RELAY_HOLD_SECONDS": "300",
             "RELAY_DESTINATION_SETTINGS": "{}",

@@ -19,7 +19,7 @@ import urllib3.exceptions
 
 import relay.adapters.http
 from relay.adapters.http import LARGEST_BODY, HttpTransport
-from relay.errors import NoAnswerError, NotSentError, TransportError
+from relay.errors import NoAnswerError, NotSentError, TransportError, UnavailableError
 from relay.observability import silence_libraries
 from relay.ports import Reply, Request
 from tests.factories import TOKEN
@@ -568,6 +568,146 @@ def test_the_longest_exchange() -> None:
     """What the deadline is planned with: connecting and reading."""
     with transport(connect=1.5, read=4.0) as client:
         assert client.longest >= 5.5
+
+
+# ------------------------------------------------------------------------------------------------ leaving
+
+
+def listening(heard: list[bytes]) -> Callable[[Connection], None]:
+    """Notes whatever comes, and answers what ends in a whole body."""
+
+    def serve(connection: Connection) -> None:
+        while got := connection.socket.recv(65_536):
+            heard.append(got)
+            if BODY in got:
+                connection.send(OK)
+
+    return serve
+
+
+def test_a_request_leaves_when_it_is_told_to() -> None:
+    """GIVEN a connection, new or kept WHEN the request is about to leave
+    THEN `leave` is called, once, and not a byte of the request is on its way before.
+    """
+    heard: list[bytes] = []
+    before: list[tuple[int, int]] = []
+    with Server(listening(heard)) as server, transport() as client:
+
+        def leave() -> None:
+            time.sleep(0.1)
+            before.append((server.connections, len(heard)))
+
+        for _ in range(3):
+            assert client.send(request_to(server.port), leave).status == 200
+    assert before == [(1, 0), (1, 1), (1, 2)]
+    assert all(each.startswith(b"POST ") and each.endswith(BODY) for each in heard)
+
+
+def test_there_is_nothing_to_leave_for_without_a_connection() -> None:
+    """GIVEN nobody who listens THEN no turn is taken for it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    called: list[None] = []
+    with transport() as client, pytest.raises(NotSentError):
+        client.send(request_to(port), lambda: called.append(None))
+    assert called == []
+
+
+class _NotNowError(Exception):
+    """The caller's own."""
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        _NotNowError("no turn"),
+        UnavailableError("DynamoDB"),
+        OSError("x"),
+        BrokenPipeError("x"),
+        TimeoutError("x"),
+        ValueError("x"),
+        urllib3.exceptions.ProtocolError("x"),
+        NoAnswerError("x"),
+    ],
+    ids=lambda why: type(why).__name__,
+)
+@pytest.mark.parametrize("kept", [False, True], ids=["new", "kept"])
+def test_what_keeps_a_request_from_leaving_comes_through(why: Exception, kept: bool) -> None:
+    """GIVEN a `leave` that raises, whatever it is THEN its caller gets just that, and nothing was sent; and the next
+    request is whole, alone, and gets its own answer.
+    """
+    heard: list[bytes] = []
+
+    def stay() -> None:
+        raise why
+
+    with Server(listening(heard)) as server, transport() as client:
+        if kept:
+            client.send(request_to(server.port))
+        with pytest.raises(type(why)) as caught:
+            client.send(request_to(server.port), stay)
+        assert caught.value is why
+        assert len(heard) == kept
+        assert client.send(request_to(server.port)).body == b"{}"
+        # What was made ready for the first went with it: its head must not stand before another's.
+        assert server.connections == 2
+        assert heard[-1].count(b"POST ") == 1
+
+
+def test_the_wait_to_leave_is_not_the_exchange_s() -> None:
+    """GIVEN a turn that is longer away than an exchange may take THEN the request has its whole time all the same."""
+
+    def serve(connection: Connection) -> None:
+        while connection.read():
+            time.sleep(0.3)
+            connection.send(OK)
+
+    with Server(serve) as server, transport(connect=0.2, read=0.4) as client:
+        for _ in range(2):
+            assert client.send(request_to(server.port), lambda: time.sleep(0.8)).status == 200
+        assert server.connections == 1
+
+
+def test_an_exchange_has_its_bound_also_after_a_wait() -> None:
+    """GIVEN a wait to leave and an answer that drips without end THEN the bound counts from when it left."""
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.send(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            connection.send(b"a")
+            time.sleep(0.05)
+
+    with Server(serve) as server, transport(connect=0.2, read=0.3) as client:
+        began = time.monotonic()
+        with suppress(NoAnswerError):
+            client.send(request_to(server.port), lambda: time.sleep(0.4))
+        assert 0.9 <= time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize("stray", [OK, b""], ids=["an answer", "the end"])
+def test_a_connection_that_is_not_silent_after_the_wait(stray: bytes) -> None:
+    """GIVEN a connection on which something comes, or which ends, while the request waits THEN it does not leave."""
+    waiting, said = threading.Event(), threading.Event()
+
+    def serve(connection: Connection) -> None:
+        waiting.wait(10)
+        connection.send(stray)
+        if not stray:
+            connection.socket.shutdown(socket.SHUT_RDWR)
+        said.set()
+        hang(connection)
+
+    def leave() -> None:
+        waiting.set()
+        assert said.wait(10)
+        time.sleep(0.05)
+
+    with Server(serve) as server, transport() as client:
+        with pytest.raises(NotSentError) as caught:
+            client.send(request_to(server.port), leave)
+        assert_says_nothing(caught.value)
+        assert server.requests == []
 
 
 # ------------------------------------------------------------------------------------------------ every exception

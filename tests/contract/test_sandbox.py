@@ -151,6 +151,71 @@ def test_the_two_ways_of_counting_differ_at_the_seam(sandbox: Client) -> None:
     assert statuses == {"fixed": 0, "sliding": 4}
 
 
+def passing(sandbox: Client, at: list[tuple[float, int]], **limit: Any) -> list[int]:
+    """How many of so many requests pass at each of these seconds after a whole one."""
+    assert sandbox.control("limits", {"provider": "yotpo", **limit}).status == 204
+    start = 10.0 * (sandbox.now[0] // 10 + 1)
+    passed = []
+    for moment, count in at:
+        sandbox.now[0] = start + moment
+        passed.append(sum(sandbox.yotpo().status == 200 for _ in range(count)))
+    return passed
+
+
+def test_a_counter_weighs_the_window_before(sandbox: Client) -> None:
+    """GIVEN two windows by the clock, the one before weighted by what is left of it THEN as many pass as that leaves.
+
+    Late in a window all of them pass; early in the next hardly any, though a log would have room a second later.
+    """
+    at = [(0.9, 6), (1.0, 2), (1.3, 3), (1.8, 5), (3.5, 6)]
+    assert passing(sandbox, at, limit=5, window=1.0, algorithm="counter") == [5, 0, 1, 3, 5]
+    assert sandbox.yotpo().headers["RateLimit-Remaining"] == "0"
+
+
+def test_a_bucket_fills_with_tokens(sandbox: Client) -> None:
+    """GIVEN a full bucket THEN all of it passes at once, and then a token at a time, up to the whole bucket."""
+    at = [(0.0, 7), (0.1, 1), (0.2, 2), (0.6, 3), (9.9, 7)]
+    assert passing(sandbox, at, limit=5, window=1.0, algorithm="bucket") == [5, 0, 1, 2, 5]
+
+
+@pytest.mark.parametrize(
+    ("burst", "passed"),
+    [(0, [1, 0, 1, 1, 1]), (2, [3, 0, 1, 2, 3])],
+)
+def test_a_leaky_bucket_takes_its_burst_and_one_at_each_drip(sandbox: Client, burst: int, passed: list[int]) -> None:
+    """GIVEN five a second THEN one each 0.2 s passes, and at once so many more as the burst has."""
+    at = [(0.0, 5), (0.1, 1), (0.201, 2), (0.602, 4), (9.9, 7)]
+    assert passing(sandbox, at, limit=5, window=1.0, algorithm="leaky", burst=burst) == passed
+
+
+@pytest.mark.parametrize("algorithm", ["fixed", "sliding", "counter", "bucket", "leaky"])
+def test_who_waits_as_long_as_a_429_says_gets_through(sandbox: Client, algorithm: str) -> None:
+    """GIVEN more than an account takes at once, however it is counted WHEN the next comes as late as it was told
+    THEN it passes, with no other 429 but of a window that is counted in part.
+    """
+    limit = {"provider": "sender", "limit": 5, "window": 60.0, "algorithm": algorithm, "burst": 4}
+    assert sandbox.control("limits", limit).status == 204
+    sandbox.now[0] = 60.0 * (sandbox.now[0] // 60 + 1) + 40.0
+    replies = [sandbox.sender(value=number) for number in range(7)]
+    assert [reply.status for reply in replies] == [201] * 5 + [429] * 2
+    waits = 0
+    while (reply := sandbox.sender(value=8)).status == 429:
+        sandbox.now[0] += float(reply.headers["Retry-After"])
+        waits += 1
+    assert waits <= (2 if algorithm == "counter" else 1)
+
+
+@pytest.mark.parametrize("algorithm", ["fixed", "sliding", "counter", "bucket", "leaky"])
+def test_what_is_left_can_be_used(sandbox: Client, algorithm: str) -> None:
+    """GIVEN a reply that says so many are left THEN so many pass, and the next does not."""
+    limit = {"provider": "yotpo", "limit": 5, "window": 1.0, "algorithm": algorithm, "burst": 4}
+    assert sandbox.control("limits", limit).status == 204
+    sandbox.now[0] = 10.0 * (sandbox.now[0] // 10 + 1)
+    left = int(sandbox.yotpo().headers["RateLimit-Remaining"])
+    assert left == 4
+    assert [sandbox.yotpo().status for _ in range(left + 1)] == [200] * left + [429]
+
+
 def test_another_client_eats_part_of_the_limit(sandbox: Client) -> None:
     """GIVEN a foreign client at two a second WHEN we send five in each second THEN three pass."""
     limit = {"provider": "yotpo", "limit": 5, "window": 1.0, "foreign_per_second": 2.0}

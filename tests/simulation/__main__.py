@@ -10,8 +10,8 @@ from rich.table import Table
 
 from tests.simulation import figures, mutations
 from tests.simulation.campaign import Campaign, Seed, campaign
-from tests.simulation.plan import Plan, draw, draw_plain
-from tests.simulation.seeds import FAILED_ONCE, FAILED_SINCE, fresh
+from tests.simulation.plan import DRAWN, Plan
+from tests.simulation.seeds import FAILED, fresh
 from tests.simulation.world import play
 
 CONSOLE = Console(width=120)
@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="stop after that long")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--seed", type=int, help="run this one and print its timeline")
-    parser.add_argument("--plain", action="store_true", help="its plan as it was drawn until 2026-11-28")
+    parser.add_argument("--drawn", choices=DRAWN, default="now", help="how plans are drawn, or were (default now)")
     parser.add_argument("--fresh", action="store_true", help="those that failed once, then this commit's own")
     parser.add_argument("--figures", action="store_true", help="run the named scenarios")
     parser.add_argument("--breakages", action="store_true", help="break the relay on purpose; each must be noticed")
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
     asked = parser.parse_args()
     if asked.seed is not None:
-        return _show(draw_plain(asked.seed) if asked.plain else draw(asked.seed))
+        return _show(DRAWN[asked.drawn](asked.seed))
     if asked.figures:
         return figures.show(CONSOLE, asked.jobs, asked.only)
     if asked.breakages:
@@ -42,9 +42,9 @@ def main() -> int:
     before: list[Seed] = []
     if asked.fresh:
         first, source = fresh()
-        before = [*((seed, True) for seed in FAILED_ONCE), *((seed, False) for seed in FAILED_SINCE)]
+        before = [(seed, drawn) for drawn, failed in FAILED.items() for seed in failed]
         print(f"{len(before)} seeds that failed once, then new ones from {first} on ({source})")
-    seeds = chain(before, islice(((seed, asked.plain) for seed in count(first)), most))
+    seeds = chain(before, islice(((seed, asked.drawn) for seed in count(first)), most))
     result = campaign(seeds, asked.seconds, asked.jobs, asked.keep_going)
     if asked.fresh and (new := result.seeds - len(before)) > 0:
         print(f"the new ones once more: make simulate FIRST={first} SEEDS={new}")
@@ -93,9 +93,11 @@ def _tell(result: Campaign) -> int:
     ):
         table.add_row(name, f"{value:,}")
     CONSOLE.print(table)
-    for (seed, is_plain), violation in result.violations:
+    for (seed, drawn), violation in result.violations:
         CONSOLE.print(f"[bold red]seed {seed}[/] broke {violation}")
-        CONSOLE.print(f"repeat it with: make simulate SEED={seed}{' PLAIN=1' if is_plain else ''}", highlight=False)
+        CONSOLE.print(
+            f"repeat it with: make simulate SEED={seed}{'' if drawn == 'now' else f' DRAWN={drawn}'}", highlight=False
+        )
     print(f"{result.seeds - len(result.violations)} passed, {len(result.violations)} failed")
     return 1 if result.violations else 0
 

@@ -8,11 +8,11 @@ from itertools import islice
 from multiprocessing import get_context
 
 from tests.simulation.history import Totals
-from tests.simulation.plan import draw, draw_plain
+from tests.simulation.plan import DRAWN
 from tests.simulation.world import play
 
-type Seed = tuple[int, bool]
-"""A seed, and whether it is played as plans were drawn until 2026-11-28."""
+type Seed = tuple[int, str]
+"""A seed, and how its plan is drawn: one of `DRAWN`."""
 
 
 @dataclass(slots=True)
@@ -27,8 +27,8 @@ class Campaign:
 
 
 def one(seed: Seed) -> tuple[Seed, bool, Totals, str | None]:
-    number, is_plain = seed
-    plan = draw_plain(number) if is_plain else draw(number)
+    number, drawn = seed
+    plan = DRAWN[drawn](number)
     try:
         run = play(plan)
     except Exception as error:

@@ -3,10 +3,12 @@
 import json
 import math
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from relay.account.account import WITNESS_SECONDS
+from relay.account.pace import WITHIN_SIDE_BY_SIDE
 from relay.ports import Reply, Request
 from tests.simulation.history import Delivery, History
 from tests.simulation.kernel import Kernel
@@ -28,8 +30,8 @@ class Link:
     """What one environment did at one account."""
 
     since: float
-    starts: deque[float] = field(default_factory=deque)
-    """Requests of the last window that were not refused."""
+    starts: dict[float, deque[float]] = field(default_factory=dict)
+    """Requests of the last window that were not refused, by the window's length."""
     refusals: deque[float] = field(default_factory=deque)
     """Answers of 429 in the last window."""
     open: int = 0
@@ -47,9 +49,7 @@ class Exchange:
     delivery: Delivery
     version: int
     links: list[Link]
-    """The environment's, and where environments take turns without accident, the account's: but in a long window only
-    where the provider counts as we do and says so: what a fixed window or a bucket has left it alone can tell.
-    """
+    """The environment's, and the account's where all clocks go alike and nothing stalls."""
     direct: bool
     started_at: float
     token: str
@@ -76,16 +76,17 @@ class Conduct:
         if link := self._links.get(("", destination)):
             link.silent_until = 0.0
 
-    def on_request_sent(self, environment: "DeliverEnvironment", account: Account, request: Request) -> Exchange:
-        """A request leaves."""
+    def on_request_sent(
+        self, environment: "DeliverEnvironment", account: Account, request: Request, *, refused: bool = False
+    ) -> Exchange:
+        """A request leaves; or, `refused`, would leave if there were a connection."""
         history, now, destination = self._history, self._kernel.now, account.plan.destination
         properties = json.loads(request.body)["properties"]
         delivery = history.delivery(destination, properties["order_id"])
         delivery.posts += 1
         history.totals.requests += 1
         links = [self._links[environment.name, destination]]
-        told = account.plan.limiter == "log" and account.plan.headers
-        if history.plan.calm and (told or account.window <= 1.0):
+        if not (history.plan.skew or history.plan.stall):
             links.append(self._links.setdefault(("", destination), Link(-math.inf, answered=True)))
         token, invocation = account.sent_token(request), (environment.name, environment.deadline)
         owner = delivery.owners[environment.name]
@@ -106,7 +107,9 @@ class Conduct:
             )
         self._check_age(exchange)
         for link in exchange.links:
-            self._check_pace(exchange, link)
+            link.open += 1
+            if not refused:
+                self._check_pace(exchange, link)
         self._check_storm(environment.name, destination)
         return exchange
 
@@ -127,8 +130,8 @@ class Conduct:
         site = history.site(delivery.destination)
         for link in exchange.links:
             link.open -= 1
-        if cause in UNCOUNTED and exchange.started_at in exchange.links[-1].starts and len(exchange.links) > 1:
-            exchange.links[-1].starts.remove(exchange.started_at)
+        if cause in UNCOUNTED and len(exchange.links) > 1:
+            _forget(exchange.links[-1], exchange.started_at)
         if cause in ("silence", "cut"):
             delivery.unsure += 1
             delivery.silent.add(exchange.owner)
@@ -196,6 +199,9 @@ class Conduct:
         delivery = exchange.delivery
         mine = self._history.messages.get(delivery.holder)
         waiting = self._history.site(delivery.destination).waiting
+        if self._history.plan.regrouped:
+            # While the number of groups changes, a customer stands in two of them.
+            return
         for line in (waiting[identity] for identity in (mine.identities if mine else ())):
             for kept in line:
                 if mine is None or kept.sequence >= mine.sequence:
@@ -214,22 +220,21 @@ class Conduct:
 
     def _check_pace(self, exchange: Exchange, link: Link) -> None:
         now, account = self._kernel.now, exchange.account
-        link.starts.append(now)
-        link.open += 1
-        while link.starts and link.starts[0] <= now - account.window + 1e-9:
-            link.starts.popleft()
-        if len(link.starts) > account.limit + 1:
-            self._history.fail("rate", f"{len(link.starts)} requests to {account.plan.destination} in one window")
-        if link.open > 1 and not link.answered and now < link.since + account.window - 1e-6:
-            self._history.fail("cold", f"{account.plan.destination}: a new environment did not wait for an answer")
+        for limit, window in account.limits:
+            starts = link.starts.setdefault(window, deque())
+            starts.append(now)
+            while starts[0] <= now - window + 1e-9:
+                starts.popleft()
+            if len(starts) > limit + 1:
+                what = f"{len(starts)} requests to {account.plan.destination} in {window:g} s"
+                self._history.fail("rate", what)
         if link.silent_from < now < link.silent_until:
             left = link.silent_until - now
             self._history.fail("asked", f"{account.plan.destination} asked for {left:.1f} s more of silence")
 
     def _refused(self, exchange: Exchange, link: Link) -> None:
         account, now = exchange.account, self._kernel.now
-        if exchange.started_at in link.starts:
-            link.starts.remove(exchange.started_at)
+        _forget(link, exchange.started_at)
         link.refusals.append(now)
         while link.refusals[0] <= now - account.window + 1e-9:
             link.refusals.popleft()
@@ -241,8 +246,14 @@ class Conduct:
 
     def _silence(self, exchange: Exchange, link: Link, reply: Reply) -> None:
         named = reply.headers.get("retry-after", "")
+        plan = self._history.plan
+        if link is not exchange.links[0] and plan.crash:
+            # Who died with the answer told nobody.
+            return
         if named.isdecimal() and len(named) < 5 and self._kernel.now >= link.silent_until:
-            link.silent_from = self._kernel.now + 1.0
+            several = max(plan.groups, plan.regrouped) > 1 and link is not exchange.links[0]
+            # What had its turn already.
+            link.silent_from = self._kernel.now + (WITHIN_SIDE_BY_SIDE if several else 1.0)
             # Whose environment did not hear of it comes when its messages do, and SQS counts whole seconds.
             early = 1e-6 if link is not exchange.links[-1] or len(exchange.links) == 1 else 1.0
             link.silent_until = self._kernel.now + int(named) - early
@@ -265,3 +276,9 @@ class Conduct:
             and each.start <= now < each.end
             for each in account.plan.episodes
         )
+
+
+def _forget(link: Link, started_at: float) -> None:
+    for starts in link.starts.values():
+        with suppress(ValueError):
+            starts.remove(started_at)

@@ -8,14 +8,13 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any
 
 from greenlet import GreenletExit
 
 from relay.account.account import Account as OwnAccount
 from relay.account.pace import Pace
-from relay.contract.destination import Destination
+from relay.contract.destination import Destination, account_of
 from relay.contract.event import Event
 from relay.delivery.attempt import Attempt
 from relay.delivery.batch import BatchReport, Lane
@@ -24,9 +23,21 @@ from relay.delivery.services import Services as DeliverServices
 from relay.errors import CredentialsError, FieldError, InvalidEventError, NoAnswerError, NotSentError, UnavailableError
 from relay.handlers.envelope import open_record, unwrap, validate
 from relay.intake.intake import Failed, Incoming, Intake, Rejected
-from relay.ports import Claim, DeadLetter, LaneEntry, LaneMessage, Record, Refusal, RejectedRecord, Reply, Request
+from relay.ports import (
+    AccountRecord,
+    Claim,
+    DeadLetter,
+    LaneEntry,
+    LaneMessage,
+    Record,
+    Refusal,
+    RejectedRecord,
+    Reply,
+    Request,
+)
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
+from relay.providers.limits import Limit
 from tests.simulation.kernel import TIMEOUT, Mutex, Process
 from tests.simulation.provider import EPOCH
 from tests.simulation.services import Services
@@ -110,7 +121,9 @@ class IntakeEnvironment(Environment):
     def __init__(self, services: Services, name: str) -> None:
         super().__init__(services, name)
         destinations = [each.destination for each in self.plan.accounts]
-        self._intake = Intake(self, self, destinations, unwrap, validate, self.rng.random)
+        self._intake = Intake(
+            self, self, destinations, unwrap, validate, self.rng.random, groups=lambda _: services.groups
+        )
         self._sent_at: dict[str, float] = {}
 
     def handle(self, batch: Sequence[Message]) -> object:
@@ -151,6 +164,7 @@ class IntakeEnvironment(Environment):
         }
         self.services.put_on_lane(
             entry.destination,
+            entry.group,
             entry.body,
             entry.deduplication_id,
             attributes,
@@ -221,6 +235,7 @@ class DeliverEnvironment(Environment):
         content = lane_message.content_hash or event.content_hash
         delivery = Delivery(event, destination, lane_message.body, content, self.now(), key, key, direct=True)
         result = Attempt(self.delivering, delivery, self.account(destination), self._deadline()).run()
+        self.account(destination).pace.end_batch()
         self._report(BatchReport([], [result], {}))
 
     def _report(self, report: BatchReport) -> None:
@@ -229,36 +244,43 @@ class DeliverEnvironment(Environment):
     def account(self, destination: str) -> OwnAccount:
         if destination not in self._accounts:
             self.services.checker.conduct.on_account_met(self, destination)
-            provider = self._provider_for(destination)
-            pace = Pace(provider.limit, self, provider.backoff)
+            pace = Pace(destination, self._provider_for(destination).terms, self, self)
             self._accounts[destination] = OwnAccount(pace, self, 300.0, self.rng.random)
         return self._accounts[destination]
 
     def _provider_for(self, destination: str) -> Provider:
         if destination not in self._providers:
             kind = _breaking(PROVIDERS[self._provider], self.services.checker.natures)
-            park = destination in self.services.accounts and self.services.accounts[destination].plan.park
-            settings = kind.settings_model(on_unknown="park" if park else "retry")
+            account = self.services.accounts.get(destination)
+            plan = account.plan if account else None
+            if plan and plan.limits:
+                kind.limits, kind.backoff = tuple(Limit(*each) for each in plan.limits), None
+            park = plan is not None and plan.park
+            settings = kind.settings_model(
+                on_unknown="park" if park else "retry",
+                groups=max(self.plan.groups, self.plan.regrouped),
+                concurrency=plan.concurrency if plan else None,
+            )
             self._providers[destination] = kind("https://provider.test", settings)
         return self._providers[destination]
 
     # Transport
 
-    def send(self, request: Request) -> Reply:
+    def send(self, request: Request, leave: Callable[[], None]) -> Reply:
         self.step("post")
         account, checker = self.services.account_of(request), self.services.checker
-        exchange = checker.conduct.on_request_sent(self, account, request)
         half = account.plan.network * self.rng.uniform(0.8, 1.2)
         if account.refuses_connection(self.kernel.now):
+            exchange = checker.conduct.on_request_sent(self, account, request, refused=True)
             checker.conduct.on_exchange_ended(exchange, "refused", None)
             self.kernel.sleep(self.rng.choice((half, CONNECT)))
             raise NotSentError("NewConnectionError")
-        connect_seconds = 0.0
         if self._connections:
             self._connections -= 1
         else:
-            connect_seconds = self.rng.uniform(0.0, 5 * account.plan.network)
-            self.kernel.sleep(connect_seconds)
+            self.kernel.sleep(self.rng.uniform(0.0, 5 * account.plan.network))
+        leave()
+        exchange = checker.conduct.on_request_sent(self, account, request)
         task = self.kernel.current
         token = task.token
 
@@ -276,7 +298,7 @@ class DeliverEnvironment(Environment):
         checker.conduct.on_exchange_ended(exchange, arrival.cause, arrival.reply)
         self.step("post, after its answer")
         self._connections += 1
-        reply: Reply = replace(arrival.reply, connect_seconds=connect_seconds)
+        reply: Reply = arrival.reply
         return reply
 
     # Ledger
@@ -312,25 +334,12 @@ class DeliverEnvironment(Environment):
             self.services.checker.on_call_failed(record)
             raise
 
-    def note_quiet(self, destination: str, until: float) -> None:
-        def note() -> None:
-            self.services.table.quiet[destination] = until
+    # Accounts
 
-        try:
-            self.call("note", "DynamoDB", 0.008, self.plan.ledger_fails, note)
-        except UnavailableError:
-            self.services.checker.conduct.forget_silence(destination)
-            raise
-
-    def quiet_until(self, destination: str) -> float:
-        table = self.services.table
-        try:
-            return self.call(
-                "look", "DynamoDB", 0.004, self.plan.ledger_fails, lambda: table.quiet.get(destination, 0.0)
-            )
-        except UnavailableError:
-            self.services.checker.conduct.forget_silence(destination)
-            raise
+    def write(self, record: AccountRecord) -> AccountRecord | None:
+        return self.call(
+            "reserve", "DynamoDB", 0.008, self.plan.ledger_fails, lambda: self.services.accounts_table.write(record)
+        )
 
     # Secrets
 
@@ -370,7 +379,7 @@ class DeliverEnvironment(Environment):
             lane, failed = self.services.lanes[self._provider], set()
             for each in messages:
                 unlucky = self.kernel.now < self.plan.faults_end and self.rng.random() < self.plan.defer_fails
-                if unlucky or not lane.hide(each.message_id, each.receipt_handle, each.account, int(seconds)):
+                if unlucky or not lane.hide(each.message_id, each.receipt_handle, each.group, int(seconds)):
                     failed.add(each.message_id)
             self.services.checker.on_messages_hidden(self.name, self._provider, messages, seconds, failed)
             return failed
@@ -440,9 +449,9 @@ def _lane_message(message: Message) -> LaneMessage:
         message_id=message.message_id,
         receipt_handle=message.receipt,
         body=message.body,
-        account=message.group,
+        account=account_of(message.group),
         sent_at=int((EPOCH + message.sent_at) * 1000) / 1000,
-        received_at=EPOCH + message.received_at if message.receives == 1 else None,
+        group=message.group,
         receives=message.receives,
         content_hash=message.attributes.get("content_hash"),
         accepted_at=float(message.attributes["accepted_at"]) if "accepted_at" in message.attributes else None,

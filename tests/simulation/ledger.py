@@ -8,7 +8,7 @@ and its removal of an old `status`, `reason`, `delivered_hash` and `claimants`.
 
 from dataclasses import replace
 
-from relay.ports import Claim, Record
+from relay.ports import AccountRecord, Claim, Record
 
 
 class Clauses:
@@ -62,8 +62,6 @@ class Table:
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], Record] = {}
         self._before: dict[tuple[str, str], Record | None] = {}
-        self.quiet: dict[str, float] = {}
-        """Notes by destination, in Unix seconds."""
 
     def claim(self, record: Record, now: float, overrides: bool) -> Claim:
         key = (record.event_id, record.destination)
@@ -109,3 +107,21 @@ class Table:
             return False
         self.items[key] = replace(record, lease_until=before.lease_until, outcome=record.outcome or before.outcome)
         return True
+
+
+class AccountsTable:
+    """The accounts' table. Mirrors `DynamoAccounts.write`: its condition, and `held`, which it leaves alone."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, AccountRecord] = {}
+        self.writes = 0
+
+    def write(self, record: AccountRecord) -> AccountRecord | None:
+        self.writes += 1
+        stands = self.items.get(record.destination, AccountRecord(record.destination))
+        if stands.writer == record.writer:
+            return None
+        if stands.version != record.version - 1:
+            return stands
+        self.items[record.destination] = replace(record, held=stands.held)
+        return None

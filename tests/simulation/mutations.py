@@ -5,12 +5,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import count
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 import relay.account.account
+import relay.account.breaker
+import relay.account.pace
+import relay.account.schedule
 import relay.delivery.attempt
 import relay.delivery.batch
 import relay.delivery.post
@@ -18,6 +22,7 @@ import relay.intake.intake
 import relay.providers.base
 from relay.account.account import Account
 from relay.account.pace import Pace, Permit
+from relay.contract.destination import Destination
 from relay.contract.event import Customer
 from relay.delivery.attempt import Attempt
 from relay.delivery.batch import Lane
@@ -27,13 +32,13 @@ from relay.intake.intake import Intake
 from relay.outcome import Outcome
 from relay.ports import Claim, Failure
 from relay.providers.base import Provider
-from relay.providers.limits import Limit
+from relay.providers.limits import Limit, Terms
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
 from tests.simulation.campaign import side_by_side
 from tests.simulation.figures import SCENARIOS
 from tests.simulation.ledger import Clauses
-from tests.simulation.plan import draw
+from tests.simulation.plan import DRAWN
 from tests.simulation.world import play
 
 SEEDS = 120
@@ -63,16 +68,17 @@ class Mutation:
     apply: Callable[[Swap], None]
     figure: str | None = None
     first: int = 0
+    drawn: str = "now"
 
 
 MUTATIONS: list[Mutation] = []
 
 
 def mutation(
-    what: str, figure: str | None = None, first: int = 0
+    what: str, figure: str | None = None, first: int = 0, drawn: str = "now"
 ) -> Callable[[Callable[[Swap], None]], Callable[[Swap], None]]:
     def keep(apply: Callable[[Swap], None]) -> Callable[[Swap], None]:
-        MUTATIONS.append(Mutation(what, apply, figure, first))
+        MUTATIONS.append(Mutation(what, apply, figure, first, drawn))
         return apply
 
     return keep
@@ -128,15 +134,15 @@ def hunt(broken: Mutation, seeds: int) -> tuple[str, str] | None:
         return None
     for seed in range(broken.first, broken.first + seeds):
         with mutated(broken):
-            violation = play(draw(seed)).violation
-        if violation and _sound(seed):
+            violation = play(DRAWN[broken.drawn](seed)).violation
+        if violation and _sound(seed, broken.drawn):
             return f"seed {seed}", violation
     return None
 
 
 @cache
-def _sound(seed: int) -> bool:
-    return play(draw(seed)).violation is None
+def _sound(seed: int, drawn: str) -> bool:
+    return play(DRAWN[drawn](seed)).violation is None
 
 
 def _port(swap: Swap, owner: type, name: str, **calls: Callable[..., object]) -> None:
@@ -242,36 +248,51 @@ def _(swap: Swap) -> None:
     swap(Pace, "delay", lambda self: 0.0)
 
 
-@mutation("a new environment starts with a full bucket")
+@mutation("environments do not know what others reserved")
 def _(swap: Swap) -> None:
     init = vars(Pace)["__init__"]
 
-    def full(self: Any, *args: Any, **more: Any) -> None:
-        init(self, *args, **more)
-        self._blocked_until, self._most_in_flight = 0.0, math.inf
+    def blind(self: Any, destination: str, terms: Terms, accounts: Any, clock: Any) -> None:
+        init(self, destination, terms, _Instead(accounts, write=lambda record: None), clock)
 
-    swap(Pace, "__init__", full)
+    swap(Pace, "__init__", blind)
 
 
-@mutation("environments do not allow for each other", figure="4 Yotpo accounts, 150 each")
+@mutation("turns that were not used are lost", figure="5/s, answers in 5 s")
 def _(swap: Swap) -> None:
-    begin = vars(Pace)["begin_batch"]
-    swap(Pace, "begin_batch", lambda self, **more: begin(self, **{**more, "environments_rotate": False}))
+    swap(relay.account.schedule, "give_back", lambda record, turns: record)
+
+
+@mutation("no window is kept")
+def _(swap: Swap) -> None:
+    swap(relay.account.schedule, "_leaves", lambda window, most, seconds: -math.inf)
+
+
+@mutation("who probes an account is not elected", figure="six hours' outage, 2,000 to Yotpo, 4 groups")
+def _(swap: Swap) -> None:
+    swap(relay.account.breaker, "denied_for", lambda record, me, now: 0.0)
+
+
+@mutation("a customer's events go to any group")
+def _(swap: Swap) -> None:
+    numbers = count()
+    swap(Destination, "group", lambda self, line, groups: f"{self.account}#{next(numbers) % groups}")
 
 
 @mutation("the pace is ten times too slow", figure="600 to Yotpo, 20 ms")
 def _(swap: Swap) -> None:
     init = vars(Pace)["__init__"]
 
-    def slow(self: Any, limit: Limit, *args: Any, **more: Any) -> None:
-        init(self, Limit(limit.requests, limit.window * 10), *args, **more)
+    def slow(self: Any, destination: str, terms: Terms, *more: Any) -> None:
+        limits = tuple(Limit(each.requests, each.window * 10) for each in terms.limits)
+        init(self, destination, replace(terms, limits=limits), *more)
 
     swap(Pace, "__init__", slow)
 
 
 @mutation("long waits are slept in the function", figure="240 to Sender")
 def _(swap: Swap) -> None:
-    swap(relay.delivery.batch, "LONGEST_WAIT", 100.0)
+    swap(relay.account.pace, "WITHIN", 100.0)
     swap(relay.delivery.post, "LONGEST_WAIT", 100.0)
     swap(relay.delivery.attempt, "LONGEST_WAIT", 100.0)
 
@@ -322,10 +343,9 @@ def _(swap: Swap) -> None:
     swap(Account, "order", lambda self, items, event_id: items)
 
 
-@mutation("a new environment does not probe what came before", figure="100 to Sender, one a minute, three always 403")
+@mutation("what was turned away is forgotten", figure="2,000 to Yotpo, one always 429")
 def _(swap: Swap) -> None:
-    begin = vars(Account)["begin_batch"]
-    swap(Account, "begin_batch", lambda self, *, was_tried: begin(self, was_tried=False))
+    swap(Pace, "turned_away", property(lambda self: ()))
 
 
 @mutation("one event's 403 holds its account as any", figure="one every 60 s, one always 403")
@@ -464,14 +484,9 @@ def _(swap: Swap) -> None:
     swap(Provider, "__init__", retries)
 
 
-@mutation("no word is left of what cannot be hidden", figure="40 to Sender, 429 for 15 min, nothing is hidden")
+@mutation("what others must know is not written", figure="40 to Sender, 429 for 15 min, nothing is hidden")
 def _(swap: Swap) -> None:
-    _port(swap, Services, "ledger", note_quiet=lambda ledger, destination, until: None)
-
-
-@mutation("word of what could not be hidden is not heeded", figure="40 to Sender, 429 for 15 min, nothing is hidden")
-def _(swap: Swap) -> None:
-    _port(swap, Services, "ledger", quiet_until=lambda ledger, destination: 0.0)
+    swap(Pace, "flush", lambda self: None)
 
 
 @mutation("a refused secret is not fetched again")
@@ -503,7 +518,7 @@ def _(swap: Swap) -> None:
     swap(Attempt, "run", lambda self: replace(run(self), crashed=0))
 
 
-@mutation("a crash that a copy has counted is forgotten", first=121212742)
+@mutation("a crash that a copy has counted is forgotten", first=121212742, drawn="single")
 def _(swap: Swap) -> None:
     def settle(ledger: Any, record: Any) -> None:
         ledger.settle(replace(record, claimants=()))

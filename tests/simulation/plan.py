@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -21,7 +21,7 @@ LATEST_COPY = 20.0
 FAULTY = ("poison", "forbidden", "capped", "broken")
 """Natures of events that go on failing until they are given up."""
 
-type Limiter = Literal["log", "fixed", "bucket"]
+type Limiter = Literal["log", "fixed", "bucket", "opened", "counter", "leaky", "leaky, burst"]
 
 TOTAL = ("outage", "refused")
 """Faults that hit every request of the account: nothing that fails under them is an event's own fault."""
@@ -74,6 +74,11 @@ class AccountPlan:
     counts_refused: bool = False
     """A 429 uses up budget too."""
     headers: bool = True
+    misleads: bool = False
+    """Its headers say that nothing is left, whatever is."""
+    limits: tuple[tuple[int, float], ...] = ()
+    """Requests and seconds of each window, the shortest first, where they are not the provider's own."""
+    concurrency: int | None = None
     provider_skew: float = 0.0
     sends_date: bool = True
     park: bool = False
@@ -154,6 +159,10 @@ class Plan:
     skew: float = 0.0
     """Our environments' clocks are off by up to this many seconds."""
     look_ahead: int = 120_000
+    groups: int = 1
+    """Message groups of each account: as many of its batches run side by side."""
+    regrouped: int = 0
+    """How many there are once half the events have come; zero: as many as before."""
     redrive: bool = False
     """An operator puts all dead letters back, ten minutes after the faults."""
     races: int = 0
@@ -183,6 +192,17 @@ HAND_OVERS = ((0.0, 0.0), (0.0, 0.0), (0.045, 0.13), (0.195, 0.38), (0.395, 0.78
 
 def draw(seed: int) -> Plan:
     """A plan with a few of all possible troubles: which ones, and how bad, the seed says."""
+    rng, single = random.Random(f"groups {seed}"), draw_single(seed)
+    return replace(
+        single,
+        groups=rng.choice((1, 1, 2, 3, 4)),
+        regrouped=rng.choice((1, 2, 4)) if rng.random() < 0.1 else 0,
+        accounts=tuple(_slower(rng, account) for account in single.accounts),
+    )
+
+
+def draw_single(seed: int) -> Plan:
+    """A plan of the days before an account had several groups, or any time to answer (2026-11-29)."""
     rng = random.Random(f"aws {seed}")
     return replace(
         draw_plain(seed),
@@ -191,6 +211,16 @@ def draw(seed: int) -> Plan:
         twice=rng.choice((0.02, 0.2)) if rng.random() < 0.25 else 0.0,
         opens_by_head=rng.random() < 0.5,
     )
+
+
+def _slower(rng: random.Random, account: AccountPlan) -> AccountPlan:
+    """Now and then one whose provider takes any time to answer, and counts in any way."""
+    if rng.random() < 0.7:
+        return account
+    kind: Limiter = rng.choice(("log", "fixed", "bucket", "opened", "counter", "leaky", "leaky, burst"))
+    # Who shares a limiter without a burst is refused by chance, however evenly it sends.
+    foreign = 0.0 if kind == "leaky" else account.foreign
+    return replace(account, answers_in=rng.uniform(0.02, 5.0), limiter=kind, foreign=foreign)
 
 
 def draw_plain(seed: int) -> Plan:
@@ -301,3 +331,7 @@ def _again(rng: random.Random, event: EventPlan) -> Iterator[EventPlan]:
     for _ in range(rng.choice((1, 1, 2, 3))):
         at += rng.choice((0.5, 30.0, 400.0, 2 * HOUR))
         yield replace(event, at=at, version=rng.choice((0, 0, 1, 2)))
+
+
+DRAWN: dict[str, Callable[[int], Plan]] = {"now": draw, "single": draw_single, "plain": draw_plain}
+"""Ways in which plans were drawn."""

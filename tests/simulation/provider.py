@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from urllib.parse import parse_qs, urlsplit
 
+from local.sandbox.limiters import Concurrency
 from relay.ports import Reply, Request
 from tests.simulation.limiter import limiter
 from tests.simulation.plan import AccountPlan, Episode
@@ -65,10 +66,12 @@ class Account:
 
     def __init__(self, plan: AccountPlan, natures: Mapping[str, str], rng: random.Random) -> None:
         self.plan = plan
-        self.limit, self.window = LIMITS[plan.provider]
+        self.limits = plan.limits or (LIMITS[plan.provider],)
+        self.limit, self.window = min(self.limits, key=lambda each: each[0] / each[1])
         self._natures = natures
         self._rng = rng
-        self._limiter = limiter(plan.limiter, self.limit, self.window, rng.uniform(0, self.window))
+        self._limiter = limiter(plan, self.limit, self.window, rng.uniform(0, self.window))
+        self._under_way = Concurrency(plan.concurrency or 1)
         self._prefix = f"shh{rng.getrandbits(64):016x}"
         self._foreign_at = 0.0
         self._missing = {id(each): rng.random() < 0.3 for each in plan.episodes}
@@ -99,6 +102,8 @@ class Account:
             takes = self._rng.uniform(1.0, 9.5)
         done = 201 if self.plan.provider == "sender" else 200
         status = done if acted else self._rng.choice(STATUSES[cause])
+        if self.plan.concurrency and cause != "limit":
+            self._under_way.busy(now + takes)
         return Arrival(event_id, version, self._reply(status, now, request, body, cause), takes, acted, cause)
 
     def _causes(self, request: Request, event_id: str, now: float) -> Iterator[str]:
@@ -113,6 +118,8 @@ class Account:
             yield "forbidden"
         yield from self._struck(now, "odd_status", "burst", "throttle_bare", "throttle_named")
         self._let_others_in(now)
+        if self.plan.concurrency and not self._under_way.admit(now):
+            yield "limit"
         if not self._limiter.admit(now, always=self.plan.counts_refused):
             yield "limit"
         if self._natures.get(event_id) in ("poison", "bad", "capped"):
@@ -182,6 +189,7 @@ class Account:
         if not self.plan.headers:
             return headers
         remaining, reset = self._limiter.remaining(now), self._limiter.reset_after(now)
+        remaining = 0 if self.plan.misleads else remaining
         if self.plan.provider == "yotpo":
             return headers | {"ratelimit-remaining": str(remaining), "ratelimit-reset": str(math.ceil(reset))}
         until = datetime.fromtimestamp(math.ceil(moment + reset), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

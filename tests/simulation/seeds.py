@@ -8,7 +8,7 @@ from local.machine import ROOT
 APART = 10_000
 """How many seeds each commit has for itself: one begins so far from the next."""
 
-FAILED_ONCE = {
+_PLAIN = {
     7000241: "rate: 62 of 60 at Sender, a bucket that had refilled",
     7000926: "rate, the same",
     7001483: "rate, the same",
@@ -28,9 +28,8 @@ FAILED_ONCE = {
     31000814: "deferral: what SQS would not hide at once was hidden 1.2 s later than the rest",
     88000190: "deferral: 2.2 s later",
 }
-"""What each broke once. They are played as plans were drawn until 2026-11-28 (`draw_plain`)."""
 
-FAILED_SINCE: dict[int, str] = {
+_SINGLE = {
     628: "alone: an attempt that was frozen for hours claimed with a lease of then (a mistake of the rule)",
     5510082: "deferral: two environments that had one batch each hid what it had left (a mistake of the rule)",
     5520087: "deferral: the same, where a throttled poller's batch was still under way (a mistake of the rule)",
@@ -44,7 +43,14 @@ FAILED_SINCE: dict[int, str] = {
     121212742: "parked: a crash that a copy had counted was forgotten by the time its own message came back",
     121212151: "rate: by environments that are told nothing and live for twenty messages (a mistake of the rule)",
 }
-"""The same, played as plans are drawn now."""
+
+_NOW = {
+    313131056: "prompt: a batch that had only what was turned away was elected to probe, and failed for all groups",
+    313131216: "prompt, the same",
+    313131297: "deadline: a connection was tried for after the time was up",
+}
+FAILED: dict[str, dict[int, str]] = {"plain": _PLAIN, "single": _SINGLE, "now": _NOW}
+"""What each broke once, by how its plan was drawn then."""
 
 
 def fresh() -> tuple[int, str]:

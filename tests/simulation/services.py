@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from relay.contract.destination import Destination
 from relay.ports import DeadLetter, RejectedRecord, Request
 from tests.simulation.kernel import Kernel
-from tests.simulation.ledger import Table
+from tests.simulation.ledger import AccountsTable, Table
 from tests.simulation.plan import Plan
 from tests.simulation.provider import Account
 from tests.simulation.sqs import DEDUPLICATION, FifoQueue, Message
@@ -30,6 +30,7 @@ class Services:
         self.accounts = accounts
         self.lanes = lanes
         self.table = Table()
+        self.accounts_table = AccountsTable()
         self.letters: list[DeadLetter] = []
         self._letters: dict[str, float] = {}
         self._by_token = {token: account for account in accounts.values() for token in account.tokens}
@@ -39,9 +40,18 @@ class Services:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         return self._by_token[bearer or urlsplit(request.url).query.rpartition("=")[2]]
 
+    @property
+    def groups(self) -> int:
+        """How many message groups each account has now."""
+        plan = self.plan
+        half = len(plan.events) // 2
+        is_late = half and self.kernel.now >= sorted(each.at for each in plan.events)[half]
+        return plan.regrouped if plan.regrouped and is_late else plan.groups
+
     def put_on_lane(
         self,
         destination: Destination,
+        group: str,
         body: str,
         deduplication_id: str,
         attributes: dict[str, str],
@@ -49,7 +59,7 @@ class Services:
     ) -> Message | None:
         """`record_at` is when the record behind it came to the relay first; None: now."""
         lane = self.lanes[destination.provider]
-        message = lane.send(destination.account, body, deduplication_id, attributes)
+        message = lane.send(group, body, deduplication_id, attributes)
         if message is not None:
             self.checker.on_put_on_lane(destination, message, self.kernel.now if record_at is None else record_at)
         return message
@@ -73,4 +83,5 @@ class Services:
             if letter.accepted_at is not None:
                 attributes["accepted_at"] = f"{letter.accepted_at:.3f}"
             first = self.checker.record_at(letter)
-            self.put_on_lane(letter.destination, letter.body, f"redrive-{number}", attributes, first)
+            group = letter.group or letter.destination.account
+            self.put_on_lane(letter.destination, group, letter.body, f"redrive-{number}", attributes, first)

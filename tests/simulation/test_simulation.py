@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from local.machine import ROOT
 from tests.simulation import seeds
 from tests.simulation.campaign import campaign
-from tests.simulation.plan import Plan, draw, draw_plain
+from tests.simulation.figures import groups_for
+from tests.simulation.plan import AccountPlan, EventPlan, Plan, draw, draw_plain, draw_single
 from tests.simulation.world import play
 
 pytestmark = pytest.mark.long
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.long
 @pytest.mark.parametrize("first", range(0, 30, 3))
 def test_every_invariant_holds_over_some_seeds(first: int) -> None:
     """GIVEN three seeds WHEN each is run THEN none breaks an invariant."""
-    result = campaign(((seed, False) for seed in range(first, first + 3)), seconds=None, jobs=1)
+    result = campaign(((seed, "now") for seed in range(first, first + 3)), seconds=None, jobs=1)
     assert result.violations == []
     assert result.totals.acts > 0
 
@@ -42,7 +44,35 @@ def test_what_aws_does_now_and_then_is_drawn_beside_the_rest() -> None:
         assert {getattr(each, name) != getattr(plain, name) for each in plans} == {True, False}
     assert {most for _, most in (each.hand_over for each in plans)} == {0.0, 0.13, 0.38, 0.78}
     for each in plans:
-        assert replace(each, **{name: getattr(plain, name) for name in new}) == draw_plain(each.seed)
+        single = draw_single(each.seed)
+        assert replace(single, **{name: getattr(plain, name) for name in new}) == draw_plain(each.seed)
+        later = {name: getattr(each, name) for name in ("groups", "regrouped", "accounts")}
+        assert replace(single, **later) == each
+    assert {each.groups for each in plans} == {1, 2, 3, 4}
+    assert max(account.answers_in for each in plans for account in each.accounts) > 4
+    assert {account.limiter for each in plans for account in each.accounts} >= {"counter", "leaky"}
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 1), (2, 3)])
+def test_groups_that_change_while_events_wait(before: int, after: int) -> None:
+    """GIVEN events that come in while the number of groups changes THEN each is delivered, once."""
+    events = tuple(EventPlan(0.1 * index, f"e{index}", index % 20, ("yotpo/main",)) for index in range(200))
+    plan = replace(
+        Plan(seed=1, accounts=(AccountPlan("yotpo/main", answers_in=1.0),), events=events, settle_down=False),
+        groups=before,
+        regrouped=after,
+    )
+    run = play(plan)
+    assert run.violation is None
+    assert [len(each.acts) for each in run.history.deliveries.values()] == [1] * 200
+
+
+def test_the_page_recommends_the_groups_that_the_figures_are_reached_with() -> None:
+    """The table in docs/delivery.md is computed."""
+    page = (ROOT / "docs" / "delivery.md").read_text()
+    for requests in (1, 5, 15, 58, 150, 350):
+        row = " | ".join(str(groups_for(requests, seconds)) for seconds in (0.1, 0.5, 1, 2, 3, 5))
+        assert f"| {requests} | {row} |" in page
 
 
 def test_a_commit_has_seeds_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from relay.contract.destination import Destination
+from relay.contract.destination import Destination, account_of
+from relay.contract.event import Customer
 from tests.simulation.environment import DeliverEnvironment, Environment, IntakeEnvironment
 from tests.simulation.function import FifoMapping, Function, StandardMapping
 from tests.simulation.history import History
@@ -31,6 +32,8 @@ class Run:
     history: History
     functions: dict[str, Function]
     lasted: float
+    account_writes: int = 0
+    """How often accounts' records were written, or tried to be."""
 
     @property
     def violation(self) -> str | None:
@@ -89,7 +92,8 @@ class World:
         for environment in self._environments:
             kernel.reap(environment.process)
         ends = [at for delivery in self.history.deliveries.values() for at, _ in delivery.acts]
-        return Run(self.history, self.functions, max(ends, default=0.0))
+        writes = self.services.accounts_table.writes
+        return Run(self.history, self.functions, max(ends, default=0.0), writes)
 
     def _patience(self) -> float:
         """Two hours, three times as long as the largest backlog takes at what others leave of the limit, and what the
@@ -127,11 +131,12 @@ class World:
             self.history.timeline.note(self.kernel.now, environment, "", why)
 
     def _map(self, provider: str, lane: FifoQueue) -> None:
-        groups = sum(each.provider == provider for each in self.plan.accounts)
+        several = max(self.plan.groups, self.plan.regrouped)
+        groups = several * sum(each.provider == provider for each in self.plan.accounts)
         mapping = FifoMapping(self.kernel, self.plan, lane, self.functions[provider])
         mapping.on_batch_answered = self.checker.on_batch_answered
         mapping.on_group_chosen = lambda group, seconds: self.checker.on_group_chosen(
-            f"{provider}/{group}", seconds, groups
+            Destination.of(provider, account_of(group)), seconds, groups
         )
         lane.on_delete = self.checker.on_message_deleted
         lane.on_receives_used_up = self.checker.on_receives_used_up
@@ -141,7 +146,9 @@ class World:
         if event.via == "lane":
             for number, destination in enumerate(event.destinations):
                 own = f"own-{event.event_id}-{event.at}-{number}"
-                self.services.put_on_lane(Destination(destination), body, own, {})
+                to = Destination(destination)
+                group = to.group(_line(body), self.services.groups)
+                self.services.put_on_lane(to, group, body, own, {})
             return
         wrapped = _wrap(event, body)
         self.intake.send(wrapped, {"is": json.dumps([event.event_id, event.version, event.destinations])})
@@ -167,6 +174,11 @@ def _healthy(plan: Plan) -> list[EventPlan]:
         for index, account in enumerate(plan.accounts)
         for number in range(12)
     ]
+
+
+def _line(body: str) -> str:
+    """In which line the event of a system that puts its own messages on a lane stands: that of its customer."""
+    return Customer.model_validate(json.loads(body)["customer"]).line
 
 
 def _body(plan: Plan, event: EventPlan) -> dict[str, Any]:

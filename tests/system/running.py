@@ -17,6 +17,8 @@ from local.sandbox.client import SandboxClient
 from local.sandbox.contract import contracts
 from local.stack import Stack, start_stack, stop_stack
 from local.steps import Steps
+from relay.adapters.dynamodb import read_account
+from relay.ports import AccountRecord
 from relay.providers import PROVIDERS
 from tests.kinds import EVERYWHERE
 
@@ -193,6 +195,12 @@ class Relay:
         )
         plain = [{name: next(iter(value.values())) for name, value in item.items()} for item in reply["Items"]]
         return {str(item["destination"]): item for item in plain}
+
+    def account(self, destination: str) -> AccountRecord:
+        """What all environments together know of an account; of version 0 where that is nothing."""
+        key = {"destination": {"S": destination}}
+        reply = self.clients.dynamodb.get_item(TableName=self.outputs["AccountsTableName"], Key=key)
+        return read_account(destination, reply.get("Item", {}))
 
     def rejected(self) -> list[Letter]:
         """Every rejected record so far."""

@@ -42,7 +42,7 @@ def test_a_new_stack_takes_over(own: tuple[Relay, dict[str, str]]) -> None:
     assert aws.functions.list_functions()["Functions"] == []
 
     assert set(adopt(STAGE, aws.cloudformation, aws.sqs, aws.dynamodb)) == {
-        *("IntakeQueue", "RejectedQueue", "Ledger"),
+        *("IntakeQueue", "RejectedQueue", "Ledger", "Accounts"),
         *(f"{name.capitalize()}{queue}" for name in PROVIDERS for queue in ("Queue", "DeadLetterQueue")),
     }
     with build_folder():

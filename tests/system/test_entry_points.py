@@ -101,7 +101,7 @@ def test_the_ledger_tells_an_events_fate_by_one_query(relay: Relay, answers: dic
 def test_the_ledger_forgets(relay: Relay, answers: dict[str, Any]) -> None:
     """DynamoDB's time to live looks at an attribute that the records really have."""
     # The emulator drops this part of a table, so the template has to say it.
-    [table] = Template.load().of("AWS::DynamoDB::Table").values()
+    table = Template.load().of("AWS::DynamoDB::Table")["Ledger"]
     for record in relay.ledger("entry_sqs-1").values():
         kept_until = float(record.get(table["TimeToLiveSpecification"]["AttributeName"], "0"))
         assert kept_until > float(record["accepted_at"]) + 7 * 86_400

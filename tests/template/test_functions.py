@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.adapters.dynamodb import DynamoLedger
-from relay.ports import Record
+from relay.adapters.dynamodb import DynamoAccounts, DynamoLedger
+from relay.ports import AccountRecord, Record
 from relay.providers import PROVIDERS
 from relay.settings import PREFIX, DeliverSettings, IntakeSettings
 from tests.template.stack import FUNCTIONS, ROOT, Stack, listed, target
@@ -16,7 +16,7 @@ from tests.template.stack import FUNCTIONS, ROOT, Stack, listed, target
 USED = {
     "logs": {"CreateLogStream", "PutLogEvents"},
     "sqs": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility", "SendMessage"},
-    "dynamodb": {"UpdateItem", "GetItem"},
+    "dynamodb": {"UpdateItem"},
     "secretsmanager": {"GetSecretValue"},
     "kms": {"Decrypt"},
 }
@@ -198,31 +198,68 @@ def test_rights_of_some_stacks_stay_with_those(stack: Stack) -> None:
     assert stack.body["Conditions"]["HasSecretsKey"] == unequal
 
 
-def test_the_ledger_answers_by_event_and_is_kept(stack: Stack) -> None:
-    """One query tells an event's fate; records expire, are encrypted, can be restored and outlive the stack."""
-    table = stack.resources["Ledger"]
+TABLES = {
+    # logical name: its name behind the stage, its key, how the functions hear of it. One query on the ledger tells an
+    # event's fate.
+    "Ledger": ("customer-events", {"HASH": "event_id", "RANGE": "destination"}, "RELAY_LEDGER_TABLE"),
+    "Accounts": ("customer-events-accounts", {"HASH": "destination"}, "RELAY_ACCOUNTS_TABLE"),
+}
+
+
+def test_there_are_these_tables(stack: Stack) -> None:
+    """Each is named to every deliver function, and to no other."""
+    assert set(stack.of("AWS::DynamoDB::Table")) == set(TABLES)
+    for table, (_, _, variable) in TABLES.items():
+        for name in stack.functions:
+            wanted = None if name == "IntakeFunction" else {"Ref": table}
+            assert stack.environment(name).get(variable) == wanted
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_kept(stack: Stack, name: str) -> None:
+    """Its records expire, are encrypted, can be restored and outlive the stack."""
+    table = stack.resources[name]
     properties = table["Properties"]
-    keys = {key["KeyType"]: key["AttributeName"] for key in properties["KeySchema"]}
-    assert keys == {"HASH": "event_id", "RANGE": "destination"}
+    called, key, _ = TABLES[name]
+    assert {each["KeyType"]: each["AttributeName"] for each in properties["KeySchema"]} == key
+    assert {each["AttributeName"]: each["AttributeType"] for each in properties["AttributeDefinitions"]} == (
+        dict.fromkeys(key.values(), "S")
+    )
     assert properties["TimeToLiveSpecification"]["Enabled"] is True
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert properties["SSESpecification"] == {"SSEEnabled": True}
     assert properties["BillingMode"] == "PAY_PER_REQUEST"
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     assert properties["DeletionProtectionEnabled"] == {"Fn::If": ["IsLocal", False, True]}
-    # A name that CloudFormation makes up is another one in the next stack, which would not find the ledger.
-    assert properties["TableName"] == {"Fn::Sub": "${Stage}-customer-events"}
+    # A name that CloudFormation makes up is another one in the next stack, which would not find the table.
+    assert properties["TableName"] == {"Fn::Sub": f"${{Stage}}-{called}"}
 
 
-def test_the_ledger_expires_by_what_the_code_writes(stack: Stack) -> None:
-    """DynamoDB forgets a record by the attribute that a claim sets."""
-    claimed: dict[str, Any] = {}
-    client: Any = SimpleNamespace(update_item=lambda **call: claimed.update(call) or {})
-    record = Record(event_id="e", destination="yotpo/main", content_hash="h", state="claimed")
-    DynamoLedger(client, "ledger").claim(record, now=1.0, overrides=False)
-    expiry = stack.resources["Ledger"]["Properties"]["TimeToLiveSpecification"]["AttributeName"]
-    written = re.findall(r"([#\w]+) = :", claimed["UpdateExpression"])
-    assert expiry in {claimed["ExpressionAttributeNames"].get(name, name) for name in written}
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_expires_by_what_the_code_writes(stack: Stack, name: str) -> None:
+    """DynamoDB forgets a record by the attribute that each write sets."""
+    call: dict[str, Any] = {}
+    client: Any = SimpleNamespace(update_item=lambda **given: call.update(given) or {})
+    if name == "Ledger":
+        record = Record(event_id="e", destination="yotpo/main", content_hash="h", state="claimed")
+        DynamoLedger(client, "ledger").claim(record, now=1.0, overrides=False)
+    else:
+        DynamoAccounts(client, "accounts").write(AccountRecord("yotpo/main", 1))
+    expiry = stack.resources[name]["Properties"]["TimeToLiveSpecification"]["AttributeName"]
+    written = re.findall(r"([#\w]+) = :", call["UpdateExpression"])
+    assert expiry in {call["ExpressionAttributeNames"].get(each, each) for each in written}
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_deliver_function_updates_the_tables_and_does_nothing_else_to_them(stack: Stack, provider: str) -> None:
+    """One action, on both; intake has none."""
+
+    def granted(role: str) -> list[tuple[object, set[str]]]:
+        found = [one for one in stack.statements(role) if any("dynamodb" in each for each in listed(one["Action"]))]
+        return [(one["Action"], set(map(target, listed(one["Resource"])))) for one in found]
+
+    assert granted(f"{provider.capitalize()}Role") == [("dynamodb:UpdateItem", set(TABLES))]
+    assert granted("IntakeRole") == []
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

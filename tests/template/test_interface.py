@@ -22,7 +22,7 @@ PARAMETERS = {
     "ProducerAccounts", "ProducerOrganization",
 }  # fmt: skip
 OUTPUTS = {
-    "EventBusName", "IntakeQueueUrl", "IntakeFunctionName", "RejectedQueueUrl", "LedgerTableName",
+    "EventBusName", "IntakeQueueUrl", "IntakeFunctionName", "RejectedQueueUrl", "LedgerTableName", "AccountsTableName",
     "EventBusArn", "IntakeQueueArn", "IntakeFunctionArn", "RejectedQueueArn",
     *(f"{lane}{what}" for lane in LANES for what in ("QueueUrl", "DeadLetterQueueUrl", "FunctionName")),
 }  # fmt: skip
@@ -194,6 +194,7 @@ def test_the_template_and_the_settings_agree(stack: Stack, name: str) -> None:
         "RELAY_QUEUE_URL": "https://queue",
         "RELAY_DEAD_LETTER_QUEUE_URL": "https://queue",
         "RELAY_LEDGER_TABLE": "ledger",
+        "RELAY_ACCOUNTS_TABLE": "accounts",
     }
 
     def refused(value: object) -> set[str]:
@@ -220,7 +221,7 @@ def test_sections_stand_in_their_order(stack: Stack) -> None:
     sections = ["Metadata", "Parameters", "Mappings", "Rules", "Conditions", "Globals", "Resources", "Outputs"]
     assert list(stack.body) == ["AWSTemplateFormatVersion", "Transform", "Description", *sections]
     banners = re.findall(r"^ *# =+ ([A-Z ]+) =+$", (ROOT / "template.yaml").read_text(), re.MULTILINE)
-    inner = ["BUS AND QUEUES", "FUNCTIONS", "LEDGER", "ALARMS", "DASHBOARD", "LANES"]
+    inner = ["BUS AND QUEUES", "FUNCTIONS", "TABLES", "ALARMS", "DASHBOARD", "LANES"]
     assert banners == ["METADATA", "PARAMETERS", "MAPPINGS", "RULES", "CONDITIONS", "GLOBALS", *inner, "OUTPUTS"]
 
 

@@ -15,9 +15,17 @@ from relay.handlers.envelope import open_record
 from relay.ports import LaneMessage, Reply, Request, Workers
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
-from relay.providers.limits import Budget
 from tests.factories import make_reply
-from tests.fakes import FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, OneByOneWorkers, middle
+from tests.fakes import (
+    FakeAccounts,
+    FakeClock,
+    FakeLaneQueue,
+    FakeLedger,
+    FakeSecrets,
+    FakeTransport,
+    OneByOneWorkers,
+    middle,
+)
 from tests.kinds import OVERWRITES
 
 
@@ -26,9 +34,9 @@ def subject(request: Request) -> str:
     return str(json.loads(request.body)["properties"]["name"])
 
 
-@dataclass
+@dataclass(eq=False)
 class Harness:
-    """A lane among fakes. It `knows` from the start that nobody else is on its accounts."""
+    """A lane among fakes: one environment of it. Others share its `clock`, `ledger` and `records`."""
 
     provider: str = OVERWRITES
     clock: FakeClock = field(default_factory=FakeClock)
@@ -42,8 +50,10 @@ class Harness:
     workers: Workers = field(default_factory=OneByOneWorkers)
     accounts: dict[str, Account] = field(default_factory=dict)
     names: Sequence[str] = ("main",)
-    """The lane's accounts. Where there are several, another environment may have had one before."""
-    knows: bool = True
+    """The lane's accounts."""
+    records: FakeAccounts = field(default_factory=FakeAccounts)
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The destinations'."""
     faults: dict[str, Callable[..., Any]] = field(default_factory=dict)
     """Methods of the provider that are not what they should be."""
     transport: FakeTransport = field(init=False)
@@ -70,20 +80,14 @@ class Harness:
             workers=self.workers,
             open_record=open_record,
         )
-        for name in self.names if self.knows else ():
-            with self.account(f"{self.provider}/{name}").pace.permit() as permit:
-                permit.wait(60)
-                permit.observe(Budget(remaining=100))
-        if self.knows:
-            self.clock.pass_by(61)
 
     def _provider(self, destination: str) -> Provider:
         made: type[Provider] = type("Faulty", (PROVIDERS[Destination(destination).provider],), dict(self.faults))
-        return made("https://api.example.com")
+        return made("https://api.example.com", made.settings_model(**self.settings))
 
     def account(self, destination: str) -> Account:
         if destination not in self.accounts:
-            pace = Pace(self._provider(destination).limit, self.clock)
+            pace = Pace(destination, self._provider(destination).terms, self.records, self.clock)
             self.accounts[destination] = Account(pace, self.clock, rng=middle)
         return self.accounts[destination]
 

@@ -20,10 +20,18 @@ from relay.account.account import (
 )
 from relay.account.pace import Pace
 from relay.ports import Failure
-from relay.providers.limits import Limit
-from tests.fakes import FakeClock, middle
+from relay.providers.limits import Limit, Terms
+from tests.fakes import FakeAccounts, FakeClock, middle
 
 NEVER = Failure(0, 0.0)
+
+
+def made(
+    clock: FakeClock, rng: Callable[[], float] = middle, *, groups: int = 1, concurrency: int | None = None
+) -> Account:
+    """An account of five requests a second."""
+    terms = Terms((Limit(5, 1.0),), groups=groups, concurrency=concurrency)
+    return Account(Pace("provider/main", terms, FakeAccounts(), clock), clock, rng=rng)
 
 
 @pytest.fixture
@@ -33,7 +41,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def account(clock: FakeClock) -> Account:
-    return Account(Pace(Limit(5, 1.0), clock), clock, rng=middle)
+    return made(clock)
 
 
 def most_random() -> float:
@@ -233,7 +241,7 @@ def test_by_two_that_passed_a_new_environment_condemns_nobody_for_a_429(clock: F
     """
     failure = NEVER
     for number in range(9):
-        account = Account(Pace(Limit(5, 1.0), clock), clock, rng=middle)
+        account = made(clock)
         account.succeeded(f"e{number}", clock.now())
         clock.pass_by(0.1)
         failure = account.throttled("unlucky", failure, clock.now())
@@ -373,7 +381,7 @@ def test_no_hold_while_others_get_through(account: Account, clock: FakeClock) ->
     refused_at = clock.now()
     account.succeeded("other", clock.now() - 0.1)
     assert account.hold(refused_at, since=refused_at) == 0
-    assert account.held_for == 0
+    assert account.pace.open_for == 0
     clock.pass_by(1)
     assert account.hold(refused_at, since=clock.now()) == 300
 
@@ -426,7 +434,7 @@ def test_after_an_outage_one_request_asks_first(account: Account, clock: FakeClo
     for name in ("a", "b", "c"):
         account.failed(name, NEVER, clock.now())
     clock.pass_by(account.back_off(1, succeeded=False, failing_for=0))
-    account.begin_batch(was_tried=False)
+    account.begin_batch()
     assert account.max_in_flight == 1
     account.succeeded("a", clock.now())
     assert account.max_in_flight > 1
@@ -453,7 +461,7 @@ def test_a_success_that_started_before_a_failure_does_not_outweigh_it(account: A
 
 def test_an_outage_backs_off_to_a_quarter_of_an_hour(clock: FakeClock) -> None:
     """GIVEN a provider that stays down THEN each round waits longer, up to 15 minutes."""
-    account = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
+    account = made(clock, most_random)
     waits: list[float] = []
     for _ in range(12):
         for name in ("a", "b"):
@@ -467,8 +475,8 @@ def test_an_outage_backs_off_to_a_quarter_of_an_hour(clock: FakeClock) -> None:
 
 def test_the_back_off_is_jittered_in_full(clock: FakeClock) -> None:
     """The same round waits anything from a moment to its whole; never nothing."""
-    least = Account(Pace(Limit(5, 1.0), clock), clock, rng=least_random)
-    most = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
+    least = made(clock, least_random)
+    most = made(clock, most_random)
     for account in (least, most):
         for name in ("a", "b"):
             account.failed(name, NEVER, clock.now())
@@ -496,14 +504,14 @@ def test_an_event_known_to_fail_alone_waits_seconds(account: Account, clock: Fak
 
 def test_a_lone_failure_asks_again_within_a_minute(clock: FakeClock) -> None:
     """One event that fails with nothing to compare may be poison or an outage: neither may stop a lane for long."""
-    account = Account(Pace(Limit(5, 1.0), clock), clock, rng=most_random)
+    account = made(clock, most_random)
     account.failed("only", NEVER, clock.now())
     assert account.back_off(1, succeeded=False, failing_for=600) <= 60
 
 
 def test_a_lone_failure_of_hours_is_not_asked_every_minute(clock: FakeClock) -> None:
     """A thousand receives would end it without a reason: three days must cost far fewer."""
-    account = Account(Pace(Limit(5, 1.0), clock), clock, rng=middle)
+    account = made(clock)
     began, tries = clock.now(), 0
     while clock.now() - began < 72 * 3600:
         account.failed("only", NEVER, clock.now())
@@ -514,7 +522,7 @@ def test_a_lone_failure_of_hours_is_not_asked_every_minute(clock: FakeClock) -> 
 
 def test_while_probing_any_event_may_be_the_one_that_asks(clock: FakeClock) -> None:
     """GIVEN a provider that was down THEN the probe may begin anywhere, or poison at the head would answer for all."""
-    account = Account(Pace(Limit(5, 1.0), clock), clock, rng=middle)
+    account = made(clock)
     assert account.order(["w", "x", "y", "z"], str) == ["w", "x", "y", "z"]
     for name in ("a", "b", "c"):
         account.failed(name, NEVER, clock.now())
@@ -532,15 +540,15 @@ def test_an_account_that_hangs_leaves_its_place_to_others(
     """GIVEN failures that took ten seconds and two THEN it is left alone four times as long as the longer, with jitter;
     the next batch begins anew.
     """
-    account = Account(Pace(Limit(5, 1.0), clock), clock, rng=rng)
-    account.begin_batch(was_tried=False)
+    account = made(clock, rng)
+    account.begin_batch()
     for seconds in (10, 2):
         if way == "failed":
             account.failed("slow", NEVER, clock.now() - seconds)
         else:
             account.parked("slow", clock.now() - seconds)
     assert account.back_off(1, succeeded=False, failing_for=0) == pytest.approx(times * IDLE * 10)
-    account.begin_batch(was_tried=False)
+    account.begin_batch()
     account.failed("quick", NEVER, clock.now())
     assert account.back_off(1, succeeded=False, failing_for=0) <= 2 * SHORTEST_BACKOFF
 
@@ -568,6 +576,12 @@ def test_a_parked_event_counts_against_its_provider_only(account: Account, clock
     for name in ("d", "e", "f"):
         account.parked(name, clock.now())
     assert account.max_in_flight == 0
+
+
+@pytest.mark.parametrize(("concurrency", "groups", "most"), [(4, 1, 4), (5, 2, 2), (1, 2, 1)])
+def test_no_more_in_flight_than_the_provider_takes(clock: FakeClock, concurrency: int, groups: int, most: int) -> None:
+    """Each of several groups has its part of it, and one at least."""
+    assert made(clock, groups=groups, concurrency=concurrency).max_in_flight == most
 
 
 # ------------------------------------------------------------------------------------------------ who may pass
@@ -672,25 +686,14 @@ def test_who_had_no_turn_at_the_end_stands_in_its_place_again(account: Account, 
     """GIVEN an event once answered 429 that newer ones pass WHEN a batch had no turn for it THEN it goes as it came."""
     account.throttled("once", NEVER, clock.now())
     for number in range(3):
-        account.begin_batch(was_tried=False)
+        account.begin_batch()
         account.succeeded(f"e{number}", clock.now())
         assert account.order(["once", "next"], str) == (["once", "next"] if number else ["next", "once"])
         account.leave(["once"])
-    account.begin_batch(was_tried=False)
+    account.begin_batch()
     account.throttled("once", NEVER, clock.now())
     account.leave(["once"])
     assert account.order(["once", "next"], str) == ["next", "once"]
-
-
-def test_an_environment_that_meets_messages_that_came_before_probes(account: Account, clock: FakeClock) -> None:
-    """It does not know why they came back: one request asks, from anywhere, and a success opens the account."""
-    account.begin_batch(was_tried=True)
-    assert account.max_in_flight == 1
-    assert account.order(["a", "b", "c", "d"], str) == ["c", "d", "a", "b"]
-    account.succeeded("c", clock.now())
-    assert account.max_in_flight > 1
-    account.begin_batch(was_tried=True)
-    assert account.max_in_flight > 1
 
 
 def test_failures_of_long_ago_let_nobody_pass(account: Account, clock: FakeClock) -> None:
@@ -719,8 +722,10 @@ def test_two_bad_events_that_hold_the_account_in_turn_both_let_others_pass(accou
 
 def test_one_hanging_request_is_enough_while_we_probe(account: Account, clock: FakeClock) -> None:
     """A second one would hold the account's place for as long again; quick failures are tried twice."""
+    account.pace.trip(1.0, "failing")
+    clock.pass_by(1)
     for took, most in ((0.1, 1), (13.0, 0)):
-        account.begin_batch(was_tried=True)
+        account.begin_batch()
         began = clock.now()
         clock.pass_by(took)
         account.failed(f"took-{took}", NEVER, began)

@@ -22,9 +22,9 @@ from relay.outcome import Outcome, Result
 from relay.ports import Claim, Failure, Record, Reply, Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
-from relay.providers.limits import Budget
+from relay.providers.limits import Budget, Quota
 from tests.factories import EMAIL, NOW, PHONE, TOKEN, make_delivery, make_reply
-from tests.fakes import FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, middle
+from tests.fakes import FakeAccounts, FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, middle
 
 BASE = "https://api.example.com"
 HOUR = 3600.0
@@ -42,6 +42,7 @@ class Harness:
     ledger: FakeLedger = field(default_factory=FakeLedger)
     secrets: FakeSecrets = field(default_factory=FakeSecrets)
     queue: FakeLaneQueue = field(default_factory=FakeLaneQueue)
+    records: FakeAccounts = field(default_factory=FakeAccounts)
     settings: dict[str, Any] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     faults: dict[str, Callable[..., Any]] = field(default_factory=dict)
@@ -54,9 +55,7 @@ class Harness:
 
     def account(self, destination: str) -> Account:
         if destination not in self.accounts:
-            limit = self.provider(destination).limit
-            pace = Pace(limit, self.clock)
-            self.clock.pass_by(limit.window)
+            pace = Pace(destination, self.provider(destination).terms, self.records, self.clock)
             self.accounts[destination] = Account(pace, self.clock, rng=middle)
         return self.accounts[destination]
 
@@ -245,8 +244,7 @@ def test_throttled_by_the_provider(harness: Harness, destination: str) -> None:
 
 def test_no_budget_left(harness: Harness) -> None:
     """A wait longer than a moment is not slept: nothing is sent, and the pace knows how long."""
-    harness.account("sender/main")
-    harness.transport = FakeTransport(make_reply(201, x_ratelimit_remaining="0"))
+    harness.settings = {"requests": 1}
     harness.attempt(make_delivery("sender/main"))
     delivery = make_delivery("sender/main", id="evt-2")
     result = harness.attempt(delivery)
@@ -387,9 +385,21 @@ def test_a_403_of_one_event_alone_holds_for_half_a_minute(
     for number, status in enumerate(statuses):
         harness.transport = FakeTransport(otherwise=make_reply(status, **ALONE))
         results.append(harness.attempt(make_delivery(destination, id=f"evt-{number}")))
+        assert harness.account(destination).pace.open_for == results[-1].wait
+        harness.clock.pass_by(results[-1].wait)
     assert {result.outcome for result in results} == {Outcome.UNAUTHORIZED}
     assert [result.wait for result in results] == waits
-    assert harness.account(destination).held_for == waits[-1]
+
+
+def test_nothing_goes_to_an_account_that_is_held(harness: Harness) -> None:
+    """GIVEN refused credentials WHEN an attempt is under way already THEN it has no turn, and its event stays open."""
+    harness.transport = FakeTransport(otherwise=make_reply(401, **ALONE))
+    harness.attempt(make_delivery("sender/main"))
+    sent, delivery = len(harness.transport.requests), make_delivery("sender/main", id="evt-2")
+    result = harness.attempt(delivery)
+    assert (result.outcome, result.final, result.attempts) == (Outcome.THROTTLED, False, 0)
+    assert len(harness.transport.requests) == sent
+    assert harness.record(delivery).state == "open"
 
 
 def test_a_refusal_never_gives_an_event_up(harness: Harness) -> None:
@@ -448,10 +458,10 @@ def test_a_secret_that_is_gone_when_it_is_read_again(harness: Harness) -> None:
 
 def test_new_credentials_that_had_no_turn_are_not_refused() -> None:
     """GIVEN a rotated secret, and a refusal of the old one that used up the budget THEN the new one has its turn."""
-    harness = Harness(secrets=FakeSecrets({"access_token": "old"}, {"access_token": "new"}))
-    harness.transport = FakeTransport(make_reply(401, x_ratelimit_remaining="0"))
+    harness = Harness(secrets=FakeSecrets({"access_token": "old"}, {"access_token": "new"}), settings={"requests": 1})
+    harness.transport = FakeTransport(make_reply(401))
     result = harness.attempt(make_delivery("sender/main"))
-    assert (result.outcome, result.wait, harness.account("sender/main").held_for) == (Outcome.THROTTLED, 0, 0)
+    assert (result.outcome, result.wait, harness.account("sender/main").pace.open_for) == (Outcome.THROTTLED, 0, 0)
 
 
 @BOTH
@@ -473,11 +483,11 @@ def test_one_event_refused_among_others_is_a_dead_letter(harness: Harness) -> No
     bad = make_delivery("sender/main", id="evt-bad", type="bad")
     began = harness.clock.now()
     for number in range(200):
+        harness.attempt(make_delivery("sender/main", id=f"evt-{number}"))
         result = harness.attempt(bad)
         if result.final:
             break
-        harness.attempt(make_delivery("sender/main", id=f"evt-{number}"))
-        assert harness.account("sender/main").held_for == 0
+        assert harness.account("sender/main").pace.open_for == 0
         harness.clock.pass_by(2)
     assert (result.outcome, result.status) == (Outcome.REJECTED, 403)
     assert harness.clock.now() - began >= 120
@@ -540,7 +550,8 @@ def test_what_strikes_weighed_is_remembered(harness: Harness) -> None:
 
 def test_a_second_try_without_budget_is_still_a_refusal(harness: Harness) -> None:
     """GIVEN a refusal that used up the budget THEN the account is held, not merely throttled."""
-    harness.transport = FakeTransport(make_reply(401, x_ratelimit_remaining="0"))
+    harness.settings = {"requests": 1}
+    harness.transport = FakeTransport(make_reply(401))
     result = harness.attempt(make_delivery("sender/main"))
     assert (result.outcome, result.wait) == (Outcome.UNAUTHORIZED, 300)
     assert len(harness.transport.requests) == 1
@@ -683,9 +694,9 @@ def test_an_outage_makes_no_poison(harness: Harness) -> None:
 WORDING: dict[str, dict[str, Callable[..., Any]]] = {
     "detail": {"detail": fault},
     "budget": {"budget": fault},
-    "pace": {"budget": lambda *_: Budget(remaining="many")},  # type: ignore[arg-type]
-    "throttle": {"budget": lambda *_: Budget(reset_after="soon")},  # type: ignore[arg-type]
-    "all": {"detail": fault, "budget": lambda *_: Budget(remaining="many", reset_after="soon")},  # type: ignore[arg-type]
+    "pace": {"budget": lambda *_: Budget((Quota(remaining="many"),))},  # type: ignore[arg-type]
+    "throttle": {"budget": lambda *_: Budget((Quota(reset_after="soon"),))},  # type: ignore[arg-type]
+    "all": {"detail": fault, "budget": lambda *_: Budget((Quota(remaining="many", reset_after="soon"),))},  # type: ignore[arg-type]
 }
 """Ways in which all that a provider says beside its outcome may be unreadable."""
 
@@ -1595,12 +1606,43 @@ def test_a_repeat_that_cannot_be_recorded_comes_back_for_its_place_among_the_ver
     assert len(harness.transport.requests) == 1
 
 
-def test_a_wait_that_was_named_is_in_the_record(harness: Harness) -> None:
-    """Until when the account is to be left alone, another environment can read."""
+def test_a_wait_that_was_named_is_in_the_accounts_record(harness: Harness) -> None:
+    """Until when the account is to be left alone, another environment can read at once."""
     harness.transport = FakeTransport(make_reply(429, retry_after="300", **ALONE))
-    delivery = make_delivery("sender/main")
-    harness.attempt(delivery)
-    assert harness.record(delivery).not_before == pytest.approx(harness.clock.now() + 300, abs=1)
+    harness.attempt(make_delivery("sender/main"))
+    kept = harness.records.records["sender/main"]
+    assert kept.quiet_until == kept.asked_until == pytest.approx(harness.clock.now() + 300, abs=1)
+
+
+@BOTH
+def test_an_accounts_record_that_cannot_be_written(harness: Harness, destination: str) -> None:
+    """GIVEN no turn to be reserved THEN nothing is sent, and the event waits: that is trouble of our own."""
+    harness.records.fails = True
+    delivery = make_delivery(destination)
+    result = harness.attempt(delivery)
+    assert (result.outcome, result.final, result.internal, result.attempts) == (Outcome.RETRY, False, True, 0)
+    assert result.failed_at == harness.clock.now()
+    assert harness.transport.requests == []
+    assert harness.record(delivery).state == "open"
+    assert harness.queue.letters == []
+    harness.records.fails = False
+    assert harness.attempt(delivery).outcome is Outcome.DELIVERED
+
+
+def test_an_accounts_record_that_cannot_be_written_any_more(harness: Harness) -> None:
+    """GIVEN a turn reserved before WHEN the record cannot be written THEN the event has its turn, and is delivered."""
+    harness.account("sender/main").pace.reserve(1)
+    harness.records.fails = True
+    assert harness.attempt(make_delivery("sender/main")).outcome is Outcome.DELIVERED
+    assert harness.attempt(make_delivery("sender/main", id="evt-2")).outcome is Outcome.RETRY
+
+
+def test_a_dead_letter_keeps_its_group(harness: Harness) -> None:
+    """Redriven, it is to stand in its customer's line again."""
+    harness.transport = FakeTransport(make_reply(422), make_reply(422))
+    harness.attempt(replace(make_delivery("sender/main"), group="main#2"))
+    harness.attempt(make_delivery("sender/main", id="evt-2"))
+    assert [letter.group for letter in harness.queue.letters] == ["main#2", ""]
 
 
 @pytest.mark.parametrize("policy", ["retry", "park"])

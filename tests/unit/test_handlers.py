@@ -538,11 +538,30 @@ def test_what_a_lane_record_carries() -> None:
     assert kept.accepted_at == pytest.approx(harness.clock.now() - 100, abs=1)
 
 
-@pytest.mark.parametrize(("receive_count", "received_at"), [(1, NOW + 0.25), (2, None), (700, None)])
-def test_when_a_lane_record_was_received(receive_count: int, received_at: float | None) -> None:
-    """SQS tells the moment of the first receive only: of later ones nothing is known."""
-    message = lane_message(SQSRecord(lane_record(event_json(), receive_count=receive_count)))
-    assert (message.received_at, message.receives) == (received_at, receive_count)
+@pytest.mark.parametrize("receive_count", [1, 2, 700])
+def test_how_often_a_lane_record_was_received(receive_count: int) -> None:
+    """As SQS counts."""
+    assert lane_message(SQSRecord(lane_record(event_json(), receive_count=receive_count))).receives == receive_count
+
+
+@pytest.mark.parametrize(
+    ("given", "account", "group"), [("main", "main", ""), ("main#2", "main", "main#2"), ("", "", "")]
+)
+def test_whose_a_message_group_is(given: str, account: str, group: str) -> None:
+    """An account's only group, or its first, has its name; each other one a number beside it."""
+    message = lane_message(SQSRecord(lane_record(event_json(), account=given)))
+    assert (message.account, message.group) == (account, group)
+
+
+def test_a_lane_record_of_a_second_group_is_its_accounts() -> None:
+    """GIVEN messages of `main#2` THEN they go to account main at its pace, and a dead letter keeps the group."""
+    harness = Harness()
+    harness.answers = {"bad": [make_reply(422)]}
+    records = [lane_record(event_json(id=name, properties={"name": name}), name, "main#2") for name in ("e0", "bad")]
+    assert failures(deliver_handler(harness).handle(sqs_batch(*records), CONTEXT)) == []
+    assert set(harness.ledger.records) == {("e0", "yotpo/main"), ("bad", "yotpo/main")}
+    assert list(harness.records.records) == ["yotpo/main"]
+    assert [(letter.destination, letter.group) for letter in harness.queue.letters] == [("yotpo/main", "main#2")]
 
 
 def test_when_the_record_behind_a_lane_record_came() -> None:

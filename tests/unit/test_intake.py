@@ -73,6 +73,25 @@ def test_a_record_without_a_name_is_one_of_its_own(queues: FakeIntakeQueues) -> 
     assert first.deduplication_id != second.deduplication_id
 
 
+def test_a_customers_events_share_a_group(queues: FakeIntakeQueues) -> None:
+    """GIVEN an account of several groups THEN a customer's events are in one of them, many customers' in all; where
+    there is one, it has the account's name.
+    """
+    groups = {"yotpo/main": 3, "sender/main": 1}
+    intake = Intake(queues, FakeClock(), DESTINATIONS, groups=lambda destination: groups[destination])
+    for way in ({}, {"email": EMAIL}, {"email": EMAIL, "phone_number": "+15551234567"}):
+        for number in range(30):
+            take(intake, event_json(id=f"{number}-{len(way)}", customer={"id": str(number), **way}))
+    found: dict[str, dict[str, set[str]]] = {"yotpo": {}, "sender": {}}
+    for entry in queues.entries:
+        customer = json.loads(entry.body)["customer"]["id"]
+        found[entry.destination.provider].setdefault(customer, set()).add(entry.group)
+    assert all(len(each) == 1 for customers in found.values() for each in customers.values())
+    assert set().union(*found["yotpo"].values()) == {"main", "main#1", "main#2"}
+    assert set().union(*found["sender"].values()) == {"main"}
+    assert {entry.destination for entry in queues.entries} == set(DESTINATIONS)
+
+
 # ------------------------------------------------------------------------------------------------ envelopes
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from relay.account.account import IDLE, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Account
-from relay.account.pace import LONGEST_DEFERRAL, Pace
+from relay.account.pace import Pace
+from relay.account.schedule import LONGEST_WAIT_NAMED
 from relay.adapters.clock import ThreadWorkers
 from relay.contract.destination import KNOWN, recent
 from relay.contract.event import Event
@@ -20,11 +21,11 @@ from relay.delivery.services import RESERVE
 from relay.errors import CredentialsError, FieldError, NoAnswerError
 from relay.handlers.envelope import open_record
 from relay.outcome import Outcome
-from relay.ports import DeadLetter, Failure, LaneMessage, Record, Reply, Request
+from relay.ports import AccountRecord, DeadLetter, Failure, LaneMessage, Record, Reply, Request, State
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
 from tests.factories import EMAIL, NOW, lane_message, make_event, make_reply
-from tests.fakes import FakeClock, FakeLaneQueue, OneByOneWorkers, StuckWorkers, middle
+from tests.fakes import FakeAccounts, FakeClock, FakeLaneQueue, OneByOneWorkers, StuckWorkers, middle
 from tests.unit.harness import Harness
 
 HOUR = 3600.0
@@ -79,16 +80,6 @@ def test_an_empty_batch(harness: Harness) -> None:
     """Nothing in, nothing out, and still a report."""
     report = harness.handle([])
     assert (report.failed, report.results) == ([], [])
-
-
-@pytest.mark.parametrize(("ago", "waited"), [(0.6, 0.4), (2.0, 0.0), (-3.0, 1.0), (None, 1.0)])
-def test_the_window_of_a_new_account_counts_from_its_receive(ago: float | None, waited: float) -> None:
-    """Whoever had the account before was done when SQS handed this batch out, however long it took to get here."""
-    harness = Harness(knows=False)
-    harness.clock.pass_by(10)
-    received_at = None if ago is None else harness.clock.now() - ago
-    harness.handle([message("e1", received_at=received_at)])
-    assert harness.transport.times[0] - 10 == pytest.approx(waited)
 
 
 def test_never_above_the_limit(harness: Harness) -> None:
@@ -224,17 +215,33 @@ def test_a_rejection_holds_nobody_back(sender: Harness) -> None:
 
 
 def test_a_budget_used_up_is_deferred(sender: Harness) -> None:
-    """GIVEN no budget for a minute THEN what is left is hidden until it is back, in one go, and reported."""
-    sender.answers = {"e0": [make_reply(200, x_ratelimit_remaining="0", x_ratelimit_reset="40")]}
-    sender.handle([message("e0")])
-    report = sender.handle([message(f"f{number}") for number in range(4)])
+    """GIVEN replies that show that others used the minute up THEN, but for one that may be a matter of counting, what
+    is left is hidden until some of it may be there again, in one go, and reported.
+    """
+    said = [make_reply(200, x_ratelimit_remaining=remaining, x_ratelimit_reset="40") for remaining in ("1", "0")]
+    sender.answers = {"e0": [said[0]], "e1": [said[1]]}
+    for name in ("e0", "e1"):
+        sender.handle([message(name)])
     names = [f"f{number}" for number in range(4)]
-    assert sender.sent == ["e0"]
-    assert report.failed == names
+    report = sender.handle([message(name) for name in names])
+    left = [name for name in names if name not in sender.sent]
+    assert len(left) >= 3
+    assert report.failed == left
     ((ids, seconds),) = sender.queue.deferred
-    assert ids == names
-    assert 38 <= seconds <= 41
+    assert ids == left
+    assert 2 <= seconds <= 61
     assert sender.queue.letters == []
+
+
+def test_a_budget_that_we_used_up_is_deferred() -> None:
+    """GIVEN a limit of three a minute WHEN five events come THEN three go, and two are hidden for the minute."""
+    harness = Harness(provider="sender", settings={"requests": 3})
+    report = harness.handle([message(f"e{number}") for number in range(5)])
+    assert sorted(harness.sent) == ["e0", "e1", "e2"]
+    assert report.failed == ["e3", "e4"]
+    assert 59 <= report.deferred["sender/main"] <= 62
+    harness.clock.pass_by(report.deferred["sender/main"])
+    assert harness.handle([message("e3"), message("e4")]).failed == []
 
 
 def test_a_429_defers_head_and_followers_alike(sender: Harness) -> None:
@@ -265,7 +272,7 @@ def test_a_deferral_is_at_most_twelve_hours(sender: Harness) -> None:
     sender.answers = {"e0": [make_reply(429, retry_after="86400")]}
     sender.handle([message("e0")])
     ((_, seconds),) = sender.queue.deferred
-    assert LONGEST_DEFERRAL - 300 <= seconds <= LONGEST_DEFERRAL - 30
+    assert LONGEST_WAIT_NAMED - 300 <= seconds <= LONGEST_WAIT_NAMED - 30
 
 
 def test_a_message_that_cannot_be_hidden(sender: Harness) -> None:
@@ -331,12 +338,22 @@ def test_held_credentials_send_nothing_more(sender: Harness) -> None:
 
 
 def test_after_the_hold_one_asks(sender: Harness) -> None:
-    """GIVEN a hold that ended and a secret that works again THEN the whole batch goes."""
+    """GIVEN a hold that ended and a secret that works again THEN one event goes, and then the whole batch."""
     sender.answers = {"e0": [make_reply(401, x_ratelimit_remaining="59")] * 2}
     sender.handle([message("e0")])
     sender.clock.pass_by(301)
     assert sender.account("sender/main").max_in_flight == 1
+    workers = sender.workers = OneByOneWorkers()
+    answer, in_flight = sender.transport.send, list[int]()
+
+    def send(request: Request, leave: Callable[[], None]) -> Reply:
+        in_flight.append(workers.most_in_flight)
+        return answer(request, leave)
+
+    sender.transport.send = send  # type: ignore[method-assign]
+    sender.lane = replace(sender.lane, workers=workers)
     assert sender.handle([message(f"e{number}") for number in range(4)]).failed == []
+    assert in_flight == [1, 3, 3, 3]
 
 
 def test_an_outage_stops_the_batch(sender: Harness) -> None:
@@ -466,16 +483,18 @@ def test_an_event_that_is_always_answered_429_stops_nobody(sender: Harness) -> N
 
 @pytest.mark.parametrize("provider", ["yotpo", "sender"])
 def test_in_a_quiet_account_an_event_always_answered_429_costs_its_neighbours_seconds(provider: str) -> None:
-    """GIVEN one good event at a time beside it THEN each is delivered at once, and soon it is a dead letter."""
-    harness = Harness(provider=provider)
+    """GIVEN one good event at a time beside it THEN each is delivered within seconds, and soon it is a dead letter."""
+    harness, receives = Harness(provider=provider), 0
     harness.answers = {"bad": [make_reply(429) for _ in range(50)]}
     for number in range(20):
-        report = harness.handle([message("bad", receives=number + 1), message(f"e{number}")])
-        assert f"e{number}" in harness.sent
-        assert all(seconds <= 60 for seconds in report.deferred.values())
+        name, came_at = f"e{number}", harness.clock.now()
+        while name not in harness.sent:
+            assert harness.clock.now() - came_at <= 30
+            receives += 1
+            report = harness.handle([message("bad", receives=receives), message(name)])
+            harness.clock.pass_by(max(report.deferred.values(), default=0))
         if not report.failed:
             break
-        harness.clock.pass_by(report.deferred[f"{provider}/main"])
     assert [letter.event_id for letter in harness.queue.letters] == ["bad"]
     assert number < 2 * POISON_FAILURES
 
@@ -516,15 +535,16 @@ def test_one_customers_events_behind_an_event_answered_429_wait_for_few_tries_of
     of it each further one is a strike, for the next of its customer passes it: in three hours it is a dead letter.
     """
     sender.answers = {"a0": [make_reply(429, retry_after="900") for _ in range(50)]}
-    left, tries = [f"a{number}" for number in range(30)], 0
-    while "a0" in left and tries < 30:
-        tries += 1
-        batch = [message(name, "ada", receives=tries) for name in left[:10]]
+    left, receives, began = [f"a{number}" for number in range(30)], 0, sender.clock.now()
+    while "a0" in left and receives < 60:
+        receives += 1
+        batch = [message(name, "ada", receives=receives) for name in left[:10]]
         report = sender.handle(batch)
         left = [*report.failed, *left[10:]]
-        sender.clock.pass_by(report.deferred["sender/main"])
+        sender.clock.pass_by(report.deferred.get("sender/main", 0))
     assert [letter.event_id for letter in sender.queue.letters] == ["a0"]
-    assert tries <= 12
+    assert sender.sent.count("a0") <= 12
+    assert sender.clock.now() - began <= 3 * HOUR
 
 
 def test_behind_events_always_answered_429_one_of_all_customers_goes_at_a_time(sender: Harness) -> None:
@@ -534,7 +554,7 @@ def test_behind_events_always_answered_429_one_of_all_customers_goes_at_a_time(s
     stuck(sender, "b1")
     sender.answers = {name: [make_reply(429) for _ in range(50)] for name in names}
     sender.handle([message(name, name[0]) for name in names])
-    assert sender.sent == ["a2", "a1"]
+    assert sender.sent == ["a2"]
 
 
 def test_before_it_is_answered_429_three_times_nobody_passes_it(sender: Harness) -> None:
@@ -582,9 +602,9 @@ def test_real_threads_side_by_side() -> None:
     together = threading.Barrier(10, timeout=10)
     answer = harness.transport.send
 
-    def send(request: Request) -> Reply:
+    def send(request: Request, leave: Callable[[], None]) -> Reply:
         together.wait()
-        return answer(request)
+        return answer(request, leave)
 
     harness.transport.send = send  # type: ignore[method-assign]
     report = harness.handle([message(f"e{number}") for number in range(10)])
@@ -604,11 +624,14 @@ def test_in_a_quiet_account_one_403_costs_half_a_minute(sender: Harness) -> None
 
 
 def test_two_events_with_a_403_hold_the_account_for_five_minutes(sender: Harness) -> None:
-    """That is no event's own."""
+    """That is no event's own. The first holds it for half a minute, and then the other is asked with."""
     sender.answers = {name: [make_reply(403, x_ratelimit_remaining="59")] * 4 for name in ("e0", "e1")}
-    report = sender.handle([message("e0"), message("e1")])
-    assert report.failed == ["e0", "e1"]
-    assert report.deferred == {"sender/main": 300}
+    for seconds in (SHORTEST_HOLD, 300):
+        report = sender.handle([message("e0"), message("e1")])
+        assert report.failed == ["e0", "e1"]
+        assert report.deferred == {"sender/main": seconds}
+        sender.clock.pass_by(seconds)
+    assert sender.sent == ["e0", "e0", "e1", "e1"]
 
 
 def test_an_account_that_hangs_leaves_its_place_to_others(sender: Harness) -> None:
@@ -674,30 +697,218 @@ def test_environments_that_take_turns_keep_the_pace_together() -> None:
     """GIVEN two accounts whose batches go to two environments in turn
     THEN in no second an account gets more than its limit, and none is idle for longer than a batch takes.
     """
-    clock, times = FakeClock(), []
-    harnesses = [Harness(names=("main", "second"), clock=clock, knows=False) for _ in range(2)]
+    clock, records, times = FakeClock(), FakeAccounts(), []
+    harnesses = [Harness(names=("main", "second"), clock=clock, records=records) for _ in range(2)]
     for number in range(8):
         harness = harnesses[(number // 2 + number) % 2]
         names = [f"e{number}-{each}" for each in range(10)]
         account = ("main", "second")[number % 2]
-        sent_at = clock.now() - 60
         before = len(harness.transport.times)
-        harness.handle([message(name, account=account, sent_at=sent_at, received_at=clock.now()) for name in names])
+        harness.handle([message(name, account=account) for name in names])
         times += [(account, at) for at in harness.transport.times[before:]]
         clock.pass_by(0.02)
     for account in ("main", "second"):
         sent = [at for name, at in times if name == account]
         assert len(sent) == 40
         assert all(later - earlier >= 1.0 for earlier, later in zip(sent, sent[5:], strict=False))
+        assert sent[-1] - sent[0] <= 16
+
+
+# ------------------------------------------------------------------------------------------------ the account's record
+
+
+def another(harness: Harness) -> Harness:
+    """Another environment of the same lane."""
+    return Harness(
+        provider=harness.provider,
+        clock=harness.clock,
+        ledger=harness.ledger,
+        records=harness.records,
+        settings=harness.settings,
+        names=harness.names,
+    )
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_environments_side_by_side_keep_the_limit_together(groups: int) -> None:
+    """GIVEN batches of one account in two environments at once, in one of them while the other waits for a turn
+    THEN no second holds more than the limit, all are delivered, and hardly any time is lost.
+    """
+    first = Harness(settings={"groups": groups}, clock=FakeClock())
+    second, clock = another(first), first.clock
+    left = {first: [f"a{number}" for number in range(30)], second: [f"b{number}" for number in range(30)]}
+
+    def handle(harness: Harness) -> None:
+        report = harness.handle([message(name) for name in left[harness][:10]])
+        left[harness] = [*report.failed, *left[harness][10:]]
+
+    def meanwhile(seconds: float) -> None:
+        clock.on_sleep = None
+        until = clock.monotonic() + seconds
+        handle(second)
+        clock.pass_by(max(0.0, until - clock.monotonic()))
+
+    for _ in range(30):
+        clock.on_sleep = meanwhile
+        handle(first)
+        if clock.on_sleep is not None:
+            # The first had nothing to wait for.
+            clock.on_sleep = None
+            handle(second)
+        if not any(left.values()):
+            break
+        clock.pass_by(0.1)
+    assert left == {first: [], second: []}
+    times = sorted([*first.transport.times, *second.transport.times])
+    assert len(times) == 60
+    assert all(later - earlier >= 1.0 for earlier, later in zip(times, times[5:], strict=False))
+    assert times[-1] - times[0] < 20
+
+
+def test_an_accounts_record_that_cannot_be_written(sender: Harness) -> None:
+    """GIVEN no turn to be reserved THEN nothing is sent, everything comes back, and it counts as trouble of our own;
+    afterwards all is delivered.
+    """
+    sender.records.fails = True
+    report = sender.handle([message("e0"), message("e1"), message("e2")])
+    assert report.failed == ["e0", "e1", "e2"]
+    assert (sender.sent, sender.ledger.claims, sender.queue.letters) == ([], 0, [])
+    (result,) = report.results
+    assert (result.outcome, result.internal, result.final, result.event_id) == (Outcome.RETRY, True, False, "e0")
+    assert result.failed_at == sender.clock.now()
+    assert "DynamoDB" in result.reason
+    ((ids, seconds),) = sender.queue.deferred
+    assert ids == ["e0", "e1", "e2"]
+    assert 1 <= seconds <= 15
+    sender.records.fails = False
+    sender.clock.pass_by(seconds)
+    assert sender.handle([message("e0"), message("e1"), message("e2")]).failed == []
+
+
+def test_one_accounts_record_does_not_stop_another(three: Harness) -> None:
+    """GIVEN a record that another environment changes each time THEN the other accounts are delivered."""
+    write = three.records.write
+
+    def contended(record: AccountRecord) -> AccountRecord | None:
+        if record.destination == "sender/second":
+            three.records.change(record.destination)
+        return write(record)
+
+    three.records.write = contended  # type: ignore[method-assign]
+    report = three.handle([message("m", account="main"), message("s", account="second"), message("t", account="third")])
+    assert report.failed == ["s"]
+    assert sorted(three.sent) == ["m", "t"]
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_an_account_that_an_operator_holds(sender: Harness, knows: bool) -> None:
+    """GIVEN `held` in the record THEN no environment sends anything, whatever it knew before, until that is gone."""
+    if knows:
+        sender.handle([message("before")])
+    sender.records.change("sender/main", held="their maintenance")
+    for _ in range(3):
+        report = sender.handle([message("e0"), message("e1")])
+        assert report.failed == ["e0", "e1"]
+        assert 30 <= report.deferred["sender/main"] <= 60
+        sender.clock.pass_by(report.deferred["sender/main"])
+    assert sender.sent == ["before"] * knows
+    assert sender.queue.letters == []
+    sender.records.change("sender/main", held="")
+    assert sender.handle([message("e0"), message("e1")]).failed == []
+
+
+def test_turns_that_are_not_used_are_given_back() -> None:
+    """GIVEN three a minute, and of three events two that were delivered before THEN two others go in their place."""
+    harness = Harness(provider="sender", settings={"requests": 3})
+    elsewhere = Harness(provider="sender", ledger=harness.ledger)
+    elsewhere.handle([message("old-1"), message("old-2")])
+    assert harness.handle([message("old-1"), message("old-2"), message("e0")]).failed == []
+    assert another(harness).handle([message("e1"), message("e2")]).failed == []
+    assert harness.handle([message("e3")]).failed == ["e3"]
+
+
+def test_one_environment_probes(sender: Harness) -> None:
+    """GIVEN a provider that was down WHEN two environments have batches of it THEN one asks, and the other sends
+    nothing until it heard how that went.
+    """
+    names = [f"e{number}" for number in range(5)]
+    sender.answers = {name: [make_reply(503)] for name in names}
+    report = sender.handle([message(name) for name in names])
+    sender.clock.pass_by(report.deferred["sender/main"])
+    other, probe, answer = another(sender), another(sender), sender.transport.send
+    reports: list[BatchReport] = []
+
+    def send(request: Request, leave: Callable[[], None]) -> Reply:
+        leave()
+        if not reports:
+            reports.append(other.handle([message("o1"), message("o2")]))
+        return answer(request, lambda: None)
+
+    probe.transport.send = send  # type: ignore[method-assign]
+    assert probe.handle([message(f"p{number}") for number in range(3)]).failed == []
+    assert (other.sent, reports[0].failed) == ([], ["o1", "o2"])
+    assert 1 <= reports[0].deferred["sender/main"] <= 10
+    other.clock.pass_by(reports[0].deferred["sender/main"])
+    assert other.handle([message("o1"), message("o2")]).failed == []
+
+
+def test_an_outage_is_found_out_once_for_all_environments(sender: Harness) -> None:
+    """GIVEN a provider that is down, as one environment found out THEN another one sends nothing to it meanwhile."""
+    names = [f"e{number}" for number in range(5)]
+    sender.answers = {name: [make_reply(503)] for name in names}
+    sender.handle([message(name) for name in names])
+    other = another(sender)
+    assert other.handle([message("o1"), message("o2")]).failed == ["o1", "o2"]
+    assert other.sent == []
+
+
+def test_a_probe_in_a_new_environment_may_be_any_event(sender: Harness) -> None:
+    """GIVEN an account that does not work, as the record says THEN poison at the head does not always answer for it."""
+    sender.records.change("sender/main", state=State.OPEN, until=sender.clock.now() - 1)
+    sender.handle([message(name) for name in ("a", "b", "c", "d")])
+    assert sender.sent[0] == "c"
+
+
+def test_an_event_of_a_second_group_goes_to_its_account() -> None:
+    """GIVEN two message groups of one account THEN both go to it, and dead letters keep the group they came from."""
+    harness = Harness(settings={"groups": 2})
+    harness.answers = {"e1": [make_reply(422)], "e2": [make_reply(422)]}
+    batch = [
+        message("e0", group="main#1"),
+        message("e1", group="main#1"),
+        message("e2"),
+        lane_message("bad-1", body="{", group="main#1"),
+        lane_message("bad", body="{"),
+    ]
+    assert harness.handle(batch).failed == []
+    assert harness.sent == ["e0", "e1", "e2"]
+    assert {destination for _, destination in harness.ledger.records} == {"yotpo/main"}
+    letters = {letter.deduplication_id: (letter.destination, letter.group) for letter in harness.queue.letters}
+    assert letters == {
+        "e1": ("yotpo/main", "main#1"),
+        "e2": ("yotpo/main", ""),
+        "bad-1": ("yotpo/main", "main#1"),
+        "bad": ("yotpo/main", ""),
+    }
+
+
+@pytest.mark.parametrize(("settings", "most"), [({"concurrency": 3}, 3), ({"concurrency": 5, "groups": 2}, 2)])
+def test_no_more_at_the_same_time_than_the_provider_takes(settings: dict[str, int], most: int) -> None:
+    """Each of several groups has its part of that."""
+    harness = Harness(provider="sender", settings=settings)
+    assert harness.handle([message(f"e{number}") for number in range(10)]).failed == []
+    assert isinstance(harness.workers, OneByOneWorkers)
+    assert harness.workers.most_in_flight == most
 
 
 def any_account(most: int = KNOWN) -> tuple[Harness, Counter[str]]:
     """A lane of `yotpo/*` that knows so many accounts, and how often each has been met as a new one."""
-    harness, met = Harness(names=("*",), knows=False), Counter[str]()
+    harness, met = Harness(names=("*",)), Counter[str]()
 
     def meet(destination: str) -> Account:
         met[destination] += 1
-        return Account(Pace(Yotpo.limit, harness.clock), harness.clock, rng=middle)
+        terms = Yotpo("https://api.example.com").terms
+        return Account(Pace(destination, terms, harness.records, harness.clock), harness.clock, rng=middle)
 
     harness.lane = Lane(
         provider="yotpo",
@@ -718,7 +929,7 @@ def test_a_thousand_accounts_in_one_environment() -> None:
     harness, met = any_account()
     names = [f"shop-{number}" for number in range(2 * KNOWN)]
     for at in range(0, len(names), 9):
-        batch = [message(name, account=name, received_at=harness.clock.now()) for name in names[at : at + 9]]
+        batch = [message(name, account=name) for name in names[at : at + 9]]
         assert harness.handle([*batch, message(f"busy-{at}", account="busy")]).failed == []
     assert len(harness.sent) == len(names) + -(-len(names) // 9)
     assert met["yotpo/busy"] == 1
@@ -734,7 +945,7 @@ def test_an_account_that_was_forgotten_is_not_sent_to_too_fast() -> None:
     for number in range(12):
         account, before = f"shop-{number % 3}", len(harness.transport.times)
         names = [f"e{number}-{each}" for each in range(5)]
-        harness.handle([message(name, account=account, received_at=harness.clock.now()) for name in names])
+        harness.handle([message(name, account=account) for name in names])
         times.setdefault(account, []).extend(harness.transport.times[before:])
     assert set(met.values()) == {4}
     for sent in times.values():
@@ -1001,52 +1212,6 @@ def test_every_message_is_accounted_for(sender: Harness, scene: Callable[[Harnes
         assert (each in report.failed) != (each in ended or each in lettered)
 
 
-@pytest.mark.parametrize(("named", "word"), [("900", True), ("60", False)])
-def test_what_cannot_be_hidden_is_left_word_of(named: str, word: bool) -> None:
-    """GIVEN a Retry-After, and an SQS that hides nothing THEN an environment that knows nothing of it heeds it, except
-    where the messages come back later than that anyway.
-    """
-    harness = Harness(provider="sender")
-    harness.answers = {"e0": [make_reply(429, retry_after=named)]}
-    harness.queue.refuses = {"e0", "e1"}
-    harness.handle([message("e0"), message("e1")])
-    assert bool(harness.ledger._table.quiet) is word
-    sent = len(harness.sent)
-    other = Harness(provider="sender", clock=harness.clock, ledger=harness.ledger, knows=False)
-    harness.clock.pass_by(180)
-    report = other.handle([message("e1", receives=2), message("e0", receives=2)])
-    assert bool(other.sent) is not word
-    if word:
-        seconds = report.deferred["sender/main"]
-        assert 690 < seconds <= 721
-        harness.clock.pass_by(seconds)
-        assert other.handle([message("e1", receives=3), message("e0", receives=3)]).failed == []
-    assert len(harness.sent) == sent
-
-
-def test_nobody_asks_for_word_without_need(sender: Harness) -> None:
-    """A new event, and a batch soon after another of the account: nothing can have been left there."""
-    sender.handle([message("e0")])
-    sender.clock.pass_by(180)
-    sender.handle([message("e1")])
-    sender.clock.pass_by(90)
-    sender.handle([message("e2", receives=2)])
-    assert sender.ledger.looks == 0
-    sender.clock.pass_by(180)
-    sender.handle([message("e3", receives=2)])
-    assert sender.ledger.looks == 1
-
-
-def test_word_that_cannot_be_left_or_read_stops_nothing(sender: Harness) -> None:
-    """GIVEN a ledger that keeps no notes THEN the batch ends as it would have."""
-    sender.ledger.fails_on = {"note"}
-    sender.queue.refuses = {"e0"}
-    sender.answers = {"e0": [make_reply(429, retry_after="900")]}
-    report = sender.handle([message("e0", receives=2)])
-    assert report.failed == ["e0"]
-    assert report.not_hidden == 1
-
-
 def test_a_deferral_that_sqs_refuses_is_asked_for_again(sender: Harness) -> None:
     """GIVEN messages that SQS will not hide at first WHEN it is asked again THEN they come back at the same moment."""
     sender.answers = {"e0": [make_reply(429, retry_after="300")]}
@@ -1074,9 +1239,10 @@ def test_a_deferral_is_not_asked_for_beyond_the_invocation(sender: Harness) -> N
 
 def test_another_environment_heeds_what_the_last_one_was_asked_for(sender: Harness) -> None:
     """GIVEN an event answered 429 and not hidden WHEN another environment has it THEN it waits for the named moment."""
+    sender.queue.refuses = {"e0"}
     sender.answers = {"e0": [make_reply(429, retry_after="300")]}
     sender.handle([message("e0")])
-    other = Harness(provider="sender", clock=sender.clock, ledger=sender.ledger)
+    other = Harness(provider="sender", clock=sender.clock, ledger=sender.ledger, records=sender.records)
     sender.clock.pass_by(100)
     report = other.handle([message("e0")])
     assert other.sent == []

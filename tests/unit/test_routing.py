@@ -1,16 +1,20 @@
 """Which lanes an event goes to, and as what."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 
-from relay.contract.destination import Destination, has_several, recent
+from relay.contract.destination import Destination, account_of, recent
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
 from relay.intake.routing import deduplication_id, route
 from tests.factories import DESTINATIONS, NOW, make_event
+
+GROUPS = ["main#2", "main#3", "main", "main#1", "main#2", "main#2"]
+"""Of the addresses a0@b.io, a1@b.io, …, where there are four."""
 
 
 def test_without_destinations_every_configured_one() -> None:
@@ -82,20 +86,6 @@ def test_an_event_that_goes_nowhere_is_an_error() -> None:
     assert error.field == "destinations"
     assert error.message == "is required: no destination is configured here by name, only yotpo/*, sender/*"
     assert caught.value.event_id == "evt-1"
-
-
-@pytest.mark.parametrize(
-    ("configured", "several"),
-    [
-        (["yotpo/main", "sender/a", "sender/b"], False),
-        (["yotpo/main", "yotpo/b"], True),
-        (["yotpo/*"], True),
-        (["sender/*"], False),
-    ],
-)
-def test_whether_there_is_more_than_one_account(configured: list[str], several: bool) -> None:
-    """Then environments may take turns with them."""
-    assert has_several("yotpo", configured) is several
 
 
 def test_each_entry_is_complete_in_itself() -> None:
@@ -184,3 +174,42 @@ def test_what_is_kept_of_a_destination_is_one_thing() -> None:
     known = recent(lambda _: object())
     assert known("yotpo/main") is known(Destination("yotpo/main"))
     assert known("yotpo/main") is not known("yotpo/other")
+
+
+def test_the_only_group_of_an_account_has_its_name() -> None:
+    """Nothing is new for who has one."""
+    assert {Destination("yotpo/main").group(f"id={number}", 1) for number in range(50)} == {"main"}
+    assert {entry.group for entry in route(make_event(), DESTINATIONS, NOW)} == {"main"}
+
+
+@pytest.mark.parametrize("groups", [2, 3, 64])
+def test_groups_of_an_account(groups: int) -> None:
+    """GIVEN several THEN the first has the account's name, all are used, alike, and each is the account's."""
+    found = Counter(Destination("yotpo/main").group(f"id={number}", groups) for number in range(100 * groups))
+    assert set(found) == {"main", *(f"main#{number}" for number in range(1, groups))}
+    assert min(found.values()) > 50
+    assert set(map(account_of, found)) == {"main"}
+
+
+def test_a_group_stays_the_same() -> None:
+    """Another process, another day: what is on the lane stands in line with what comes."""
+    assert [Destination("yotpo/main").group(f"email=a{number}@b.io", 4) for number in range(6)] == GROUPS
+    others = [Destination("sender/b").group(f"email=a{number}@b.io", 4) for number in range(6)]
+    assert others == [group.replace("main", "b") for group in GROUPS]
+
+
+@pytest.mark.parametrize(
+    ("customer", "line"),
+    [
+        ({"id": "7", "email": "ada@example.com", "phone_number": "+15551234567"}, "id=7"),
+        ({"email": "Ada@Example.com", "phone_number": "+15551234567"}, "email=ada@example.com"),
+        ({"phone_number": "+15551234567"}, "phone=+15551234567"),
+        ({"provider_ids": {"sender": "s-1"}}, "provider:sender=s-1"),
+        ({"provider_ids": {"yotpo": "y-1", "sender": "s-1"}, "phone_number": "+15551234567"}, "phone=+15551234567"),
+    ],
+)
+def test_the_line_that_a_customers_events_stand_in(customer: dict[str, Any], line: str) -> None:
+    """The same however an event is written, and one of the names by which order is kept."""
+    event = make_event(customer=customer)
+    assert event.customer.line == line
+    assert line in event.customer.identities

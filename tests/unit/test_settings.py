@@ -24,6 +24,7 @@ DELIVER = {
     "RELAY_QUEUE_URL": "https://sqs/yotpo.fifo",
     "RELAY_DEAD_LETTER_QUEUE_URL": "https://sqs/dead.fifo",
     "RELAY_LEDGER_TABLE": "ledger",
+    "RELAY_ACCOUNTS_TABLE": "accounts",
     "RELAY_MAX_DELIVERY_AGE_HOURS": "72",
     "RELAY_HOLD_SECONDS": "300",
     "RELAY_DESTINATION_SETTINGS": "{}",
@@ -76,6 +77,7 @@ def test_everything_missing_is_named() -> None:
         "queue_url",
         "dead_letter_queue_url",
         "ledger_table",
+        "accounts_table",
     }
 
 
@@ -248,6 +250,25 @@ def test_settings_of_an_account_nobody_listed() -> None:
     assert (settings.of("yotpo/shop-0417").requests, settings.of("yotpo/shop-0418").requests) == (2, 3)
     wrong_one = {**environment, "RELAY_DESTINATION_SETTINGS": '{"sender/main": {}}'}
     assert wrong(DeliverSettings, {**DELIVER, **wrong_one}) == {"destination_settings"}
+
+
+@pytest.mark.parametrize(
+    "given", ['{"yotpo": {"groups": 0}}', '{"yotpo": {"groups": 257}}', '{"sender": {"concurrency": 0}}']
+)
+def test_groups_and_concurrency_have_bounds(given: str) -> None:
+    """None at all would stop an account, and each group is one more batch of it."""
+    assert wrong(IntakeSettings, {**INTAKE, "RELAY_DESTINATION_SETTINGS": given}) == {"destination_settings"}
+    assert wrong(DeliverSettings, {**DELIVER, "RELAY_DESTINATION_SETTINGS": given}) == {"destination_settings"}
+
+
+def test_intake_and_deliver_see_the_same_groups() -> None:
+    """One puts events into the groups of which the other takes its part of the account."""
+    given = {"RELAY_DESTINATION_SETTINGS": '{"yotpo": {"groups": 4}, "yotpo/main": {"groups": 2, "concurrency": 8}}'}
+    intake = IntakeSettings.from_environment({**INTAKE, **given})
+    deliver = DeliverSettings.from_environment({**DELIVER, **given})
+    for destination, groups in (("yotpo/main", 2), ("yotpo/other", 4), ("sender/main", 1)):
+        assert intake.of(destination).groups == deliver.of(destination).groups == groups
+    assert (deliver.of("yotpo/main").concurrency, deliver.of("yotpo/other").concurrency) == (8, None)
 
 
 def test_intake_needs_the_lane_of_any_account() -> None:

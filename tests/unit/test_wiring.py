@@ -1,5 +1,6 @@
 """What the wiring puts together, as far as only the whole shows it."""
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,18 @@ import pytest
 from relay import wiring
 from relay.contract.destination import KNOWN, Destination
 from tests.kinds import OVERWRITES
-from tests.unit.test_settings import DELIVER
+from tests.unit.test_settings import DELIVER, INTAKE
+
+
+def test_intake_and_deliver_are_wired_with_the_groups_of_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are set: intake puts a customer's events into one of them, deliver knows how many share the account."""
+    given = json.dumps({OVERWRITES: {"groups": 4, "requests": 7}})
+    for name, value in {**INTAKE, **DELIVER, "RELAY_DESTINATION_SETTINGS": given}.items():
+        monkeypatch.setenv(name, value)
+    destination = Destination(f"{OVERWRITES}/main")
+    terms = wiring.deliver()._lane.accounts(destination).pace.terms
+    assert (terms.groups, terms.limits[0].requests) == (4, 7)
+    assert wiring.intake()._intake.groups(destination) == 4
 
 
 def test_deliver_knows_so_many_accounts(monkeypatch: pytest.MonkeyPatch) -> None:

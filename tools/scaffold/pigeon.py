@@ -7,13 +7,13 @@ from relay.contract.event import Event
 from relay.errors import CredentialsError, FieldError
 from relay.ports import Reply, Request
 from relay.providers.base import JSON_HEADERS, Provider, read_count, read_wait
-from relay.providers.limits import Budget, Limit
+from relay.providers.limits import Budget, Limit, Quota
 
 
 class Pigeon(Provider):
     name = "pigeon"
-    # BLANK: what may an account send, in a window of how many seconds?
-    limit = Limit(requests=10, window=1.0)
+    # BLANK: what may an account send, in a window of how many seconds? Several windows: the shortest first.
+    limits = (Limit(requests=10, window=1.0),)
     # BLANK: which keys does its secret have?
     credentials = ("api_key",)
     # BLANK: does it overwrite an event that has the same id? False also where it has no id.
@@ -46,10 +46,11 @@ class Pigeon(Provider):
         return Request("POST", f"{self.base_url}/v1/events", headers, body, secrets=(token,))
 
     def budget(self, reply: Reply, now: float) -> Budget:
-        # BLANK: which headers say what is left, and when there is more?
+        # BLANK: which headers say what is left, and when there is more? (None at all, or the IETF's RateLimit and
+        # RateLimit-Policy: leave this method out.)
         headers = reply.headers
-        return Budget(
+        quota = Quota(
             remaining=read_count(headers.get("ratelimit-remaining")),
             reset_after=read_wait(headers.get("ratelimit-reset"), headers, now),
-            retry_after=read_wait(headers.get("retry-after"), headers, now),
         )
+        return Budget((quota,), retry_after=read_wait(headers.get("retry-after"), headers, now))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Literal, Protocol
 
 from relay.contract.destination import Destination
@@ -51,19 +52,19 @@ class Reply:
     body: bytes = field(default=b"", repr=False)
     complete: bool = True
     """Whether `body` is the whole body: not cut off, not longer than 64 KiB, in no coding that we cannot undo."""
-    connect_seconds: float = 0.0
-    """What it took to have a connection, before the request left."""
 
 
 class Transport(Protocol):
     """Sends one request, never retries, never follows a redirect. `longest` bounds one exchange, in seconds.
+
+    `leave` is called when there is a connection, just before the request leaves; nothing is sent where it raises.
 
     Raises NotSentError or NoAnswerError.
     """
 
     longest: float
 
-    def send(self, request: Request) -> Reply: ...
+    def send(self, request: Request, leave: Callable[[], None]) -> Reply: ...
 
 
 class Secrets(Protocol):
@@ -87,8 +88,8 @@ class LaneMessage:
     body: str = field(repr=False)
     account: str
     sent_at: float
-    received_at: float | None = None
-    """When SQS handed it out, as far as it tells."""
+    group: str = ""
+    """Its message group, where that is not the account's only one."""
     receives: int = 1
     """How often SQS has handed it out."""
     content_hash: str | None = None
@@ -113,6 +114,8 @@ class DeadLetter:
     accepted_at: float | None = None
     """Goes with it, too: redriven, it must not pass for a later version than it is."""
     correlation_id: str = ""
+    group: str = ""
+    """The lane's message group it was in: redriven, it stands in its customer's line again. Empty: the account's."""
 
 
 class LaneQueue(Protocol):
@@ -179,10 +182,102 @@ class Record:
     outcome: str = ""
     reason: str = ""
     status: int | None = None
-    not_before: float = 0.0
-    """Until when its account was to be left alone when it was answered 429."""
     accepted_at: float = 0.0
     completed_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is known of one window of an account's limit, `seconds` long. Moments are Unix seconds."""
+
+    seconds: float
+    documented: int
+    """What its documentation, or a setting, allows in it."""
+    limit: int
+    """What it allows, as the provider's replies say."""
+    share: float
+    """How much of that is ours."""
+    others: int = 0
+    """How much others took of it until then: as replies said."""
+    others_until: float = 0.0
+    others_at: float = 0.0
+    """When others were seen last."""
+    left: int = 0
+    """How many requests more it took, as the reply to one said that was sent then, until another moment."""
+    left_at: float = 0.0
+    left_until: float = 0.0
+    zeros: int = 0
+    """How many replies in a row said that nothing is left."""
+    turns: tuple[tuple[float, int], ...] = ()
+    """When the turns given out count, the oldest first, and how many at that moment."""
+
+
+class State(StrEnum):
+    """Whether an account is asked at all."""
+
+    CLOSED = "closed"
+    """It works, as far as we know."""
+    OPEN = "open"
+    """It does not: nothing is sent until a moment."""
+    HALF_OPEN = "half_open"
+    """One batch probes whether it works again, and sends one request at a time; no other sends any."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """What all execution environments together know of one account. Moments are Unix seconds. Nothing personal."""
+
+    destination: str
+    version: int = 0
+    """Counts its writes."""
+    writer: str = ""
+    """Names the last write."""
+    windows: tuple[Window, ...] = ()
+    last_at: float = 0.0
+    """The last turn given out."""
+    rejections: float = 0.0
+    """The part of the last requests that was answered 429."""
+    due: float = 0.0
+    """When a turn would be due, were all of them spaced evenly."""
+    burst: int = 0
+    """How many requests may go at once where the provider was seen to dislike more; 0: as many as the limit."""
+    calm: int = 0
+    """Deliveries since the last 429, or since the burst grew."""
+    patience: int = 0
+    """How many of them it takes until share and burst grow again."""
+    quiet_until: float = 0.0
+    """Nothing is sent before."""
+    asked_until: float = 0.0
+    """The same, as the provider asked."""
+    throttled: int = 0
+    """Answers of 429 in a row, those in flight together counted once."""
+    throttled_at: float = 0.0
+    state: State = State.CLOSED
+    until: float = 0.0
+    """Until when it is open, or the probe has time."""
+    why: str = ""
+    since: float = 0.0
+    """Since when it does not work."""
+    probe: str = ""
+    """Whose probe it is."""
+    worked_at: float = 0.0
+    """When the last request began that the provider took."""
+    turned_away: tuple[str, ...] = ()
+    """Ids of events that were answered 429, 401 or 403 last: they are asked after the others."""
+    held: str = ""
+    """Why an operator holds it; empty: nobody does."""
+
+
+class Accounts(Protocol):
+    """One record per account. Each call is one of DynamoDB's, and raises UnavailableError."""
+
+    def write(self, record: AccountRecord) -> AccountRecord | None:
+        """Writes the record, whose `version` is one above that of the record it comes from, unless another was written
+        since. Returns the one that stands where it was not written; one of version 0 where there is none.
+
+        `held` is not written: it is the operator's.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +289,7 @@ class Claim:
 
 
 class Ledger(Protocol):
-    """One record per (event, destination), and a note per destination. Each call is one of DynamoDB's, and raises
-    UnavailableError.
-    """
+    """One record per (event, destination). Each call is one of DynamoDB's, and raises UnavailableError."""
 
     def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:
         """Takes the record for one attempt, unless it is delivered, leased or another content's, or the message
@@ -209,14 +302,6 @@ class Ledger(Protocol):
 
     def settle(self, record: Record) -> None:
         """Writes the attempt's end, unless somebody else has taken the record since."""
-        ...
-
-    def note_quiet(self, destination: str, until: float) -> None:
-        """Notes that an account is to be left alone until that Unix second."""
-        ...
-
-    def quiet_until(self, destination: str) -> float:
-        """The Unix second noted last; 0.0 where none was."""
         ...
 
 
@@ -241,6 +326,8 @@ class LaneEntry:
     deduplication_id: str
     accepted_at: float
     """Unix seconds: when the record came to us."""
+    group: str
+    """The message group on the lane: what is in one comes out in order."""
     correlation_id: str = ""
     identities: frozenset[str] = field(default=frozenset(), repr=False)
     """Its customer's. Who shares one of them, in one account, stays in order."""

@@ -40,12 +40,15 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class _Settings(BaseModel):
-    """`destinations` are names (`provider/account`), and providers of which any account will do (`provider/*`)."""
+    """`destinations` are names (`provider/account`), and providers of which any account will do (`provider/*`).
+    `destination_settings` maps a provider or a destination (`provider/account`, which wins) to its settings.
+    """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     stage: str = Field(pattern=_STAGE)
     destinations: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(min_length=1)
+    destination_settings: Annotated[dict[str, dict[str, Any]], BeforeValidator(_json)] = {}
 
     @field_validator("destinations")
     @classmethod
@@ -59,55 +62,6 @@ class _Settings(BaseModel):
             if names.count(name) > 1:
                 raise ValueError(f"{name} stands twice")
         return names
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Reads `RELAY_<FIELD>` for every field. Raises pydantic's ValidationError naming what is wrong."""
-        given = os.environ if environment is None else environment
-        names = {name: PREFIX + name.upper() for name in cls.model_fields}
-        return cls.model_validate({name: given[key] for name, key in names.items() if key in given})
-
-
-class IntakeSettings(_Settings):
-    """`lanes` maps each provider to the URL of its lane."""
-
-    lanes: Annotated[dict[str, Text], BeforeValidator(_json)]
-    rejected_queue_url: Text
-
-    @field_validator("lanes")
-    @classmethod
-    def _every_provider_has_one(cls, lanes: dict[str, str], info: ValidationInfo) -> dict[str, str]:
-        needed = {Destination(name).provider for name in info.data.get("destinations", ())}
-        if lacking := sorted(needed - set(lanes)):
-            raise ValueError(f"lacks the lane of {', '.join(lacking)}, which destinations name")
-        return lanes
-
-
-class DeliverSettings(_Settings):
-    """`destination_settings` maps a provider or a destination (`provider/account`, which wins) to its settings."""
-
-    provider: str
-    base_url: str
-    queue_url: Text
-    dead_letter_queue_url: Text
-    ledger_table: Text
-    max_delivery_age_hours: float = Field(default=72, ge=1, le=120)
-    hold_seconds: float = Field(default=300, ge=1, le=900)
-    destination_settings: Annotated[dict[str, dict[str, Any]], BeforeValidator(_json)] = {}
-
-    @field_validator("provider")
-    @classmethod
-    def _exists(cls, name: str) -> str:
-        if name not in PROVIDERS:
-            raise ValueError(f"{name} is not one of {', '.join(PROVIDERS)}")
-        return name
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_bare(cls, url: str) -> str:
-        if not _BASE_URL.fullmatch(url):
-            raise ValueError("must be http:// or https://, a host and perhaps a path, without user, query or fragment")
-        return url
 
     @field_validator("destination_settings")
     @classmethod
@@ -134,3 +88,52 @@ class DeliverSettings(_Settings):
         provider = Destination(destination).provider
         merged = {**self.destination_settings.get(provider, {}), **self.destination_settings.get(destination, {})}
         return PROVIDERS[provider].settings_model.model_validate(merged)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Reads `RELAY_<FIELD>` for every field. Raises pydantic's ValidationError naming what is wrong."""
+        given = os.environ if environment is None else environment
+        names = {name: PREFIX + name.upper() for name in cls.model_fields}
+        return cls.model_validate({name: given[key] for name, key in names.items() if key in given})
+
+
+class IntakeSettings(_Settings):
+    """`lanes` maps each provider to the URL of its lane."""
+
+    lanes: Annotated[dict[str, Text], BeforeValidator(_json)]
+    rejected_queue_url: Text
+
+    @field_validator("lanes")
+    @classmethod
+    def _every_provider_has_one(cls, lanes: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        needed = {Destination(name).provider for name in info.data.get("destinations", ())}
+        if lacking := sorted(needed - set(lanes)):
+            raise ValueError(f"lacks the lane of {', '.join(lacking)}, which destinations name")
+        return lanes
+
+
+class DeliverSettings(_Settings):
+    """One provider's."""
+
+    provider: str
+    base_url: str
+    queue_url: Text
+    dead_letter_queue_url: Text
+    ledger_table: Text
+    accounts_table: Text
+    max_delivery_age_hours: float = Field(default=72, ge=1, le=120)
+    hold_seconds: float = Field(default=300, ge=1, le=900)
+
+    @field_validator("provider")
+    @classmethod
+    def _exists(cls, name: str) -> str:
+        if name not in PROVIDERS:
+            raise ValueError(f"{name} is not one of {', '.join(PROVIDERS)}")
+        return name
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_bare(cls, url: str) -> str:
+        if not _BASE_URL.fullmatch(url):
+            raise ValueError("must be http:// or https://, a host and perhaps a path, without user, query or fragment")
+        return url

@@ -8,7 +8,7 @@ from botocore.config import Config
 from relay.account.account import Account
 from relay.account.pace import Pace
 from relay.adapters.clock import SystemClock, ThreadWorkers
-from relay.adapters.dynamodb import DynamoLedger
+from relay.adapters.dynamodb import DynamoAccounts, DynamoLedger
 from relay.adapters.http import HttpTransport
 from relay.adapters.secrets_manager import SecretsManagerSecrets
 from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
@@ -24,7 +24,6 @@ from relay.observability import DeliverObserver, IntakeObserver, silence_librari
 from relay.ports import DeadLetter
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
-from relay.providers.limits import Limit
 from relay.settings import DeliverSettings, IntakeSettings
 
 IN_FLIGHT = 10
@@ -48,7 +47,15 @@ def intake() -> IntakeHandler:
     settings = IntakeSettings.from_environment()
     queues = SqsIntakeQueues(boto3.client("sqs", config=_AWS), settings.lanes, settings.rejected_queue_url)
     clock = SystemClock()
-    return IntakeHandler(Intake(queues, clock, settings.destinations, unwrap, validate), IntakeObserver(), clock)
+    intake = Intake(
+        queues,
+        clock,
+        settings.destinations,
+        unwrap,
+        validate,
+        groups=lambda destination: settings.of(destination).groups,
+    )
+    return IntakeHandler(intake, IntakeObserver(), clock)
 
 
 def deliver() -> DeliverHandler:
@@ -58,18 +65,22 @@ def deliver() -> DeliverHandler:
     sqs = boto3.client("sqs", config=_AWS)
     addresses = (sqs, settings.queue_url, settings.dead_letter_queue_url)
 
+    dynamodb = boto3.client("dynamodb", config=_AWS)
+    records = DynamoAccounts(dynamodb, settings.accounts_table)
+
     @recent
     def provider(destination: Destination) -> Provider:
         return PROVIDERS[settings.provider](settings.base_url, settings.of(destination))
 
     @recent
     def account(destination: Destination) -> Account:
-        return Account(_pace(provider(destination), clock), clock, settings.hold_seconds)
+        pace = Pace(destination, provider(destination).terms, records, clock)
+        return Account(pace, clock, settings.hold_seconds)
 
     services = Services(
         provider_for=provider,
         transport=HttpTransport(connections=IN_FLIGHT),
-        ledger=DynamoLedger(boto3.client("dynamodb", config=_AWS), settings.ledger_table),
+        ledger=DynamoLedger(dynamodb, settings.ledger_table),
         secrets=SecretsManagerSecrets(boto3.client("secretsmanager", config=_AWS), settings.stage),
         queue=SqsLaneQueue(*addresses),
         clock=clock,
@@ -86,11 +97,3 @@ def deliver() -> DeliverHandler:
     direct = replace(services, queue=_NoDeadLetters(*addresses))
     directly = DirectHandler(settings.provider, settings.destinations, direct, account, observer)
     return DeliverHandler(lane, directly, observer, clock)
-
-
-def _pace(provider: Provider, clock: SystemClock) -> Pace:
-    limit = Limit(
-        provider.settings.requests or provider.limit.requests,
-        provider.settings.window_seconds or provider.limit.window,
-    )
-    return Pace(limit, clock, provider.backoff)

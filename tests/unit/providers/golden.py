@@ -5,13 +5,14 @@ A request case holds `title`, `seed` (the sentences of the provider's page that 
 `provider`) and `errors`, each a `field` and what its message contains.
 
 A reply case holds `title`, `basis` (seed, docs or assumed), `now`, `reply` (`status`, `headers`, `body`) and `expect`:
-`outcome`, `budget` (what is not named is unsaid), `detail`.
+`outcome`, `budget` (what is not named is unsaid; `quotas` where it is of several windows), `detail`.
 
 `{"$repeat": ["é", 1024, "x", 1]}` is a long text: 1,024 times é, once x.
 """
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from relay.errors import RelayError
 from relay.ports import Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
+from relay.providers.limits import Budget, Quota
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden"
@@ -78,6 +80,18 @@ REFUSED = [one for one in REQUESTS if "errors" in one.data["expect"]]
 def each(cases: list[Case]) -> pytest.MarkDecorator:
     """Parametrises a test over cases, named by provider and file."""
     return pytest.mark.parametrize("golden", cases, ids=lambda one: f"{one.provider}-{one.name}")
+
+
+def budget(expected: Mapping[str, Any]) -> Budget:
+    """What a reply case expects to be said."""
+    only = {name: value for name, value in expected.items() if name not in ("quotas", "retry_after")}
+    quotas = expected.get("quotas", [only] if only else [])
+    return Budget(tuple(Quota(**quota) for quota in quotas), expected.get("retry_after"))
+
+
+def said(found: Budget) -> Budget:
+    """A budget without quotas that say nothing."""
+    return replace(found, quotas=tuple(quota for quota in found.quotas if quota != Quota()))
 
 
 def compact(value: object) -> bytes:

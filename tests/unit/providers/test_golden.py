@@ -1,7 +1,6 @@
 """The golden cases against the contract and the real providers: event in, exact request out; reply in, outcome out."""
 
 import json
-from dataclasses import asdict
 from datetime import datetime
 from urllib.parse import unquote, urlsplit
 
@@ -12,8 +11,7 @@ from local.sandbox.contract import Call, contracts
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
 from relay.ports import Reply
-from relay.providers.limits import Budget
-from tests.unit.providers.golden import REFUSED, REPLIES, REQUESTS, SENT, Case, compact, each, refusal
+from tests.unit.providers.golden import REFUSED, REPLIES, REQUESTS, SENT, Case, budget, compact, each, refusal, said
 
 BY_STACK = [one for one in SENT if "settings" not in one.data and not one.name.startswith("base_url")]
 
@@ -86,7 +84,7 @@ def test_a_reply_is_read_exactly_so(golden: Case) -> None:
     reply = Reply(given["status"], given["headers"], body)
     now = datetime.fromisoformat(golden.data["now"]).timestamp()
     assert subject.read(reply) == expected["outcome"]
-    assert asdict(subject.budget(reply, now)) == {**asdict(Budget()), **expected["budget"]}
+    assert said(subject.budget(reply, now)) == budget(expected["budget"])
     assert subject.detail(reply, ()) == expected["detail"]
 
 

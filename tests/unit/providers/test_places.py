@@ -51,7 +51,6 @@ TESTS = {
         "unit/test_event.py",
         "unit/test_intake.py",
         "unit/test_lane.py",
-        "unit/test_pacing.py",
         "unit/test_routing.py",
     ),
     "a model of these two, whose draws and figures the oracle compares": (

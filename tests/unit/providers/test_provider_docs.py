@@ -125,8 +125,8 @@ def test_the_settings_table_is_complete(name: str) -> None:
         (row,) = [line for line in table.splitlines() if line.startswith("| `") and f"`{key}`" in line.split("|")[1]]
         if isinstance(field.default, str):
             assert f"`{field.default}`" in row
-    limit = PROVIDERS[name].limit
-    assert f"| {limit.requests} and {limit.window:g} |" in table
+    limits = ", ".join(f"{limit.requests} and {limit.window:g}" for limit in PROVIDERS[name].limits)
+    assert f"| {limits} |" in table
     assert {"requests", "window_seconds"} <= set(DestinationSettings.model_fields)
 
 

@@ -5,6 +5,7 @@ import pytest
 from relay.errors import CredentialsError, FieldError
 from relay.outcome import Outcome
 from relay.ports import Reply
+from relay.providers.limits import Limit
 from relay.providers.sender import Sender, SenderSettings
 from tests.unit.providers.golden import SENT, case
 
@@ -16,7 +17,7 @@ def test_an_id_never_overrides() -> None:
 
 def test_sixty_requests_a_minute() -> None:
     """The published limit of an account, until its headers say otherwise."""
-    assert (Sender.limit.requests, Sender.limit.window) == (60, 60.0)
+    assert Sender.limits == (Limit(60, 60.0),)
 
 
 def test_a_kilobyte_is_1024_bytes() -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
 from relay.intake.routing import route
+from relay.providers.limits import Limit
 from relay.providers.yotpo import Yotpo, YotpoSettings
 from tests.unit.providers.golden import case
 
@@ -19,7 +20,7 @@ def test_an_event_with_a_known_id_is_an_update() -> None:
 
 def test_five_requests_a_second() -> None:
     """The documented limit of a store."""
-    assert (Yotpo.limit.requests, Yotpo.limit.window) == (5, 1.0)
+    assert Yotpo.limits == (Limit(5, 1.0),)
 
 
 def test_an_event_without_a_moment_happened_when_it_was_taken_in() -> None:

@@ -85,11 +85,13 @@ class Account:
         self, pace: Pace, clock: Clock, hold_seconds: float = 300.0, rng: Callable[[], float] = random.random
     ) -> None:
         self.pace = pace
+        at_once = pace.terms.concurrency
+        # One batch's part of what the provider takes at the same time.
+        self._concurrency = max(1, at_once // pace.terms.groups) if at_once else 1_000
         self._clock = clock
         self._hold_seconds = hold_seconds
         self._rng = rng
         self._lock = threading.Lock()
-        self._worked_at = float("-inf")
         self._down_at = float("-inf")
         self._failing: dict[str, float] = {}
         """Events that failed since the last success, and when."""
@@ -103,8 +105,6 @@ class Account:
         """How often each event was answered 429 since the last success."""
         self._suspects: dict[str, float] = {}
         """Events that were answered 429 again and again until another one got through, and when it did."""
-        self._turned_away: deque[str] = deque(maxlen=WITNESSES)
-        """Events that were answered 429, 401 or 403 last."""
         self._unauthorized: set[str | None] = set()
         """Events whose credentials were refused since the last success, two at most; None: it was not for the event."""
         self._held_alone = False
@@ -113,21 +113,14 @@ class Account:
         self._missed: dict[str, tuple[int, float]] = {}
         """How often each event has been tried without getting through, and when last."""
         self._round_at = float("-inf")
-        self._half_open = False
         self._waited = 0.0
         """The longest that a failure of this batch took, in seconds."""
-        self._held_until = 0.0
         self._dependency_failed_at = 0.0
         self._tally = _Tally()
 
-    def begin_batch(self, *, was_tried: bool) -> None:
-        """A batch begins: what failed in an earlier one does not keep this one from asking.
-
-        `was_tried`: some of its messages came before and did not get through. An environment that meets the account
-        with such a batch knows nothing of why, so it probes: its head may be a bad event, or the provider be down.
-        """
+    def begin_batch(self) -> None:
+        """A batch begins: what failed in an earlier one does not keep this one from asking."""
         with self._lock:
-            self._half_open = self._half_open or (was_tried and self._round_at < 0)
             self._round_at = self._clock.now()
             self._waited = 0.0
             self._asked.clear()
@@ -153,7 +146,7 @@ class Account:
         """The batch comes to its end. Returns the seconds that the account is to be left alone, whatever its pace says,
         for events that wait.
         """
-        batch, held = self._tally, self.held_for
+        batch, held = self._tally, self.pace.open_for
         wait = max(batch.wait, held)
         if batch.failed and not held:
             wait = max(wait, self.back_off(batch.strikes, batch.succeeded, self._clock.now() - batch.failed_at))
@@ -174,16 +167,14 @@ class Account:
     def succeeded(self, event_id: str, started_at: float) -> None:
         """The provider took an event whose request started then."""
         with self._lock:
-            self._worked_at = max(self._worked_at, started_at)
+            self.pace.work(started_at)
             self._witness(event_id, True)
-            if event_id in self._turned_away:
-                self._turned_away.remove(event_id)
+            self.pace.let_in(event_id)
             self._tries.pop(event_id, None)
             self._failing = {
-                other: at for other, at in self._failing.items() if at > self._worked_at and other != event_id
+                other: at for other, at in self._failing.items() if at > self.pace.worked_at and other != event_id
             }
-            self._half_open = False
-            self._held_until = 0.0
+            self.pace.reset()
             self._unauthorized.clear()
             for other, times in self._throttled.items():
                 if times >= PASSES_AFTER:
@@ -197,7 +188,7 @@ class Account:
             first = before.failed_at or started_at
             alone = not any(other != event_id for other in self._failing)
             # Another event, tried after this one failed last, got through; or this is the only one that does not.
-            worked_between = self._worked_at > before.last_failed_at
+            worked_between = self.pace.worked_at > before.last_failed_at
             strike = before.strikes == 0 or worked_between or (alone and self._worked_since(first))
             _keep(self._failing, event_id, self._clock.now())
             self._waited = max(self._waited, self._clock.now() - started_at)
@@ -209,7 +200,7 @@ class Account:
         """The event, whose request started then, was not answered, and is not tried again."""
         with self._lock:
             self._waited = max(self._waited, self._clock.now() - started_at)
-            if started_at > self._worked_at:
+            if started_at > self.pace.worked_at:
                 _keep(self._failing, event_id, self._clock.now())
             self._witness(event_id, False)
 
@@ -265,11 +256,11 @@ class Account:
         event's own fault where others, tried after it, get through.
         """
         with self._lock:
-            self._turned_away.append(event_id)
+            self.pace.turn_away(event_id)
             _keep(self._throttled, event_id, self._throttled.get(event_id, 0) + 1)
             if len(self._throttled) == 1:
                 self.pace.ask_within(LONGEST_LONE_BACKOFF)
-            strike = before.strikes == 0 or self._worked_at > before.last_failed_at
+            strike = before.strikes == 0 or self.pace.worked_at > before.last_failed_at
             return replace(self._struck(event_id, before, strike, throttled=True), last_failed_at=started_at)
 
     def unauthorized(self, event_id: str, before: Failure, started_at: float) -> Failure:
@@ -277,11 +268,12 @@ class Account:
         where others get through with them, and not at once: a provider's nodes learn of a new token one by one.
         """
         with self._lock:
-            self._turned_away.append(event_id)
+            self.pace.turn_away(event_id)
             _keep(self._tries, event_id, (self._tried(event_id) + 1, self._clock.now()))
             first = before.failed_at or started_at
             strike = before.strikes == 0 or (
-                self._worked_at > before.last_failed_at and started_at - before.last_failed_at >= UNAUTHORIZED_SECONDS
+                self.pace.worked_at > before.last_failed_at
+                and started_at - before.last_failed_at >= UNAUTHORIZED_SECONDS
             )
             if not strike:
                 self._witness(event_id, False)
@@ -299,16 +291,15 @@ class Account:
             now = self._clock.now()
             if len(self._unauthorized) < 2:
                 self._unauthorized.add(event_id)
-            if self._worked_at > since - SIDE_BY_SIDE:
+            if self.pace.worked_at > since - SIDE_BY_SIDE:
                 return 0.0
             lone = self._unauthorized == {event_id} and event_id is not None
-            if self._held_until <= now or self._held_alone > lone:
+            if not self.pace.open_for or self._held_alone > lone:
                 lasted = now - unauthorized_at
                 seconds = self._hold_seconds * min(max(1 + lasted // self._hold_seconds, 1.0), 3.0)
-                self._held_until = now + (min(seconds, max(SHORTEST_HOLD, lasted / 4)) if lone else seconds)
+                self.pace.trip(min(seconds, max(SHORTEST_HOLD, lasted / 4)) if lone else seconds, "unauthorized")
                 self._held_alone = lone
-                self._half_open = True
-            return self._held_until - now
+            return self.pace.open_for
 
     def dependency_failed(self) -> float:
         """A service of our own failed. Returns since when that has been so, in Unix seconds."""
@@ -322,27 +313,22 @@ class Account:
             self._dependency_failed_at = 0.0
 
     @property
-    def held_for(self) -> float:
-        """Seconds the account is still held; zero if it is not."""
-        with self._lock:
-            return max(0.0, self._held_until - self._clock.now())
-
-    @property
     def max_in_flight(self) -> int:
         """How many requests may be in flight: one while we probe whether the provider is back, none when it is not."""
         with self._lock:
-            if self._held_until > self._clock.now():
+            if self.pace.open_for:
                 return 0
+            is_half_open = self.pace.is_half_open
             failed_now = sum(at >= self._round_at for at in self._failing.values())
             # While probing, one slow failure is enough: a second would hold one of the few threads for as long again.
-            enough = 3 if not self._half_open else 2 if self._waited < SLOW else 1
+            enough = 3 if not is_half_open else 2 if self._waited < SLOW else 1
             if failed_now >= enough:
                 return 0
-            return 1 if self._half_open else 1_000
+            return 1 if is_half_open else self._concurrency
 
     def _worked_since(self, moment: float) -> bool:
         # An older success says nothing: an outage may have begun since.
-        return self._worked_at > max(moment, self._down_at, self._clock.now() - RECENT_SECONDS)
+        return self.pace.worked_at > max(moment, self._down_at, self._clock.now() - RECENT_SECONDS)
 
     def stands_aside(self, event_id: str) -> bool:
         """Whether the event failed so often that later events of its customer no longer wait behind it."""
@@ -369,8 +355,8 @@ class Account:
         we probe, from anywhere.
         """
         with self._lock:
-            last = {*self._turned_away, *self._tries} - self._passed_over
-            if self._half_open:
+            last = {*self.pace.turned_away, *self._tries} - self._passed_over
+            if self.pace.is_half_open:
                 start = int(self._rng() * len(items))
                 items = items[start:] + items[:start]
             return sorted(items, key=lambda item: (event_id(item) in last, self._throttled.get(event_id(item), 0)))
@@ -384,9 +370,8 @@ class Account:
         with self._lock:
             lone = len(self._failing) <= 1
             if succeeded or (lone and self._worked_since(self._clock.now() - failing_for)):
-                self._half_open = False
+                self.pace.reset()
                 return SHORTEST_BACKOFF * min(max(1, strikes), POISON_FAILURES)
-            self._half_open = True
             if not lone:
                 # The provider is down: until it works again no failure is an event's own.
                 self._down_at = self._clock.now()
@@ -394,7 +379,9 @@ class Account:
             # In proportion to how long it has lasted: that grows as exponential back-off does, and needs no count of
             # tries.
             wait = self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF), most, LONGEST_BACKOFF)
-            return max(1.0, wait, (0.5 + self._rng()) * IDLE * self._waited)
+            wait = max(1.0, wait, (0.5 + self._rng()) * IDLE * self._waited)
+            self.pace.trip(wait, "failing")
+            return wait
 
 
 def _keep[T](remembered: dict[str, T], event_id: str, what: T) -> None:

@@ -1,28 +1,33 @@
-"""The ledger: one DynamoDB item per event and destination. Proof of delivery, and the log of what happened to an event.
+"""The two tables.
+
+The ledger: one item per event and destination. Proof of delivery, and the log of what happened to an event.
 
 Key: `event_id` (partition) and `destination` (sort), so that one query tells an event's whole fate. Nothing personal is
 kept but the producer's own event id.
-
-An account may have a note beside them: until when it is to be left alone, where SQS would not hide its messages that
-long. Its key is the destination as `event_id`, and `account`, which is no destination.
 """
 
-from collections.abc import Mapping
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, replace
 from decimal import Decimal
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.errors import UnavailableError
-from relay.ports import Claim, Failure, Record
+from relay.ports import AccountRecord, Claim, Failure, Record, State, Window
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KEEP_SECONDS = 30 * 86_400
 """How long a record is kept after its last write: longer than any queue keeps a message."""
+
+TICKS = 10_000
+"""In a second: how finely an account's turns are kept. `schedule` finds a turn again by its moment, to 0.1 ms."""
 
 _CLAIM = (
     "SET content_hash = :content_hash, #version = :version, #state = :claimed, #owner = :owner, "
@@ -94,25 +99,6 @@ class DynamoLedger:
             raise UnavailableError("DynamoDB", error) from None
         return Claim(granted=True, before=read_record(reply.get("Attributes", {})))
 
-    def note_quiet(self, destination: str, until: float) -> None:
-        try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=_note_key(destination),
-                UpdateExpression="SET quiet_until = :until, #ttl = :ttl",
-                ExpressionAttributeNames={"#ttl": "ttl"},
-                ExpressionAttributeValues=_values({":until": until, ":ttl": int(until) + KEEP_SECONDS}),
-            )
-        except (ClientError, BotoCoreError) as error:
-            raise UnavailableError("DynamoDB", error) from None
-
-    def quiet_until(self, destination: str) -> float:
-        try:
-            reply = self._client.get_item(TableName=self._table, Key=_note_key(destination), ConsistentRead=True)
-        except (ClientError, BotoCoreError) as error:
-            raise UnavailableError("DynamoDB", error) from None
-        return float(_deserialize(reply["Item"]["quiet_until"])) if "Item" in reply else 0.0
-
     def settle(self, record: Record) -> None:
         kept = {
             name: value
@@ -141,6 +127,82 @@ class DynamoLedger:
                 raise UnavailableError("DynamoDB", error) from None
         except BotoCoreError as error:
             raise UnavailableError("DynamoDB", error) from None
+
+
+class DynamoAccounts:
+    """Satisfies `ports.Accounts`. One item per destination, its `windows` as JSON; an operator's `held` beside it."""
+
+    def __init__(self, client: "DynamoDBClient", table: str, now: Callable[[], float] = time.time) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+
+    def write(self, record: AccountRecord) -> AccountRecord | None:
+        # By the clock, not by the record: what is never sent to, because it is held, must not be forgotten for that.
+        kept = _account_item(record) | {"ttl": int(self._now()) + KEEP_SECONDS}
+        values = {f":{name}": value for name, value in kept.items()}
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key={"destination": {"S": record.destination}},
+                UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in kept),
+                ConditionExpression="#version = :seen" if record.version > 1 else "attribute_not_exists(#version)",
+                ExpressionAttributeNames={f"#{name}": name for name in kept},
+                ExpressionAttributeValues=_values(
+                    values | ({":seen": record.version - 1} if record.version > 1 else {})
+                ),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise UnavailableError("DynamoDB", error) from None
+            stands = read_account(record.destination, _item(error))
+            # Our own: the reply to the first try was lost, and botocore tried again.
+            return None if stands.writer == record.writer else stands
+        except BotoCoreError as error:
+            raise UnavailableError("DynamoDB", error) from None
+        return None
+
+
+def _account_item(record: AccountRecord) -> dict[str, Any]:
+    kept = {
+        each.name: _rounded(getattr(record, each.name))
+        for each in fields(record)
+        if each.name not in ("destination", "held")
+    }
+    windows = json.dumps([_compact(window) for window in record.windows], separators=(",", ":"))
+    return kept | {"windows": windows, "state": str(record.state)}
+
+
+def read_account(destination: str, item: Mapping[str, Any]) -> AccountRecord:
+    """A DynamoDB item as an account's record; one of version 0 for no item."""
+    plain = {name: _plain(_deserialize(value)) for name, value in item.items()}
+    known = {each.name: plain[each.name] for each in fields(AccountRecord) if each.name in plain}
+    windows = tuple(_window(window) for window in json.loads(known.pop("windows", "[]")))
+    state = State(known.pop("state", State.CLOSED))
+    return AccountRecord(**{**known, "destination": destination, "windows": windows, "state": state})
+
+
+def _compact(window: Window) -> dict[str, Any]:
+    """What is not as in a fresh window; its turns as the first moment, and the ticks from each to the next."""
+    given = {each.name: _rounded(getattr(window, each.name)) for each in fields(window)}
+    told = {each.name: given[each.name] for each in fields(window) if given[each.name] != each.default}
+    ticks = [round(at * TICKS) for at, _ in window.turns]
+    counts = [count for _, count in window.turns]
+    steps = {"turns": [later - earlier for earlier, later in pairwise([0, *ticks])]} if ticks else {}
+    return told | steps | ({"counts": counts} if any(count > 1 for count in counts) else {})
+
+
+def _window(kept: Mapping[str, Any]) -> Window:
+    known = {each.name: kept[each.name] for each in fields(Window) if each.name in kept}
+    ticks: Iterable[int] = accumulate(kept.get("turns", ()))
+    counts = kept.get("counts") or [1] * len(kept.get("turns", ()))
+    return Window(**{**known, "turns": tuple(zip((tick / TICKS for tick in ticks), counts, strict=True))})
+
+
+def _rounded(value: Any) -> Any:
+    # More digits are none that anybody needs, and DynamoDB takes no number below 1E-130.
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def _unless_ours(item: dict[str, Any], record: Record) -> Claim:
@@ -189,10 +251,6 @@ def _plain(value: Any) -> Any:
 
 def _key(record: Record) -> dict[str, Any]:
     return {"event_id": {"S": record.event_id}, "destination": {"S": record.destination}}
-
-
-def _note_key(destination: str) -> dict[str, Any]:
-    return {"event_id": {"S": destination}, "destination": {"S": "account"}}
 
 
 def _values(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,21 +41,18 @@ class HttpTransport:
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=timeout)
         self._pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
-    def send(self, request: Request) -> Reply:
-        """Sends once and reads at most 64 KiB of the answer.
+    def send(self, request: Request, leave: Callable[[], None] = lambda: None) -> Reply:
+        """Sends once and reads at most 64 KiB of the answer. `leave` may wait: the connection is there. What it raises
+        comes through.
 
         Raises NotSentError when the request did not leave whole, NoAnswerError when it did and no answer came. Neither
         carries urllib3's text: it holds the URL.
         """
-        body = _Watched(request.body, self._connect)
-        # urllib3's timeouts bound each read, not their sum: an answer may drip for hours.
-        watchdog = threading.Timer(self.longest, body.cut)
-        watchdog.daemon = True
-        watchdog.start()
+        body = _Watched(request.body, self._connect, leave, self.longest)
         try:
             return self._exchange(request, body)
         finally:
-            watchdog.cancel()
+            body.watchdog.cancel()
 
     def _exchange(self, request: Request, body: "_Watched") -> Reply:
         try:
@@ -68,6 +65,9 @@ class HttpTransport:
                 preload_content=False,
             )
         except (HTTPError, OSError, ValueError) as error:
+            if body.kept_by is not None:
+                # Whatever urllib3 has made of it.
+                raise body.kept_by from None
             raise (NoAnswerError if body.handed_over else NotSentError)(_cause(error)) from None
         try:
             content, complete = _read(response)
@@ -76,7 +76,6 @@ class HttpTransport:
                 headers={name.lower(): value for name, value in response.headers.items()},
                 body=content,
                 complete=complete,
-                connect_seconds=body.connect_seconds,
             )
         finally:
             # Back in the pool it may be another's at once.
@@ -87,13 +86,24 @@ class HttpTransport:
 class _Watched:
     """A request body that knows whether it was handed to the socket: before that, the provider cannot have acted."""
 
-    def __init__(self, body: bytes, at_most: float) -> None:
+    def __init__(self, body: bytes, at_most: float, leave: Callable[[], None], longest: float) -> None:
         self._body = body
         self._at_most = at_most
+        self._leave = leave
+        self._longest = longest
         self._began = time.monotonic()
         self.handed_over = False
-        self.connect_seconds = 0.0
+        self.kept_by: Exception | None = None
+        """What `leave` raised."""
         self.socket: socket.socket | None = None
+        self.watchdog = self._watch()
+
+    def _watch(self) -> threading.Timer:
+        # urllib3's timeouts bound each read, not their sum: an answer may drip for hours.
+        watchdog = threading.Timer(self._longest, self.cut)
+        watchdog.daemon = True
+        watchdog.start()
+        return watchdog
 
     def cut(self) -> None:
         """Ends the exchange from outside."""
@@ -101,10 +111,16 @@ class _Watched:
             _end(connected)
 
     def __iter__(self) -> Iterator[bytes]:
-        self.connect_seconds = time.monotonic() - self._began
-        if self.connect_seconds > self._at_most:
+        if time.monotonic() - self._began > self._at_most:
             # urllib3's timeout is for each address of a host: many can take longer than the caller has.
             raise TimeoutError
+        self.watchdog.cancel()
+        try:
+            self._leave()
+        except Exception as why:
+            self.kept_by = why
+            raise
+        self.watchdog = self._watch()
         if self.socket is not None and not _is_silent(self.socket, self.socket.recv):
             # Whatever that is, it answers something else, or nothing.
             raise ConnectionAbortedError

@@ -49,7 +49,7 @@ class SqsIntakeQueues:
                 {
                     "Id": str(place),
                     "MessageBody": entry.body,
-                    "MessageGroupId": entry.destination.account,
+                    "MessageGroupId": entry.group,
                     "MessageDeduplicationId": entry.deduplication_id,
                     "MessageAttributes": _kept(entry.content_hash, entry.accepted_at, entry.correlation_id),
                 }
@@ -103,7 +103,7 @@ class SqsLaneQueue:
             self._client,
             QueueUrl=self._dead_letter_url,
             MessageBody=letter.body,
-            MessageGroupId=letter.destination.account or NONE,
+            MessageGroupId=letter.group or letter.destination.account or NONE,
             MessageDeduplicationId=letter.deduplication_id,
             MessageAttributes=_fitting(
                 letter.body,

@@ -1,5 +1,6 @@
 """A destination: a provider's account, written `provider/account`."""
 
+import hashlib
 import re
 from collections.abc import Callable, Collection
 from functools import lru_cache
@@ -8,6 +9,9 @@ ACCOUNT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 KNOWN = 1_000
 """How many accounts one environment knows, those it had last. Idle, one takes 4 KB; busy at sixty a minute, 80."""
+
+GROUP = "#"
+"""Between an account and the number of one of its several groups."""
 
 ANY = "*"
 """In place of an account: every account of the provider. Whether it has a secret is seen when it is delivered to."""
@@ -31,6 +35,11 @@ class Destination(str):
         """Empty where there is none."""
         return self.partition("/")[2]
 
+    def group(self, line: str, groups: int) -> str:
+        """The message group, of so many, of all that stands in that line; the first has the account's name."""
+        number = int.from_bytes(hashlib.sha256(line.encode()).digest()[:8]) % groups
+        return f"{self.account}{GROUP}{number}" if number else self.account
+
     def is_configured(self, configured: Collection[str]) -> bool:
         """Whether a stack with these destinations has this one: by its name, or as one of any."""
         return bool(ACCOUNT.fullmatch(self.account)) and (
@@ -38,10 +47,9 @@ class Destination(str):
         )
 
 
-def has_several(provider: str, configured: Collection[str]) -> bool:
-    """Whether there may be more than one account of the provider."""
-    accounts = [each.account for each in map(Destination, configured) if each.provider == provider]
-    return len(accounts) > 1 or ANY in accounts
+def account_of(group: str) -> str:
+    """The account whose message group it is."""
+    return group.partition(GROUP)[0]
 
 
 def recent[T](make: Callable[[Destination], T], most: int = KNOWN) -> Callable[[str], T]:

@@ -100,6 +100,15 @@ class Customer(_Contract):
         return frozenset(f"{kind}={value}" for kind, value in named.items() if value)
 
     @property
+    def line(self) -> str:
+        """The one of these names by which a customer's events stay in one of several groups: the id, where there is
+        one, else the address, else the number, else the first of what providers call the customer.
+        """
+        order = ("id=", "email=", "phone=")
+        names = sorted(self.identities)
+        return next((name for kind in order for name in names if name.startswith(kind)), names[0])
+
+    @property
     def contacts(self) -> tuple[str, ...]:
         """Where this customer can be reached: what no log may hold."""
         return tuple(value for value in (self.email, self.phone_number) if value)

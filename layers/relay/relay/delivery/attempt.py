@@ -83,8 +83,6 @@ class Attempt:
         if not claim.granted:
             return self._denied(claim)
         before = claim.before
-        if before is not None and before.not_before > began:
-            self._account.pace.stay_away(before.not_before - began)
         self._crashes = max(1, before.claims) if before and before.state == "claimed" else 0
         self._is_unsure = self._crashes > 0 or (before is not None and self._record.message_id in before.claimants)
         self._record = resume(self._record, before, self._crashes)
@@ -198,7 +196,6 @@ class Attempt:
                 self._count(attempts=not exchange.broken, unknowns=exchange.outcome is Outcome.UNKNOWN)
             case Outcome.THROTTLED if exchange.status is not None:
                 failure = account.throttled(event_id, before, started_at)
-                self._record = replace(self._record, not_before=self._clock.now() + account.pace.delay())
             case Outcome.UNAUTHORIZED:
                 self._count(attempts=bool(exchange.status))
                 failure = account.unauthorized(event_id, before, started_at)

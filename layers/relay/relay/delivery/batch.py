@@ -3,16 +3,15 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from relay.account.account import LONGEST_BACKOFF, Account
-from relay.account.pace import LONGEST_DEFERRAL
-from relay.contract.destination import Destination, has_several
+from relay.account.schedule import LONGEST_WAIT_NAMED as LONGEST_DEFERRAL
+from relay.contract.destination import Destination
 from relay.contract.event import Event
 from relay.delivery.attempt import Attempt
 from relay.delivery.delivery import Delivery
-from relay.delivery.services import LONGEST_WAIT, RESERVE, Services
+from relay.delivery.services import RESERVE, Services
 from relay.errors import FieldError, InvalidEventError, UnavailableError
 from relay.masking import mask_identifiers, shorten
 from relay.outcome import Outcome, Result
@@ -23,19 +22,11 @@ AHEAD = 0.2
 with the requests before it.
 """
 
-HANDED_OUT_AT_ONCE = 0.25
-"""Seconds between a message's sending and its receive, when nothing stands before it."""
-
 PAUSES = (0.2, 1.0, 2.0)
 """Seconds before each further try to hide what SQS would not hide."""
 
 BAD_RECORD_RETRY = 30
 """Seconds after which a bad record, whose dead letter could not be written, is tried again."""
-
-BACK_AFTER = 100.0
-"""Seconds after which a message that SQS would not hide may be back, and a margin: its visibility timeout is longer by
-more than a batch takes. (It may be back sooner where the poller was throttled and the batch began late.)
-"""
 
 LETTER_SECONDS = 10.0
 """What it takes at most to write a dead letter, or to learn that it cannot be written: three tries of three seconds."""
@@ -88,6 +79,10 @@ class _Group:
     destination: Destination
     account: Account
     items: list[_Item] = field(default_factory=list)
+    asked: bool = False
+    """Whether a turn was asked for: what others did to the account's record is known since."""
+    is_away: bool = False
+    """The account's record could not be written."""
 
     @property
     def in_flight(self) -> int:
@@ -104,6 +99,8 @@ class _Group:
         Where none of them gets through again and again, one more, of those that only wait behind an event answered 429:
         it may show whether that is the event's fault or the account's.
         """
+        if self.is_away:
+            return []
         ahead: set[str] = set()
         throttled: set[str] = set()
         ready: list[_Item] = []
@@ -149,11 +146,6 @@ class Lane:
     workers: Workers
     open_record: Callable[[object], Event]
 
-    @property
-    def environments_rotate(self) -> bool:
-        """One account has one batch at a time, and Lambda no reason to keep a second environment."""
-        return has_several(self.provider, self.destinations)
-
     def handle(self, messages: Sequence[LaneMessage], deadline: float) -> BatchReport:
         """Delivers what may be delivered now. `deadline` is the monotonic second by which the invocation ends."""
         return _Batch(self, messages, deadline).run()
@@ -168,7 +160,6 @@ class _Batch:
         self._messages = messages
         self._deadline = deadline
         self._began = self._clock.monotonic()
-        self._rotates = lane.environments_rotate
         self._groups: dict[Destination, _Group] = {}
         self._bad: list[_Bad] = []
         self._results: list[Result] = []
@@ -177,7 +168,7 @@ class _Batch:
         for message in self._messages:
             self._admit(message)
         for group in self._groups.values():
-            self._begin(group)
+            group.account.begin_batch()
         while True:
             soon = self._start()
             self._write_letters()
@@ -190,6 +181,7 @@ class _Batch:
         deferred, not_hidden = self._defer()
         for group in self._groups.values():
             group.account.pace.end_batch()
+        for group in self._groups.values():
             group.account.leave(item.delivery.event.id for item in group.items if not item.done)
         failed = {item.message.message_id for group in self._groups.values() for item in group.items if not item.done}
         failed |= {each.message.message_id for each in self._bad if not each.done}
@@ -221,6 +213,7 @@ class _Batch:
             key=message.message_id,
             correlation_id=message.correlation_id,
             first_accepted_at=message.accepted_at,
+            group=message.group,
         )
         if destination not in self._groups:
             self._groups[destination] = _Group(destination, self._lane.accounts(destination))
@@ -231,35 +224,6 @@ class _Batch:
             raise InvalidEventError([FieldError("destinations", f"{destination} is not configured here")], event.id)
         if event.destinations and destination not in event.destinations:
             raise InvalidEventError([FieldError("destinations", f"does not name {destination}")], event.id)
-
-    def _begin(self, group: _Group) -> None:
-        """SQS hands out an account's messages when the batch before has ended, in whatever environment that was."""
-        now, messages = self._clock.now(), [item.message for item in group.items]
-        was_tried = any(message.receives > 1 for message in messages)
-        if was_tried and group.account.pace.idle_for > BACK_AFTER:
-            self._heed_quiet(group)
-        group.account.begin_batch(was_tried=was_tried)
-        handed_out = max((message.received_at for message in messages if message.received_at is not None), default=now)
-        group.account.pace.begin_batch(
-            now_since=self._began,
-            handed_out=self._clock.monotonic() - max(0.0, now - handed_out),
-            waited=handed_out - min(message.sent_at for message in messages) > HANDED_OUT_AT_ONCE,
-            environments_rotate=self._rotates,
-        )
-
-    def _heed_quiet(self, group: _Group) -> None:
-        """Stays away from the account as another environment left word."""
-        # Without a ledger nothing is sent anyway.
-        with suppress(UnavailableError):
-            seconds = self._services.ledger.quiet_until(group.destination) - self._clock.now()
-            if seconds > 0:
-                group.account.pace.stay_away(seconds)
-
-    def _note_quiet(self, destination: Destination, seconds: float) -> None:
-        """Leaves word for another environment that the account is to be left alone for so long."""
-        # Its messages come back meanwhile either way; that they could not be hidden is told by the batch's report.
-        with suppress(UnavailableError):
-            self._services.ledger.note_quiet(destination, self._clock.now() + seconds)
 
     def _write_letters(self) -> None:
         """Writes the bad records' dead letters beside the attempts, one at a time, until one cannot be written."""
@@ -276,7 +240,9 @@ class _Batch:
         event_id, message = bad.error.event_id or "", bad.message
         reason = shorten("; ".join(map(str, bad.error.errors)), 1024)
         masked = mask_identifiers(shorten(event_id, 255))
-        letter = DeadLetter(message.body, reason, bad.destination, masked, None, 0, message.message_id)
+        letter = DeadLetter(
+            message.body, reason, bad.destination, masked, None, 0, message.message_id, group=message.group
+        )
         result = Result(Outcome.REJECTED, reason, final=True, event_id=event_id, destination=bad.destination)
         try:
             self._services.queue.give_up(letter)
@@ -291,19 +257,53 @@ class _Batch:
         """Starts every attempt whose turn is near; returns the seconds until the next one is, None if it is far."""
         if self._clock.monotonic() + self._services.longest > self._deadline:
             return None
-        waits = []
-        for group in self._groups.values():
-            for item in group.account.order(group.startable(), lambda item: item.delivery.event.id):
-                if group.in_flight >= group.account.max_in_flight or self._is_full():
-                    break
-                delay = group.account.pace.delay()
-                if delay > AHEAD:
-                    if delay <= LONGEST_WAIT:
-                        waits.append(delay - AHEAD / 2)
-                    break
-                attempt = Attempt(self._services, item.delivery, group.account, self._deadline)
-                item.future = self._workers.submit(attempt.run)
+        waits = [wait for group in self._groups.values() if (wait := self._start_group(group)) is not None]
         return min(waits, default=None)
+
+    def _start_group(self, group: _Group) -> float | None:
+        account, pace = group.account, group.account.pace
+        while items := group.startable():
+            free = min(account.max_in_flight - group.in_flight, self._workers.size - len(self._in_flight()))
+            if free <= 0:
+                return None
+            if pace.spare <= 0:
+                self._reserve(group, items, min(free, len(items)))
+            delay = pace.delay()
+            if delay > AHEAD or pace.spare <= 0:
+                return max(delay - AHEAD / 2, AHEAD) if delay <= pace.within and not group.is_away else None
+            # In this order only once it is known whether we probe.
+            item = account.order(items, lambda item: item.delivery.event.id)[0]
+            attempt = Attempt(self._services, item.delivery, account, self._deadline)
+            item.future = self._workers.submit(attempt.run)
+        return None
+
+    def _reserve(self, group: _Group, items: Sequence[_Item], most: int) -> None:
+        """Reserves turns for the group, at most so many. Where the account's record cannot be written the event that
+        was to begin, and the others behind it, come back.
+        """
+        if group.asked and group.account.pace.delay() > group.account.pace.within:
+            return
+        group.asked = True
+        suspects = group.account.pace.turned_away
+        suspect = all(each.delivery.event.id in suspects for each in items)
+        try:
+            group.account.pace.reserve(most, suspect=suspect)
+        except UnavailableError as error:
+            item = items[0]
+            failed_at = group.account.dependency_failed()
+            item.result = Result(
+                Outcome.RETRY,
+                str(error),
+                event_id=item.delivery.event.id,
+                destination=group.destination,
+                correlation_id=item.delivery.correlation_id,
+                age=self._clock.now() - item.delivery.accepted_at,
+                failed_at=failed_at,
+                internal=True,
+            )
+            self._results.append(item.result)
+            group.account.note(item.result)
+            group.is_away = True
 
     def _gather(self, soon: float | None) -> None:
         """Waits until an attempt has ended, for `soon` seconds at most."""
@@ -340,10 +340,7 @@ class _Batch:
             # Never zero: visible at once, the messages could go to another environment while this batch still runs.
             seconds = min(max(math.ceil(wait), 1), LONGEST_DEFERRAL - 60)
             deferred[destination] = seconds
-            not_hidden = self._hide(left, seconds)
-            if not_hidden and seconds > BACK_AFTER and self._clock.monotonic() < self._deadline - RESERVE / 2:
-                self._note_quiet(destination, seconds)
-            unhidden += not_hidden
+            unhidden += self._hide(left, seconds)
         return deferred, unhidden
 
     def _left(self) -> Iterator[tuple[Destination, list[LaneMessage], float]]:
@@ -367,10 +364,8 @@ class _Batch:
         if not group.waiting:
             return 0.0
         wait = group.account.end_batch()
-        # Rounded down where the messages come back to this environment: too early costs a short wait here, too late the
-        # provider's time. Another environment could not wait, so there it is rounded up.
-        paced = (math.ceil if self._rotates else math.floor)(group.account.pace.delay())
-        return max(wait, paced)
+        # Rounded down: too early costs a short wait, too late the provider's time.
+        return max(wait, math.floor(group.account.pace.delay()))
 
     def _hide(self, messages: Sequence[LaneMessage], seconds: float) -> int:
         """Hides them for so long from now on, and returns how many SQS would not hide, however often asked."""

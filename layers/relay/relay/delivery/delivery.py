@@ -29,6 +29,8 @@ class Delivery:
     correlation_id: str = ""
     first_accepted_at: float | None = None
     """Where this message is a copy, or was redriven: when the record behind it came to us first."""
+    group: str = ""
+    """The message's group, where that is not the account's only one."""
     direct: bool = False
     """A person asked for it: it is sent even where a later version was delivered, and makes nothing that waits on the
     lane outdated.
@@ -75,4 +77,5 @@ class Delivery:
             content_hash=self.content_hash,
             accepted_at=self.first_accepted_at or self.accepted_at,
             correlation_id=self.correlation_id,
+            group=self.group,
         )

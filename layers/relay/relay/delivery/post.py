@@ -44,6 +44,10 @@ class Exchange:
         return self.outcome is Outcome.THROTTLED and self.status is None
 
 
+class _NotNowError(Exception):
+    """The request has not left: there was no turn for it, or no time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Post:
     """Posts one delivery with a `permit` of its account's pace. `deadline`: the monotonic second at which the
@@ -93,8 +97,6 @@ class Post:
         except UndeliverableError as error:
             said = "; ".join(mask_identifiers(str(each)) for each in error.errors)
             return Exchange(Outcome.REJECTED, shorten(said, 1024))
-        if not self.permit.wait(at_most=LONGEST_WAIT):
-            return Exchange(Outcome.THROTTLED, "no budget left")
         if self.services.is_late(self.deadline):
             return Exchange(Outcome.THROTTLED, OUT_OF_TIME)
         return self._send(request, event)
@@ -102,12 +104,25 @@ class Post:
     def _send(self, request: Request, event: Event) -> Exchange:
         started_at = self.services.clock.now()
         answer: Reply | TransportError
+
+        def leave() -> None:
+            nonlocal started_at
+            if not self.permit.wait(at_most=LONGEST_WAIT):
+                raise _NotNowError("no budget left")
+            if self.services.is_late(self.deadline):
+                raise _NotNowError(OUT_OF_TIME)
+            started_at = self.services.clock.now()
+
         try:
             try:
-                answer = self.services.transport.send(request)
+                answer = self.services.transport.send(request, leave)
             except TransportError as error:
                 answer = error
             outcome = self.provider.read(answer)
+        except _NotNowError as error:
+            return Exchange(Outcome.THROTTLED, str(error))
+        except UnavailableError as error:
+            return Exchange(Outcome.RETRY, str(error), internal=True)
         except Exception as error:
             # It may have left, and we do not know how it was answered.
             return Exchange(Outcome.UNKNOWN, fault(error), started_at=started_at, request=request)
@@ -115,8 +130,10 @@ class Post:
             return Exchange(outcome, f"no answer: {answer}", started_at=started_at, request=request)
         # The outcome is read: no fault in what else the answer says may lose it.
         budget = _or(Budget(), self.provider.budget, answer, self.services.clock.now())
-        learn = self.permit.throttle if outcome is Outcome.THROTTLED else self.permit.observe
-        _or(None, learn, budget, answer.connect_seconds)
+        if outcome is Outcome.THROTTLED:
+            _or(None, self.permit.throttle, budget, event.id)
+        else:
+            _or(None, self.permit.observe, budget)
         detail = ""
         if outcome is not Outcome.DELIVERED:
             detail = _or(UNREADABLE, self.provider.detail, answer, (*request.secrets, *event.private))

@@ -5,6 +5,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from relay.contract.destination import account_of
 from relay.delivery.batch import Lane
 from relay.handlers.direct import DirectHandler
 from relay.handlers.records import Context, Json, attribute, correlation_id, is_sqs_batch, moment
@@ -35,15 +36,14 @@ def lane_message(record: SQSRecord) -> LaneMessage:
     """An SQS record of a FIFO lane in the domain's words."""
     attributes = record.attributes
     given = attribute(record, "content_hash")
-    # SQS tells the moment of the first receive only.
-    first = attributes.approximate_first_receive_timestamp if attributes.approximate_receive_count == "1" else None
+    group = attributes.message_group_id or ""
     return LaneMessage(
         message_id=record.message_id,
         receipt_handle=record.receipt_handle,
         body=record.body,
-        account=attributes.message_group_id or "",
+        account=account_of(group),
+        group=group if account_of(group) != group else "",
         sent_at=int(attributes.sent_timestamp) / 1000,
-        received_at=int(first) / 1000 if first else None,
         receives=int(attributes.approximate_receive_count),
         content_hash=given if re.fullmatch("[0-9a-f]{64}", given) else None,
         accepted_at=moment(attribute(record, "accepted_at")),

@@ -56,8 +56,10 @@ class DirectHandler:
         except CredentialsError as error:
             wrong = [FieldError("destination", str(error))]
             return {"outcome": str(Outcome.UNAUTHORIZED), "errors": described(wrong)}
-        attempt = Attempt(self.services, delivery, self.accounts(delivery.destination), deadline)
+        account = self.accounts(delivery.destination)
+        attempt = Attempt(self.services, delivery, account, deadline)
         result = attempt.run()
+        account.pace.end_batch()
         self.observer.results([result])
         return {
             "outcome": str(result.outcome),

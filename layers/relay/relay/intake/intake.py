@@ -4,8 +4,9 @@ import hashlib
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from relay.contract.destination import Destination
 from relay.contract.event import Event, parse_event
 from relay.contract.parsing import as_text, parse_json
 from relay.errors import FieldError, InvalidEventError, UnavailableError
@@ -95,6 +96,8 @@ class Intake:
     unwrap: Callable[[object], Carried] = Carried
     validate: Callable[[object], Event] = parse_event
     chance: Callable[[], float] = random.random
+    groups: Callable[[Destination], int] = lambda _: 1
+    """How many message groups a destination has."""
 
     def accept(
         self, records: Sequence[Incoming], deadline: float = math.inf, *, together: bool = False
@@ -150,7 +153,8 @@ class Intake:
             carried.record_id or record.record_id,
         )
         taken.destinations = tuple(entry.destination for entry in entries)
-        return entries
+        line = event.customer.line
+        return [replace(each, group=each.destination.group(line, self.groups(each.destination))) for each in entries]
 
     def _outbox(self, lanes: dict[str, Outbox[LaneEntry]], provider: str, deadline: float) -> Outbox[LaneEntry]:
         if provider not in lanes:

@@ -46,6 +46,7 @@ def route(
             content_hash=content_hash,
             deduplication_id=deduplication_id(each, record_id, event.id, content_hash),
             accepted_at=accepted_at,
+            group=each.account,
             correlation_id=correlation_id,
             identities=identities,
         )

@@ -13,7 +13,7 @@ from relay.errors import CredentialsError, FieldError, NotSentError, TransportEr
 from relay.masking import mask, shorten
 from relay.outcome import Outcome
 from relay.ports import Reply, Request
-from relay.providers.limits import Budget, Limit, read_count, read_wait
+from relay.providers.limits import Budget, Limit, Terms, read_count, read_quotas, read_wait
 
 JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "customer-event-relay"}
 
@@ -29,6 +29,10 @@ class DestinationSettings(BaseModel):
     )
     requests: int | None = Field(default=None, ge=1, le=100_000, strict=True)
     window_seconds: float | None = Field(default=None, ge=0.1, le=86_400, strict=True)
+    groups: int = Field(default=1, ge=1, le=256, strict=True)
+    """How many batches of the account run side by side; a customer's events stay in one of them."""
+    concurrency: int | None = Field(default=None, ge=1, le=1_000, strict=True)
+    """How many requests the provider takes at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +82,28 @@ class Provider(ABC):
     """One provider, for one destination of it. Pure: no network, no clock."""
 
     name: ClassVar[str]
-    limit: ClassVar[Limit]
+    limits: ClassVar[tuple[Limit, ...]]
+    """Every window it counts, the shortest first."""
     credentials: ClassVar[tuple[str, ...]]
     """The keys its secret must hold, each non-empty text."""
     overrides_by_id: ClassVar[bool]
     """True where the provider overwrites an event with the same id: other content is then an update, not an error."""
     rules: ClassVar[tuple[Rule, ...]] = ()
-    backoff: ClassVar[float] = 1.0
-    """Seconds to stay away after a first 429 that names no moment."""
+    backoff: ClassVar[float | None] = None
+    """Seconds to stay away after a first 429 that names no moment; None: as long as two requests take."""
     settings_model: ClassVar[type[DestinationSettings]] = DestinationSettings
 
     def __init__(self, base_url: str, settings: DestinationSettings | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self.settings = settings or self.settings_model()
+
+    @property
+    def terms(self) -> Terms:
+        """How this destination may be sent to: as documented, or in the one window that is set in place of these."""
+        settings, limits = self.settings, self.limits
+        if settings.requests or settings.window_seconds:
+            limits = (Limit(settings.requests or limits[0].requests, settings.window_seconds or limits[0].window),)
+        return Terms(limits, self.backoff, settings.groups, settings.concurrency)
 
     def build(self, event: Event, credentials: Mapping[str, str]) -> Request:
         """The exact request for one event.
@@ -117,9 +130,12 @@ class Provider(ABC):
     def request(self, body: bytes, credentials: Mapping[str, str]) -> Request:
         """Address, headers and token around the body."""
 
-    @abstractmethod
     def budget(self, reply: Reply, now: float) -> Budget:
-        """What the reply's headers say of the account's budget. `now` is Unix seconds."""
+        """What the reply's headers say of the account's budget: by default what the IETF's draft calls `RateLimit` and
+        `RateLimit-Policy`, and `Retry-After`. `now` is Unix seconds.
+        """
+        headers = reply.headers
+        return Budget(read_quotas(headers), retry_after=read_wait(headers.get("retry-after"), headers, now))
 
     def read(self, answer: Reply | TransportError) -> Outcome:
         """The outcome of an answer, by the provider's rules and then everybody's.

@@ -14,7 +14,7 @@ from relay.errors import CredentialsError, FieldError
 from relay.outcome import Outcome
 from relay.ports import Reply, Request
 from relay.providers.base import JSON_HEADERS, DestinationSettings, Provider, Rule, read_count, read_wait, size
-from relay.providers.limits import Budget, Limit
+from relay.providers.limits import Budget, Limit, Quota
 
 
 class SenderSettings(DestinationSettings):
@@ -24,7 +24,7 @@ class SenderSettings(DestinationSettings):
 
 class Sender(Provider):
     name = "sender"
-    limit = Limit(requests=60, window=60.0)
+    limits = (Limit(requests=60, window=60.0),)
     credentials = ("access_token",)
     overrides_by_id = False
     rules = (Rule(Outcome.REJECTED, range(200, 300), body={"success": False}),)
@@ -66,9 +66,9 @@ class Sender(Provider):
 
     def budget(self, reply: Reply, now: float) -> Budget:
         headers = reply.headers
-        return Budget(
+        quota = Quota(
             limit=read_count(headers.get("x-ratelimit-limit"), most=100_000),
             remaining=read_count(headers.get("x-ratelimit-remaining")),
             reset_after=read_wait(headers.get("x-ratelimit-reset"), headers, now),
-            retry_after=read_wait(headers.get("retry-after"), headers, now),
         )
+        return Budget((quota,), retry_after=read_wait(headers.get("retry-after"), headers, now))

@@ -15,7 +15,7 @@ from relay.errors import FieldError
 from relay.outcome import Outcome
 from relay.ports import Reply, Request
 from relay.providers.base import JSON_HEADERS, DestinationSettings, Provider, Rule, read_count, read_wait
-from relay.providers.limits import Budget, Limit
+from relay.providers.limits import Budget, Limit, Quota
 
 JsonName = Annotated[str, Field(min_length=1)]
 
@@ -53,9 +53,10 @@ class YotpoSettings(DestinationSettings):
 
 class Yotpo(Provider):
     name = "yotpo"
-    limit = Limit(requests=5, window=1.0)
+    limits = (Limit(requests=5, window=1.0),)
     credentials = ("store_id", "access_token")
     overrides_by_id = True
+    backoff = 1.0
     rules = (Rule(Outcome.REJECTED, range(200, 300), body={"success": False}),)
     settings_model = YotpoSettings
     settings: YotpoSettings
@@ -90,11 +91,11 @@ class Yotpo(Provider):
 
     def budget(self, reply: Reply, now: float) -> Budget:
         headers = reply.headers
-        return Budget(
+        quota = Quota(
             remaining=read_count(headers.get("ratelimit-remaining")),
             reset_after=read_wait(headers.get("ratelimit-reset"), headers, now),
-            retry_after=read_wait(headers.get("retry-after"), headers, now),
         )
+        return Budget((quota,), retry_after=read_wait(headers.get("retry-after"), headers, now))
 
     def _identifier(self, event: Event) -> dict[str, Any]:
         # Yotpo refuses a customer with both.

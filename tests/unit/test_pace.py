@@ -1,0 +1,534 @@
+"""The turns of one account: reserved in its record, which all environments share, and learned from by all."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.account.breaker import HELD_LOOK_SECONDS
+from relay.account.pace import TRIES, WITHIN, Pace, Permit
+from relay.account.schedule import LONGEST_WAIT_NAMED
+from relay.errors import UnavailableError
+from relay.ports import AccountRecord
+from relay.providers.limits import Budget, Limit, Quota, Terms
+from tests.drawing import drawn
+from tests.fakes import FakeAccounts, FakeClock
+
+NAME = "provider/main"
+SECOND, MINUTE = Limit(5, 1.0), Limit(60, 60.0)
+BOTH = pytest.mark.parametrize("limit", [SECOND, MINUTE], ids=["a second", "a minute"])
+SOON = 0.5
+"""Seconds within which a turn comes where there is one."""
+NOTHING = Budget()
+
+
+class World:
+    """A clock, the accounts' records, and environments that share them."""
+
+    def __init__(self, *limits: Limit, groups: int = 1, backoff: float | None = None) -> None:
+        self.clock = FakeClock()
+        self.accounts = FakeAccounts()
+        self.terms = Terms(limits or (SECOND,), backoff, groups)
+
+    def pace(self) -> Pace:
+        """Another environment's."""
+        return Pace(NAME, self.terms, self.accounts, self.clock)
+
+    @property
+    def record(self) -> AccountRecord:
+        return self.accounts.records[NAME]
+
+    @property
+    def turns(self) -> int:
+        """How many are in the log of the shortest window."""
+        return sum(count for _, count in self.record.windows[0].turns)
+
+    def send(self, pace: Pace, at_most: float = 1_000.0) -> Permit:
+        """Sends one request as soon as the pace allows."""
+        permit = pace.permit()
+        assert permit.wait(at_most)
+        return permit
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def pace(world: World) -> Pace:
+    return world.pace()
+
+
+def left(remaining: int) -> Budget:
+    return Budget((Quota(remaining=remaining),))
+
+
+# ------------------------------------------------------------------------------------------------ reservations
+
+
+def test_a_batch_reserves_its_turns_with_one_write(world: World, pace: Pace) -> None:
+    """All that it may begin; each request then leaves without another."""
+    assert pace.reserve(5) == 5
+    assert (world.accounts.writes, pace.spare, world.turns) == (1, 5, 5)
+    for _ in range(5):
+        world.send(pace, SOON)
+    assert (world.accounts.writes, pace.spare) == (1, 0)
+
+
+def test_a_new_account_is_sent_to_at_full_speed(world: World, pace: Pace) -> None:
+    """Nobody waits for what may have been before its record."""
+    began = world.clock.monotonic()
+    for _ in range(SECOND.requests):
+        world.send(pace).observe(NOTHING)
+    assert world.clock.monotonic() - began < SOON
+
+
+@pytest.mark.parametrize(("within", "turns"), [(0.5, 5), (None, 10), (5.0, 25), (-1.0, 0)])
+def test_no_turn_is_reserved_later_than_asked(pace: Pace, within: float | None, turns: int) -> None:
+    """By default one may be a window of a second away."""
+    assert pace.reserve(100, within) == turns
+
+
+def test_of_several_groups_each_waits_for_those_before_it() -> None:
+    """GIVEN batches side by side THEN turns further away are worth to wait for."""
+    alone, beside = World().pace(), World(groups=3).pace()
+    assert beside.within > alone.within == WITHIN
+    assert beside.reserve(100) > alone.reserve(100)
+
+
+def test_without_a_reservation_a_request_takes_its_own_turn(world: World, pace: Pace) -> None:
+    """A direct call, or a second try with fresh credentials."""
+    assert pace.permit().wait(SOON)
+    assert (world.accounts.writes, world.turns) == (1, 1)
+
+
+def test_a_wait_that_is_too_long_takes_nothing() -> None:
+    """A turn refused for its wait leaves the budget as it was."""
+    world = World(MINUTE)
+    pace = world.pace()
+    for _ in range(60):
+        world.send(pace)
+    for _ in range(5):
+        assert not pace.permit().wait(at_most=1.0)
+    assert world.turns == 60
+    assert 55 < pace.delay() <= 62
+    world.clock.pass_by(pace.delay())
+    assert pace.permit().wait(at_most=SOON)
+
+
+def test_delay_counts_those_in_line(world: World, pace: Pace) -> None:
+    """Who asks next is told of the wait behind all whose turn is already given."""
+    pace.reserve(5)
+    permits = [pace.permit() for _ in range(5)]
+    assert pace.spare == 0
+    assert pace.delay() >= 0.9
+    permits[0].close()
+    permits[0].close()
+    assert pace.spare == 1
+    assert pace.delay() < 0.1
+    with permits[1]:
+        pass
+    assert pace.spare == 2
+    for permit in permits[2:]:
+        assert permit.wait(SOON)
+    assert pace.spare == 2
+
+
+def test_turns_that_are_not_used_are_given_back(world: World, pace: Pace) -> None:
+    """At the end of the batch, for other environments; those used stay."""
+    pace.reserve(5)
+    for _ in range(2):
+        world.send(pace).observe(NOTHING)
+    other = world.pace()
+    assert other.reserve(5, SOON) == 0
+    pace.end_batch()
+    assert (world.turns, pace.spare) == (2, 0)
+    assert other.reserve(5, SOON) == 3
+
+
+def test_turns_that_cannot_be_given_back_are_only_lost(world: World, pace: Pace) -> None:
+    """GIVEN a record that cannot be written at the end THEN the batch ends all the same, and the next write tells."""
+    pace.reserve(5)
+    world.accounts.fails = True
+    pace.end_batch()
+    assert world.turns == 5
+    world.accounts.fails = False
+    assert pace.reserve(1, SOON) == 1
+    assert world.turns == 1
+
+
+def test_a_record_that_cannot_be_written(world: World, pace: Pace) -> None:
+    """Without a turn nothing leaves, and who asked is told why."""
+    world.accounts.fails = True
+    with pytest.raises(UnavailableError):
+        pace.reserve(1)
+    with pytest.raises(UnavailableError):
+        pace.permit().wait(SOON)
+    assert (pace.spare, world.accounts.records) == (0, {})
+
+
+def test_a_turn_whose_time_is_past_is_not_used(world: World, pace: Pace) -> None:
+    """GIVEN a turn that a slow claim let pass THEN the request has another one, and that one is given back."""
+    pace.reserve(1)
+    world.clock.pass_by(30)
+    assert pace.permit().wait(SOON)
+    world.clock.pass_by(0.1)
+    pace.end_batch()
+    assert pace.reserve(10, SOON) == 4
+
+
+def test_side_by_side_threads_share_one_budget(world: World, pace: Pace) -> None:
+    """However many threads ask at once, no more than the limit may go."""
+    went: list[bool] = []
+    barrier = threading.Barrier(20)
+    pace.reserve(5)
+
+    def work() -> None:
+        with pace.permit() as permit:
+            barrier.wait()
+            went.append(permit.wait(at_most=0.2))
+
+    threads = [threading.Thread(target=work) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(went) == [False] * 15 + [True] * 5
+
+
+# ------------------------------------------------------------------------------------------------ several environments
+
+
+def most_within(times: list[float], seconds: float) -> int:
+    times = sorted(times)
+    return max((sum(at <= other < at + seconds for other in times) for at in times), default=0)
+
+
+MOVES = st.lists(
+    st.tuples(
+        st.integers(0, 1),
+        st.sampled_from(["reserve", "send", "send", "send", "answer", "refuse", "end", "pass"]),
+        st.integers(1, 8),
+        st.floats(0.0, 1.5),
+    ),
+    max_size=60,
+)
+
+
+@given(MOVES, st.sampled_from([SECOND, Limit(1, 1.0), Limit(8, 2.0)]), st.integers(1, 2))
+@drawn(200)
+def test_two_environments_never_exceed_the_limit_together(
+    moves: list[tuple[int, str, int, float]], limit: Limit, groups: int
+) -> None:
+    """GIVEN two environments that reserve, send, learn and give back in any order THEN no window holds more than the
+    limit.
+    """
+    world = World(limit, groups=groups)
+    paces, counted, out = (world.pace(), world.pace()), list[float](), list[tuple[Permit, float]]()
+    for which, move, count, seconds in moves:
+        pace = paces[which]
+        match move:
+            case "reserve":
+                pace.reserve(count)
+            case "send":
+                permit = pace.permit()
+                if permit.wait(seconds):
+                    counted.append(world.clock.monotonic())
+                    out.append((permit, world.clock.monotonic()))
+            case "answer" if out:
+                out.pop(0)[0].observe(NOTHING)
+            case "refuse" if out:
+                # A provider does not count what it refuses.
+                permit, at = out.pop(0)
+                counted.remove(at)
+                permit.throttle(Budget(retry_after=0.1))
+            case "end":
+                pace.end_batch()
+            case _:
+                world.clock.pass_by(seconds)
+    assert most_within(counted, limit.window) <= limit.requests
+
+
+def test_somebody_elses_write_comes_between(world: World, pace: Pace) -> None:
+    """GIVEN another environment that takes turns at the same moment THEN ours are behind its, none is given out twice,
+    and nothing of what either learned is lost.
+    """
+    other = world.pace()
+    pace.reserve(1)
+    world.send(pace).throttle(Budget(retry_after=0.2))
+    world.clock.pass_by(2)
+    world.send(pace).observe(left(4))
+
+    def meanwhile() -> None:
+        world.accounts.meanwhile = lambda: None
+        other.reserve(3)
+
+    world.accounts.meanwhile = meanwhile
+    assert pace.reserve(5, SOON) <= 2
+    assert world.turns <= 5
+    assert world.record.throttled_at > 0
+    assert world.record.calm >= 1
+
+
+def test_a_record_that_others_always_change(world: World, pace: Pace) -> None:
+    """GIVEN a write of somebody else's before each of ours THEN it is tried a few times, and then told as trouble."""
+    world.accounts.meanwhile = lambda: world.accounts.change(NAME)
+    with pytest.raises(UnavailableError):
+        pace.reserve(1)
+    assert world.accounts.writes == TRIES
+
+
+def test_a_429_is_heard_of_in_other_environments_at_once(world: World, pace: Pace) -> None:
+    """It is written without delay; another one reserves nothing before the moment."""
+    other = world.pace()
+    other.reserve(1)
+    world.send(other).observe(NOTHING)
+    writes = world.accounts.writes
+    world.send(pace).throttle(Budget(retry_after=30))
+    assert world.accounts.writes > writes
+    assert other.reserve(5) == 0
+    assert 29 <= other.delay() <= 31
+
+
+def test_what_a_429_taught_is_not_lost_where_it_cannot_be_written(world: World, pace: Pace) -> None:
+    """Here it holds at once, and others hear of it with the next write."""
+    permit = world.send(pace)
+    world.accounts.fails = True
+    permit.throttle(Budget(retry_after=30))
+    assert pace.delay() >= 29
+    world.accounts.fails = False
+    pace.flush()
+    assert world.pace().reserve(1) == 0
+
+
+def test_nothing_is_written_without_need(world: World, pace: Pace) -> None:
+    """What a delivery teaches waits for the next reservation."""
+    pace.reserve(2)
+    for _ in range(2):
+        world.send(pace).observe(left(3))
+    pace.flush()
+    pace.end_batch()
+    assert world.accounts.writes == 1
+    pace.reserve(1)
+    assert world.record.calm == 2
+
+
+# ------------------------------------------------------------------------------------------------ what replies teach
+
+
+def test_a_429_reaches_those_already_waiting(world: World, pace: Pace) -> None:
+    """GIVEN a request asleep for its turn WHEN a 429 comes in meanwhile THEN it does not go."""
+    pace.reserve(6)
+    first = [world.send(pace) for _ in range(5)]
+
+    def throttled_meanwhile(seconds: float) -> None:
+        world.clock.on_sleep = None
+        world.clock.pass_by(seconds)
+        first[0].throttle(Budget(retry_after=60))
+
+    world.clock.on_sleep = throttled_meanwhile
+    assert not pace.permit().wait(at_most=2.0)
+    assert pace.delay() > 50
+
+
+def test_a_reply_without_a_request_teaches_nothing(world: World, pace: Pace) -> None:
+    """A permit that never had its turn has nothing to learn from."""
+    permit = pace.permit()
+    permit.close()
+    permit.observe(left(0))
+    permit.throttle(Budget(retry_after=60))
+    assert pace.delay() == 0
+    assert world.accounts.writes == 0
+
+
+@BOTH
+def test_a_429_that_names_a_moment(limit: Limit) -> None:
+    """Nothing goes before, and then something does."""
+    world = World(limit)
+    pace = world.pace()
+    world.send(pace).throttle(Budget(retry_after=7))
+    assert 7 <= pace.delay() <= 8.1
+    assert not pace.permit().wait(1.0)
+    world.clock.pass_by(pace.delay())
+    assert pace.permit().wait(1.5)
+
+
+def test_a_429_without_a_word_waits_for_the_providers_backoff() -> None:
+    """Doubled each time, until something gets through."""
+    world, waits = World(backoff=3.0), []
+    pace = world.pace()
+    for _ in range(4):
+        world.send(pace).throttle(NOTHING)
+        waits.append(pace.delay())
+        world.clock.pass_by(pace.delay())
+    assert waits == pytest.approx([3, 6, 12, 24], abs=0.5)
+
+
+def test_an_answer_that_was_quick_lets_the_next_window_begin(world: World, pace: Pace) -> None:
+    """GIVEN requests of which it is not known how late they came WHEN the answers tell that they were not THEN the next
+    ones go sooner.
+    """
+    for _ in range(40):
+        world.send(pace).observe(NOTHING)
+    times = []
+    for _ in range(20):
+        permit = world.send(pace)
+        times.append(world.clock.monotonic())
+        permit.observe(NOTHING)
+    assert times[-1] - times[0] <= 19 / 5 * 1.03
+
+
+def test_a_lone_429_is_asked_about_within_a_minute() -> None:
+    """A back-off that grew by itself is shortened; one that the provider named is not."""
+    for named, least, most in ((None, 0.0, 61.0), (600.0, 599.0, 901.0)):
+        world = World(backoff=1.0)
+        pace = world.pace()
+        for _ in range(12):
+            world.send(pace).throttle(Budget(retry_after=named))
+            pace.ask_within(60.0)
+            assert least <= pace.delay() <= most
+            world.clock.pass_by(pace.delay())
+
+
+def test_an_account_that_is_to_be_left_alone(world: World, pace: Pace) -> None:
+    """For so long, for all environments, and at most for as long as SQS can hide a message."""
+    pace.stay_away(300)
+    assert pace.delay() == pytest.approx(300)
+    pace.flush()
+    assert world.pace().reserve(1) == 0
+    pace.stay_away(10 * LONGEST_WAIT_NAMED)
+    assert pace.delay() == pytest.approx(LONGEST_WAIT_NAMED)
+
+
+def test_replies_teach_of_each_window() -> None:
+    """GIVEN a limit of a second and one of a minute THEN both are kept to."""
+    world = World(Limit(3, 1.0), Limit(10, 60.0))
+    pace, times = world.pace(), []
+    for _ in range(25):
+        permit = world.send(pace)
+        times.append(world.clock.monotonic())
+        permit.observe(Budget((Quota(10, None, None, 60.0), Quota(3, None, None, 1.0))))
+    assert most_within(times, 1.0) <= 3
+    assert most_within(times, 60.0) <= 10
+    assert times[-1] - times[0] <= 2.2 * 60
+
+
+# ------------------------------------------------------------------------------------------------ the breaker
+
+
+def test_an_account_that_does_not_work_is_closed_to_all(world: World, pace: Pace) -> None:
+    """As soon as one environment found out."""
+    pace.trip(30.0, "failing")
+    assert pace.open_for == pytest.approx(30)
+    pace.flush()
+    other = world.pace()
+    assert other.reserve(3) == 0
+    assert other.open_for == other.delay() == pytest.approx(30)
+    with pytest.raises(AssertionError):
+        world.send(other, 1.0)
+
+
+def test_the_probe_is_elected_once(world: World) -> None:
+    """GIVEN environments that all ask at once WHEN the account is no longer open THEN one has a turn, one only, and the
+    others look again in a moment; when the probe succeeds all have theirs.
+    """
+    paces = [world.pace() for _ in range(5)]
+    paces[0].trip(30.0, "failing")
+    paces[0].flush()
+    for each in paces[1:]:
+        assert each.reserve(3) == 0
+    world.clock.pass_by(31)
+    assert [each.reserve(3) for each in paces] == [1, 0, 0, 0, 0]
+    assert all(0 < each.delay() <= 10 for each in paces[1:])
+    world.send(paces[0]).observe(NOTHING)
+    paces[0].reset()
+    paces[0].flush()
+    assert not paces[0].is_half_open
+    world.clock.pass_by(2)
+    assert [each.reserve(1) for each in paces] == [1, 1, 1, 1, 1]
+
+
+def test_a_race_for_the_probe_has_one_winner(world: World) -> None:
+    """GIVEN somebody who is elected between our look and our write THEN we are not."""
+    first, second = world.pace(), world.pace()
+    first.trip(1.0, "failing")
+    first.flush()
+    world.clock.pass_by(2)
+
+    def meanwhile() -> None:
+        world.accounts.meanwhile = lambda: None
+        assert second.reserve(1) == 1
+
+    world.accounts.meanwhile = meanwhile
+    assert first.reserve(1) == 0
+
+
+def test_a_probe_that_dies_is_followed_by_another(world: World) -> None:
+    """An environment that never comes back does not keep the account closed."""
+    first, second = world.pace(), world.pace()
+    first.trip(1.0, "failing")
+    first.flush()
+    world.clock.pass_by(2)
+    assert first.reserve(1) == 1
+    assert second.reserve(1) == 0
+    world.clock.pass_by(60)
+    assert second.reserve(1) == 1
+
+
+def test_an_account_that_works_needs_no_word(world: World, pace: Pace) -> None:
+    """Each delivery says so: that is not written each time."""
+    pace.reserve(1)
+    for _ in range(3):
+        pace.reset()
+        pace.flush()
+    assert world.accounts.writes == 1
+
+
+def test_an_operator_holds_the_account(world: World, pace: Pace) -> None:
+    """GIVEN `held` in the record THEN nobody has a turn, until it is gone; it is not overwritten."""
+    pace.reserve(1)
+    world.send(pace).observe(NOTHING)
+    world.accounts.change(NAME, held="their maintenance")
+    for each in (pace, world.pace()):
+        assert each.reserve(3) == 0
+        assert each.delay() == HELD_LOOK_SECONDS
+    assert world.record.held == "their maintenance"
+    world.clock.pass_by(3600)
+    assert pace.reserve(3) == 0
+    world.accounts.change(NAME, held="")
+    assert pace.reserve(3) == 3
+
+
+def test_limits_that_were_set_anew(world: World, pace: Pace) -> None:
+    """GIVEN a stack that was deployed with another limit THEN its environments go by that."""
+    pace.reserve(5)
+    world.terms = replace(world.terms, limits=(Limit(2, 1.0),))
+    world.clock.pass_by(2)
+    assert world.pace().reserve(10, SOON) == 2
+
+
+# ------------------------------------------------------------------------------------------------ whole runs
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "limit",
+    [
+        *(SECOND, MINUTE, Limit(1, 1.0), Limit(3, 0.5), Limit(50, 10.0)),
+        Limit(100, 10.0),
+    ],
+)
+def test_never_above_the_limit_and_hardly_below(limit: Limit) -> None:
+    """Over a long run no window holds more than the limit, and the limit is used."""
+    world, times = World(limit), []
+    pace = world.pace()
+    for _ in range(limit.requests * 20):
+        permit = world.send(pace)
+        times.append(world.clock.monotonic())
+        world.clock.pass_by(0.001)
+        permit.observe(left(max(0, limit.requests - sum(at > times[-1] - limit.window for at in times))))
+    assert most_within(times, limit.window) <= limit.requests
+    assert times[-1] < 20 * limit.window * 1.04 + limit.window
