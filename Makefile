@@ -102,6 +102,10 @@ provider: $(READY) ## The five places of a new provider: NAME=pigeon
 bench-delivery: $(READY) ## Delivery at the providers' limits, measured
 	$(PYTHON) -m bench.delivery
 
+.PHONY: bench-limiters
+bench-limiters: $(READY) ## Delivery against limiters that others wrote
+	$(PYTHON) -m bench.limiters
+
 .PHONY: deploy
 deploy: $(READY) ## To AWS: STAGE=dev PARAMETERS="AlarmEmail=… …=…"
 	@$(PYTHON) -m tools.deploy "$$STAGE" "$$PARAMETERS"
