@@ -1,6 +1,6 @@
 """Delivery against limiters that nobody here wrote, on the emulator with everything on.
 
-`python -m bench.limiters` (about nine minutes) sends a backlog to an account for each limiter, which knows nothing yet:
+`python -m bench.limiters` (about ten minutes) sends a backlog to an account for each limiter, which knows nothing yet:
 nginx's `limit_req` before the sandbox, where nginx is on the PATH, and in the sandbox the strategies of the package
 `limits`, with the headers that the provider documents and without a word. The relay is told the rate and nothing else.
 `--limiter NAME` runs one. Exits non-zero if an event was lost, repeated or dead-lettered: speed is shown, never
