@@ -106,6 +106,10 @@ bench-delivery: $(READY) ## Delivery at the providers' limits, measured
 bench-picture: $(READY) ## Draw docs/pace.svg again: delivered against the limit
 	$(PYTHON) -m bench.picture
 
+.PHONY: bench-limiters
+bench-limiters: $(READY) ## Delivery against limiters that others wrote
+	$(PYTHON) -m bench.limiters
+
 .PHONY: deploy
 deploy: $(READY) ## To AWS: STAGE=dev PARAMETERS="AlarmEmail=… …=…"
 	@$(PYTHON) -m tools.deploy "$$STAGE" "$$PARAMETERS"

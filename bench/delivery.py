@@ -11,7 +11,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import batched
 from pathlib import Path
@@ -47,6 +48,13 @@ class Scenario:
     cold_every: int | None = None
     """Events after which the function's environment is retired."""
     fault: dict[str, Any] = field(default_factory=dict)
+    account: str = "main"
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """What the sandbox is told to allow: a ``local.sandbox.limits.Limit``."""
+        limit = {name: getattr(self, name) for name in ("provider", "limit", "window", "algorithm")}
+        return {**limit, "foreign_per_second": self.foreign_per_second}
 
     @property
     def retirements(self) -> int:
@@ -171,12 +179,13 @@ def publish(stack: Stack, scenario: Scenario, numbers: range, run: str) -> None:
     """Sends the events of these numbers to IntakeQueue."""
     for some in batched(numbers, BATCH, strict=False):
         entries: list[Any] = [
-            {"Id": str(number), "MessageBody": json.dumps(event(run, number, scenario.provider))} for number in some
+            {"Id": str(number), "MessageBody": json.dumps(event(run, number, scenario.provider, scenario.account))}
+            for number in some
         ]
         stack.clients.sqs.send_message_batch(QueueUrl=stack.outputs["IntakeQueueUrl"], Entries=entries)
 
 
-def event(run: str, number: int, provider: str) -> dict[str, Any]:
+def event(run: str, number: int, provider: str, account: str = "main") -> dict[str, Any]:
     """One event of a run, each of another customer."""
     return {
         "id": f"{run}-{number}",
@@ -184,7 +193,7 @@ def event(run: str, number: int, provider: str) -> dict[str, Any]:
         "type": "order_shipped",
         "customer": {"email": f"customer{number}@example.com", "properties": {"tier": "gold"}},
         "properties": {"order_id": f"{run}-{number}", "total": 6.7},
-        "destinations": [f"{provider}/main"],
+        "destinations": [f"{provider}/{account}"],
     }
 
 
@@ -241,8 +250,7 @@ class Lane:
 def prepare(sandbox: SandboxClient, scenario: Scenario) -> None:
     """An empty journal, and the scenario's limit and fault in force."""
     sandbox.forget("requests", "faults", "limits")
-    limit = {name: getattr(scenario, name) for name in ("provider", "limit", "window", "algorithm")}
-    sandbox.set_limit(**limit, foreign_per_second=scenario.foreign_per_second)
+    sandbox.set_limit(**scenario.order)
     if scenario.fault:
         sandbox.add_fault(**scenario.fault)
 
@@ -261,24 +269,29 @@ def table(rows: list[Measured]) -> Table:
     return made
 
 
+@contextmanager
+def running(console: Console, parameters: Mapping[str, str] | None = None) -> Iterator[tuple[Stack, Path]]:
+    """A stack of the bench's own, and its emulator's log. Nothing of it is left afterwards."""
+    state = Path(tempfile.mkdtemp(prefix=".bench-", dir=ROOT))
+    try:
+        with raised():
+            yield start_stack(state, Steps(console), parameters), state / "emulator.log"
+    finally:
+        stop_stack(state)
+        shutil.rmtree(state, ignore_errors=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.delivery", description=__doc__)
     parser.add_argument("--scenario", action="append", choices=[scenario.name for scenario in SCENARIOS])
     wanted = parser.parse_args().scenario
     console = Console(width=None if sys.stdout.isatty() else 140)
-    state = Path(tempfile.mkdtemp(prefix=".bench-", dir=ROOT))
     rows: list[Measured] = []
-    try:
-        with raised():
-            stack = start_stack(state, Steps(console))
-            with Progress(console=console, transient=True) as progress:
-                for scenario in SCENARIOS:
-                    if not wanted or scenario.name in wanted:
-                        rows.append(measure(stack, state / "emulator.log", scenario, progress))
-                        progress.console.print(" · ".join(rows[-1].row()), highlight=False)
-    finally:
-        stop_stack(state)
-        shutil.rmtree(state, ignore_errors=True)
+    with running(console) as (stack, log), Progress(console=console, transient=True) as progress:
+        for scenario in SCENARIOS:
+            if not wanted or scenario.name in wanted:
+                rows.append(measure(stack, log, scenario, progress))
+                progress.console.print(" · ".join(rows[-1].row()), highlight=False)
     console.print(table(rows))
     return 1 if any(row.faults for row in rows) else 0
 

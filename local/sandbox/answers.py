@@ -42,8 +42,8 @@ class Answer:
     says: dict[str, str] = field(default_factory=dict)
 
     def headers(self, allowance: Allowance) -> dict[str, str]:
-        """The rate-limit headers."""
-        return {name: _said(what, allowance) for name, what in self.says.items()}
+        """The rate-limit headers, where they are sent at all."""
+        return {name: _said(what, allowance) for name, what in self.says.items()} if allowance.headers else {}
 
 
 class Answers:

@@ -1,12 +1,15 @@
 """How providers count: a log of the last window, two windows weighted, windows by the clock or from a first request, a
-bucket of tokens, one that leaks, requests under way; and several of these at once.
+bucket of tokens, one that leaks, requests under way; and several of these at once. And as the package `limits` does.
 
 Times are in seconds from any start and never go back.
 """
 
 import math
+import time
 from collections import deque
-from typing import Protocol
+from typing import Literal, Protocol
+
+StrategyName = Literal["fixed-window", "moving-window", "sliding-window-counter"]
 
 
 class Limiter(Protocol):
@@ -201,3 +204,28 @@ class TokenBucket:
     def reset_after(self, now: float) -> float:
         self.remaining(now)
         return max(0.0, (math.floor(self._tokens + 1e-9) + 1 - self._tokens) / self._rate)
+
+
+class Strategy:
+    """A strategy of the package `limits`, with its counts in memory. It reads the clock itself."""
+
+    def __init__(self, name: StrategyName, limit: int, window: int) -> None:
+        # Here, not above: the sandbox runs without the package.
+        from limits import RateLimitItemPerSecond  # noqa: PLC0415
+        from limits.storage import MemoryStorage  # noqa: PLC0415
+        from limits.strategies import STRATEGIES  # noqa: PLC0415
+
+        self._item = RateLimitItemPerSecond(limit, window)
+        self._limiter = STRATEGIES[name](MemoryStorage())
+
+    def admit(self, now: float, *, always: bool = False) -> bool:  # noqa: ARG002 (has its own clock)
+        free: bool = self._limiter.hit(self._item)
+        return free or always
+
+    def remaining(self, now: float) -> int:  # noqa: ARG002
+        left: int = self._limiter.get_window_stats(self._item).remaining
+        return left
+
+    def reset_after(self, now: float) -> float:  # noqa: ARG002
+        moment: float = self._limiter.get_window_stats(self._item).reset_time
+        return max(0.0, moment - time.time())

@@ -2,11 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from importlib.util import find_spec
+from typing import Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from local.sandbox.limiters import LeakyBucket, Limiter, OpenedWindow, SlidingCounter, SlidingLog, TokenBucket
+from local.sandbox.limiters import (
+    LeakyBucket,
+    Limiter,
+    OpenedWindow,
+    SlidingCounter,
+    SlidingLog,
+    Strategy,
+    StrategyName,
+    TokenBucket,
+)
 
 
 class Limit(BaseModel):
@@ -15,7 +25,10 @@ class Limit(BaseModel):
     ``fixed`` counts in windows that begin with the first request after the last one ended; ``sliding`` looks back over
     the last ``window`` seconds, ``counter`` at two windows by the clock, weighted; ``bucket`` fills with tokens, and
     ``leaky`` drips, with so much ``burst``. ``foreign_per_second`` is another client of the same account, eating part
-    of its limit.
+    of its limit. Without ``headers`` no reply says a word of it.
+
+    ``fixed-window``, ``moving-window`` and ``sliding-window-counter`` are those of the package ``limits``, which reads
+    the clock itself.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -24,19 +37,32 @@ class Limit(BaseModel):
     account: str | None = None
     limit: int = Field(gt=0)
     window: float = Field(gt=0)
-    algorithm: Literal["fixed", "sliding", "counter", "bucket", "leaky"] = "sliding"
+    algorithm: Literal["fixed", "sliding", "counter", "bucket", "leaky"] | StrategyName = "sliding"
     burst: int = Field(default=0, ge=0)
     foreign_per_second: float = Field(default=0.0, ge=0)
+    headers: bool = True
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> Self:
+        if self.algorithm in get_args(StrategyName):
+            if find_spec("limits") is None:
+                raise ValueError(f"{self.algorithm} needs the package limits")
+            if self.window % 1 or self.foreign_per_second:
+                raise ValueError(f"{self.algorithm} counts whole seconds, and no other client")
+        return self
 
 
 @dataclass(frozen=True)
 class Allowance:
-    """The answer to one request: may it pass, how many are left, seconds until ``remaining`` can grow again."""
+    """The answer to one request: may it pass, how many are left, seconds until ``remaining`` can grow again; and
+    whether the reply says so.
+    """
 
     allowed: bool
     limit: int
     remaining: int
     reset: float
+    headers: bool = True
 
 
 class Foreign:
@@ -74,6 +100,8 @@ def _limiter(limit: Limit) -> Limiter:
             return TokenBucket(limit.limit, limit.window)
         case "leaky":
             return LeakyBucket(limit.limit, limit.window, limit.burst)
+        case "fixed-window" | "moving-window" | "sliding-window-counter" as name:
+            return Strategy(name, limit.limit, round(limit.window))
     return SlidingLog(limit.limit, limit.window)
 
 
@@ -81,7 +109,7 @@ class Account:
     """One account's limit as it is used."""
 
     def __init__(self, limit: Limit) -> None:
-        self._limit = limit.limit
+        self._limit = limit
         self._limiter = _limiter(limit)
         self.foreign = Foreign(limit.foreign_per_second) if limit.foreign_per_second else None
 
@@ -90,7 +118,8 @@ class Account:
         if self.foreign:
             self.foreign.send(self._limiter, now)
         allowed = self._limiter.admit(now)
-        return Allowance(allowed, self._limit, self._limiter.remaining(now), self._limiter.reset_after(now))
+        left, reset = self._limiter.remaining(now), self._limiter.reset_after(now)
+        return Allowance(allowed, self._limit.limit, left, reset, self._limit.headers)
 
 
 class Limits:

@@ -188,6 +188,30 @@ def test_a_leaky_bucket_takes_its_burst_and_one_at_each_drip(sandbox: Client, bu
     assert passing(sandbox, at, limit=5, window=1.0, algorithm="leaky", burst=burst) == passed
 
 
+@pytest.mark.parametrize("algorithm", ["fixed-window", "moving-window", "sliding-window-counter"])
+@pytest.mark.parametrize("headers", [True, False])
+def test_limiters_of_others_count(sandbox: Client, algorithm: str, headers: bool) -> None:
+    """GIVEN a strategy of the package `limits`, whose clock is the real one WHEN more come than a window takes
+    THEN so many pass, and the replies say what is left, if they shall.
+    """
+    pytest.importorskip("limits", reason="the package limits is not there")
+    # No run outlasts a day.
+    limit = {"provider": "yotpo", "limit": 5, "window": 86_400.0, "algorithm": algorithm, "headers": headers}
+    assert sandbox.control("limits", limit).status == 204
+    replies = [sandbox.yotpo(id=str(number)) for number in range(7)]
+    assert [reply.status for reply in replies] == [200] * 5 + [429] * 2
+    left = ["4", "3", "2", "1", "0", "0", "0"] if headers else [None] * 7
+    assert [reply.headers.get("RateLimit-Remaining") for reply in replies] == left
+    assert ("RateLimit-Reset" in replies[-1].headers) is headers
+
+
+@pytest.mark.parametrize("wrong", [{"window": 0.5}, {"foreign_per_second": 1.0}])
+def test_limiters_of_others_have_a_clock_of_their_own(sandbox: Client, wrong: dict[str, float]) -> None:
+    """GIVEN a strategy that counts by the real clock in whole seconds WHEN asked for more THEN the order is refused."""
+    limit = {"provider": "yotpo", "limit": 5, "window": 1.0, "algorithm": "moving-window", **wrong}
+    assert sandbox.control("limits", limit).status == 422
+
+
 @pytest.mark.parametrize("algorithm", ["fixed", "sliding", "counter", "bucket", "leaky"])
 def test_who_waits_as_long_as_a_429_says_gets_through(sandbox: Client, algorithm: str) -> None:
     """GIVEN more than an account takes at once, however it is counted WHEN the next comes as late as it was told
