@@ -68,14 +68,14 @@ class Mutation:
     apply: Callable[[Swap], None]
     figure: str | None = None
     first: int = 0
-    drawn: str = "now"
+    drawn: str = "single"
 
 
 MUTATIONS: list[Mutation] = []
 
 
 def mutation(
-    what: str, figure: str | None = None, first: int = 0, drawn: str = "now"
+    what: str, figure: str | None = None, first: int = 0, drawn: str = "single"
 ) -> Callable[[Callable[[Swap], None]], Callable[[Swap], None]]:
     def keep(apply: Callable[[Swap], None]) -> Callable[[Swap], None]:
         MUTATIONS.append(Mutation(what, apply, figure, first, drawn))
@@ -182,11 +182,12 @@ def _(swap: Swap) -> None:
 UNSEEN = {
     ("is_claimed", True): "what was delivered is claimed again, and found delivered by its content: one write too many",
     ("is_later", True): "the same",
+    ("is_mine", True): "who was taken over from writes its end, too: the one that has it writes it again",
     ("is_same", True): "of two contents under one id the second is sent, and the first is `id_reused`",
 }
 """Clauses without which nothing is lost or sent twice: `tests/contract/test_ledger_conditions.py` alone shows them."""
 
-SEEN_BY = {("is_not_ended", True): 47, ("is_delivered", True): 21, ("is_later", False): 985, ("is_mine", True): 73}
+SEEN_BY = {("is_not_ended", True): 47, ("is_delivered", True): 21, ("is_later", False): 985}
 """Seeds that show it, where the first few do not."""
 
 
@@ -258,11 +259,6 @@ def _(swap: Swap) -> None:
     swap(Pace, "__init__", blind)
 
 
-@mutation("turns that were not used are lost", figure="5/s, answers in 5 s")
-def _(swap: Swap) -> None:
-    swap(relay.account.schedule, "give_back", lambda record, turns: record)
-
-
 @mutation("no window is kept")
 def _(swap: Swap) -> None:
     swap(relay.account.schedule, "_leaves", lambda window, most, seconds: -math.inf)
@@ -273,7 +269,7 @@ def _(swap: Swap) -> None:
     swap(relay.account.breaker, "denied_for", lambda record, me, now: 0.0)
 
 
-@mutation("a customer's events go to any group")
+@mutation("a customer's events go to any group", drawn="now")
 def _(swap: Swap) -> None:
     numbers = count()
     swap(Destination, "group", lambda self, line, groups: f"{self.account}#{next(numbers) % groups}")
@@ -297,7 +293,7 @@ def _(swap: Swap) -> None:
     swap(relay.delivery.attempt, "LONGEST_WAIT", 100.0)
 
 
-@mutation("a provider's bad hour is its events' fault", figure="a bad hour, nine of ten requests fail")
+@mutation("a provider's bad hour is its events' fault", figure="a bad hour, half of all requests fail")
 def _(swap: Swap) -> None:
     swap(Account, "_weight", lambda self, event_id, throttled: 1.0)
 
@@ -341,11 +337,6 @@ def _(swap: Swap) -> None:
 @mutation("what failed is asked first again", figure="200 to Yotpo, six always 500")
 def _(swap: Swap) -> None:
     swap(Account, "order", lambda self, items, event_id: items)
-
-
-@mutation("what was turned away is forgotten", figure="2,000 to Yotpo, one always 429")
-def _(swap: Swap) -> None:
-    swap(Pace, "turned_away", property(lambda self: ()))
 
 
 @mutation("one event's 403 holds its account as any", figure="one every 60 s, one always 403")
@@ -518,14 +509,6 @@ def _(swap: Swap) -> None:
     swap(Attempt, "run", lambda self: replace(run(self), crashed=0))
 
 
-@mutation("a crash that a copy has counted is forgotten", first=121212742, drawn="single")
-def _(swap: Swap) -> None:
-    def settle(ledger: Any, record: Any) -> None:
-        ledger.settle(replace(record, claimants=()))
-
-    _port(swap, Services, "ledger", settle=settle)
-
-
 @mutation("nothing ever expires")
 def _(swap: Swap) -> None:
     swap(Attempt, "_stale", lambda self, *args: "")
@@ -539,6 +522,7 @@ def _(swap: Swap) -> None:
 @mutation("the order of a customer's events is ignored")
 def _(swap: Swap) -> None:
     swap(Customer, "identities", property(lambda self: frozenset()))
+    swap(Customer, "line", property(lambda self: ""))
 
 
 @mutation("a provider's words are not masked")
