@@ -266,7 +266,7 @@ def _(swap: Swap) -> None:
 
 @mutation("who probes an account is not elected", figure="six hours' outage, 2,000 to Yotpo, 4 groups")
 def _(swap: Swap) -> None:
-    swap(relay.account.breaker, "denied_for", lambda record, me, now: 0.0)
+    swap(relay.account.breaker, "denied_for", lambda record, me, now, **more: 0.0)
 
 
 @mutation("a customer's events go to any group", drawn="now")
