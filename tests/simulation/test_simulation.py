@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.machine import ROOT
+from tests.kinds import FAST
 from tests.simulation import seeds
 from tests.simulation.campaign import campaign
 from tests.simulation.figures import groups_for
@@ -15,6 +16,8 @@ from tests.simulation.plan import AccountPlan, EventPlan, Plan, draw, draw_plain
 from tests.simulation.world import play
 
 pytestmark = pytest.mark.long
+
+ACCOUNT = f"{FAST}/main"
 
 
 @pytest.mark.parametrize("first", range(0, 30, 3))
@@ -56,9 +59,9 @@ def test_what_aws_does_now_and_then_is_drawn_beside_the_rest() -> None:
 @pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 1), (2, 3)])
 def test_groups_that_change_while_events_wait(before: int, after: int) -> None:
     """GIVEN events that come in while the number of groups changes THEN each is delivered, once."""
-    events = tuple(EventPlan(0.1 * index, f"e{index}", index % 20, ("yotpo/main",)) for index in range(200))
+    events = tuple(EventPlan(0.1 * index, f"e{index}", index % 20, (ACCOUNT,)) for index in range(200))
     plan = replace(
-        Plan(seed=1, accounts=(AccountPlan("yotpo/main", answers_in=1.0),), events=events, settle_down=False),
+        Plan(seed=1, accounts=(AccountPlan(ACCOUNT, answers_in=1.0),), events=events, settle_down=False),
         groups=before,
         regrouped=after,
     )
