@@ -10,19 +10,15 @@
   again (but where a direct call took its event over between a crash and the end of its message).
 - `refetch`: an attempt whose token was refused does not use it again where the store held another one by then.
 - Batches of one account overlap where a direct call comes between, where an invocation stalls, and where AWS invokes a
-  batch twice, or so late that its messages are visible again. Then two environments keep its pace, each for itself:
-  `rate`, `throttle`, `cold` and `asked` hold for each of them, not for both together; `delay` allows for the place that
-  the other one takes. All other rules hold as they are: one event is still one attempt's (`alone`).
-- `rate`: at most limit + 1 requests to an account are started in any window, those answered 429 not counted: by one
-  environment in every run, by all together where nothing makes two batches of one account overlap and the provider
-  counts as we do, and in a long window says so (there without those that fail before it counts them: no other
-  environment's `Remaining` shows them).
-  `throttle`: in any window it is answered 429 at most half the limit's times (five times at Yotpo). `cold`: a new
-  environment has one request under way, and a second only after an answer or one window; the window counts from when
-  its batch was handed out.
+  batch twice, or so late that its messages are visible again. They share its record, so its pace holds for them
+  together; `delay` allows for the place that the other one takes. All other rules hold as they are: one event is still
+  one attempt's (`alone`).
+- `rate`: at most limit + 1 requests to an account are started in any of its windows, those answered 429 not counted: by
+  one environment in every run, by all together where all clocks go alike and nothing stalls. `throttle`: in any window
+  it is answered 429 at most half the limit's times (five times at Yotpo).
 - `asked`: from one second after a 429 that names its `Retry-After`, that environment sends nothing to the account until
-  then, and no other where nothing makes two batches overlap and SQS hides what it is asked to, or the ledger keeps word
-  of it (unless the event is given up as itself the cause). One second: what had its slot already.
+  then, and no other, but for what had its turn already (five seconds where an account has several groups), where clocks
+  go alike and nothing stalls or crashes (unless the event is given up as itself the cause).
 - `storm`: while an account does not work, at most 100 requests to it in ten minutes, and 25 more for each environment.
 - `spin`: a group whose batches achieve nothing comes back at most 90 times in a minute. `delay`: a group that is ready
   waits for at most one batch (30 s) for every `concurrency` other groups of its lane, whatever state those are in, and

@@ -176,11 +176,6 @@ class Plan:
         return not (self.secrets_fail or self.stall or any(each.kind == "Secrets Manager" for each in self.away))
 
     @property
-    def calm(self) -> bool:
-        """An account has one batch at a time, and each of them ends as it should."""
-        return not (self.crash or self.stall or self.races or self.skew or self.held_up or self.twice)
-
-    @property
     def steady(self) -> bool:
         """Environments live longer than any back-off, so that what one has learned of an account is not lost."""
         return self.recycle == 0 and self.retire_after is None and self.idle_limit > 1800 and self.crash <= 0.001

@@ -11,7 +11,7 @@ import pytest
 
 from relay.account.account import IDLE, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Account
 from relay.account.pace import Pace
-from relay.account.schedule import LONGEST_WAIT_NAMED
+from relay.account.schedule import LONGEST_DEFERRAL
 from relay.adapters.clock import ThreadWorkers
 from relay.contract.destination import KNOWN, recent
 from relay.contract.event import Event
@@ -272,7 +272,7 @@ def test_a_deferral_is_at_most_twelve_hours(sender: Harness) -> None:
     sender.answers = {"e0": [make_reply(429, retry_after="86400")]}
     sender.handle([message("e0")])
     ((_, seconds),) = sender.queue.deferred
-    assert LONGEST_WAIT_NAMED - 300 <= seconds <= LONGEST_WAIT_NAMED - 30
+    assert LONGEST_DEFERRAL - 300 <= seconds <= LONGEST_DEFERRAL - 30
 
 
 def test_a_message_that_cannot_be_hidden(sender: Harness) -> None:

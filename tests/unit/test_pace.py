@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from relay.account.breaker import HELD_LOOK_SECONDS
 from relay.account.pace import TRIES, WITHIN, Pace, Permit
-from relay.account.schedule import LONGEST_WAIT_NAMED
 from relay.errors import UnavailableError
 from relay.ports import AccountRecord
 from relay.providers.limits import Budget, Limit, Quota, Terms
@@ -391,16 +390,6 @@ def test_a_lone_429_is_asked_about_within_a_minute() -> None:
             pace.ask_within(60.0)
             assert least <= pace.delay() <= most
             world.clock.pass_by(pace.delay())
-
-
-def test_an_account_that_is_to_be_left_alone(world: World, pace: Pace) -> None:
-    """For so long, for all environments, and at most for as long as SQS can hide a message."""
-    pace.stay_away(300)
-    assert pace.delay() == pytest.approx(300)
-    pace.flush()
-    assert world.pace().reserve(1) == 0
-    pace.stay_away(10 * LONGEST_WAIT_NAMED)
-    assert pace.delay() == pytest.approx(LONGEST_WAIT_NAMED)
 
 
 def test_replies_teach_of_each_window() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from local.sandbox.limiters import SlidingLog
 from relay.account import schedule
 from relay.account.schedule import (
-    LONGEST_WAIT_NAMED,
+    LONGEST_DEFERRAL,
     MOST_KEPT,
     answered,
     free_at,
@@ -484,7 +484,7 @@ def test_a_moment_named_again_and_again_is_not_believed_for_ever() -> None:
 
 def test_a_429_is_at_most_a_deferral() -> None:
     """SQS cannot hide a message for longer than twelve hours."""
-    assert Client(new(SECOND)).refused(Budget(retry_after=86_400)) == LONGEST_WAIT_NAMED
+    assert Client(new(SECOND)).refused(Budget(retry_after=86_400)) == LONGEST_DEFERRAL
 
 
 def test_a_shorter_429_does_not_shorten_a_longer_one() -> None:

@@ -225,7 +225,9 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccountRecord:
-    """What all execution environments together know of one account. Moments are Unix seconds. Nothing personal."""
+    """What all execution environments together know of one account. Moments are Unix seconds. Nothing personal but
+    producers' own event ids.
+    """
 
     destination: str
     version: int = 0

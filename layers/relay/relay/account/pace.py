@@ -218,11 +218,6 @@ class Pace:
         if started_at > self.worked_at:
             self._learn(lambda record: replace(record, worked_at=max(record.worked_at, started_at)))
 
-    def stay_away(self, seconds: float) -> None:
-        """Nothing for so long."""
-        until = self._clock.now() + min(seconds, schedule.LONGEST_WAIT_NAMED)
-        self._learn(lambda record: replace(record, quiet_until=max(record.quiet_until, until)), urgent=True)
-
     def ask_within(self, seconds: float) -> None:
         """Not later than that, unless the provider asked for it: it may be one event that is answered 429."""
         soon = self._clock.now() + seconds

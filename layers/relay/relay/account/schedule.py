@@ -82,7 +82,7 @@ GROWS_AFTER = 300
 
 LONGEST_GROWING_WAIT = 900.0
 
-LONGEST_WAIT_NAMED = 12 * 3600.0
+LONGEST_DEFERRAL = 12 * 3600.0
 """SQS hides a message for at most twelve hours after its receive."""
 
 LOOKS = 4
@@ -337,7 +337,7 @@ def pause(
     growing = min((backoff or 2.0 * interval(record)) * 2.0 ** min(record.throttled, 16), LONGEST_GROWING_WAIT)
     # Throttled again and again at the very moment it named, the provider is not believed any more.
     wait = named if named and record.throttled < BELIEVED else max(named or 0.0, growing)
-    until = now + min(wait, LONGEST_WAIT_NAMED)
+    until = now + min(wait, LONGEST_DEFERRAL)
     record = replace(record, quiet_until=max(record.quiet_until, until))
     if named:
         record = replace(record, asked_until=max(record.asked_until, until))

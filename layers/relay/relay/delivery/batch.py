@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from relay.account.account import LONGEST_BACKOFF, Account
-from relay.account.schedule import LONGEST_WAIT_NAMED as LONGEST_DEFERRAL
+from relay.account.schedule import LONGEST_DEFERRAL
 from relay.contract.destination import Destination
 from relay.contract.event import Event
 from relay.delivery.attempt import Attempt
@@ -181,7 +181,6 @@ class _Batch:
         deferred, not_hidden = self._defer()
         for group in self._groups.values():
             group.account.pace.end_batch()
-        for group in self._groups.values():
             group.account.leave(item.delivery.event.id for item in group.items if not item.done)
         failed = {item.message.message_id for group in self._groups.values() for item in group.items if not item.done}
         failed |= {each.message.message_id for each in self._bad if not each.done}

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from relay.account.pace import WITHIN
 from relay.contract.destination import Destination
 from relay.delivery.delivery import Delivery
 from relay.ports import Clock, LaneQueue, Ledger, Request, Secrets, Transport
 from relay.providers.base import Provider
 
-LONGEST_WAIT = 1.25
-"""Seconds a batch may wait for the pace: a little more than a window of a second. A longer wait is deferred."""
+LONGEST_WAIT = WITHIN
+"""Seconds an attempt may wait for its turn."""
 
 RESERVE = 2.0
 """Seconds kept at the end of an invocation to settle, defer and answer."""
