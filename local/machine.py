@@ -70,6 +70,8 @@ def build_environment(state: Path, endpoint_url: str) -> dict[str, str]:
             "AWS_ENDPOINT_URL": endpoint_url,
             "NO_PROXY": "127.0.0.1",
             "SAM_CLI_TELEMETRY": "0",
+            # Seconds between two looks at a deployment. The emulator is done at once.
+            "SAM_CLI_POLL_DELAY": "0.5",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         }
     )

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cfnlint.decode  # type: ignore[import-untyped]  # cfn-lint ships no types
-from samcli.lib.cfn_language_extensions.models import (  # type: ignore[import-untyped]  # nor does the SAM CLI
+from samcli.lib.cfn_language_extensions.models import (  # type: ignore[import-untyped]  # the SAM CLI ships no types
     TemplateProcessingContext,
 )
 from samcli.lib.cfn_language_extensions.processors import ForEachProcessor  # type: ignore[import-untyped]
+from samcli.yamlhelper import yaml_parse  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from local.machine import ROOT
 from local.processes import CommandError
@@ -16,16 +17,28 @@ from local.processes import CommandError
 type Json = dict[str, Any]
 
 
-def load(path: Path = ROOT / "template.yaml") -> Json:
+TEMPLATE = ROOT / "template.yaml"
+
+
+def read(path: Path = TEMPLATE) -> Json:
+    """The template as it is written, intrinsic functions in their long form.
+
+    Raises CommandError for a file that the SAM CLI cannot read.
+    """
+    try:
+        template: Json = json.loads(json.dumps(yaml_parse(path.read_text())))
+    except YAMLError as error:
+        raise CommandError(f"{path.name}: {error}") from error
+    return template
+
+
+def load(path: Path = TEMPLATE) -> Json:
     """The template expanded; parameters, conditions and references between resources stay as they are written.
 
-    Raises CommandError for a file that cfn-lint cannot read.
+    Raises CommandError for a file that the SAM CLI cannot read.
     """
-    template, problems = cfnlint.decode.decode(str(path))
-    if problems:
-        raise CommandError(f"{path.name}: {problems}")
     # The step of the SAM CLI that writes loops out, and not the one that fills in the parameters' values.
-    context = TemplateProcessingContext(fragment=json.loads(json.dumps(template)))
+    context = TemplateProcessingContext(fragment=read(path))
     ForEachProcessor().process_template(context)
     expanded: Json = context.fragment
     return expanded | {

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.long
 ACCOUNT = f"{FAST}/main"
 
 
-@pytest.mark.parametrize("first", range(0, 30, 3))
+@pytest.mark.parametrize("first", range(0, 15, 3))
 def test_every_invariant_holds_over_some_seeds(first: int) -> None:
     """GIVEN three seeds WHEN each is run THEN none breaks an invariant."""
     result = campaign(((seed, "now") for seed in range(first, first + 3)), seconds=None, jobs=1)
@@ -28,7 +28,7 @@ def test_every_invariant_holds_over_some_seeds(first: int) -> None:
     assert result.totals.acts > 0
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3, 41])
+@pytest.mark.parametrize("seed", [1, 41])
 def test_the_same_seed_is_the_same_run(seed: int) -> None:
     """GIVEN one seed WHEN it is run twice THEN both timelines are the same, line by line."""
     first, second = (play(draw(seed), timeline=True).history.timeline.lines for _ in range(2))

@@ -10,7 +10,7 @@ import pytest
 
 from local.stack import STAGE, Stack
 from relay.providers import PROVIDERS
-from tests.kinds import REPEATS, SLOW
+from tests.kinds import FAST, REPEATS, SLOW
 from tests.system.running import ACCOUNTS, Relay, running_relay, running_stack, secret, token
 
 HOLD_SECONDS = 3
@@ -24,6 +24,7 @@ _PARAMETERS = {
             {
                 SLOW: {"requests": SLOW_REQUESTS, "window_seconds": SLOW_WINDOW},
                 f"{REPEATS}/parked": {"on_unknown": "park"},
+                f"{FAST}/grouped": {"groups": 3},
             }
         )
     ),
@@ -35,6 +36,7 @@ _PARAMETERS = {
 
 PRODUCER = "222222222222"
 """An account that may send to `plain`."""
+PLAIN = {"ProducerAccounts": PRODUCER}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m`, which reads the marks
@@ -77,10 +79,17 @@ def _open_accounts(relay: Relay) -> None:
 
 
 @pytest.fixture(scope="session")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
-    """A relay with the template's defaults, but that a producer in another account may send to it."""
+def plain_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Path]]:
+    """The stack of `plain`, and where its files are."""
     state = tmp_path_factory.mktemp("plain") / "state"
-    with running_stack(state, {"ProducerAccounts": PRODUCER}) as stack, running_relay(stack, state) as relay:
+    with running_stack(state, PLAIN) as stack:
+        yield stack, state
+
+
+@pytest.fixture(scope="session")
+def plain(plain_stack: tuple[Stack, Path]) -> Iterator[Relay]:
+    """A relay with the template's defaults, but that a producer in another account may send to it."""
+    with running_relay(*plain_stack) as relay:
         yield relay
 
 

@@ -28,7 +28,7 @@ ON_THE_WAY = ("IntakeQueueUrl", *(f"{name.capitalize()}QueueUrl" for name in PRO
 BOTH = EVERYWHERE
 PHONE = "+15557654321"
 
-ACCOUNTS = ("main", "odd", "burst", "down", "killed", "missing", "parked", "poison", "rotated", "walled")
+ACCOUNTS = ("main", "odd", "burst", "down", "grouped", "killed", "missing", "parked", "poison", "rotated", "walled")
 """Configured at every provider."""
 _ODD = "../../x?y=1#z"
 

@@ -3,42 +3,24 @@
 from local.sandbox.contract import contracts
 from local.stack import STAGE
 from tests.kinds import FAST, OVERWRITES, SLOW
-from tests.system.running import Relay, event, order_id, secret, token, until
+from tests.system.running import Relay, event, order_id, secret, token
 
 SHOPS = [f"shop-{number:02}" for number in range(12)]
 ADDRESS = "jörg.müller@bücherwürmer.example"
 
 
-def open_account(relay: Relay, account: str) -> None:
-    """An account that the provider knows, and its secret: nothing is deployed for it."""
-    relay.providers.change_token(SLOW, account, accept=[token(SLOW, account)])
-    relay.clients.secrets.create_secret(
-        Name=f"{STAGE}/customer-events/{SLOW}/{account}", SecretString=secret(SLOW, account)
-    )
-
-
 def test_accounts_that_nobody_listed(relay: Relay) -> None:
     """GIVEN `<provider>/*` WHEN there is a secret for an account THEN its events go there, with its own token."""
     for shop in SHOPS:
-        open_account(relay, shop)
+        relay.providers.change_token(SLOW, shop, accept=[token(SLOW, shop)])
+        relay.clients.secrets.create_secret(
+            Name=f"{STAGE}/customer-events/{SLOW}/{shop}", SecretString=secret(SLOW, shop)
+        )
     bodies = [event("unlisted", number, destinations=[f"{SLOW}/{shop}"]) for number, shop in enumerate(SHOPS)]
     relay.send(*bodies)
     relay.until_settled(bodies)
     sent = {one["account"]: order_id(one) for one in relay.providers.accepted("unlisted")}
     assert sent == {shop: body["id"] for shop, body in zip(SHOPS, bodies, strict=True)}
-
-
-def test_an_account_without_a_secret_is_held_until_there_is_one(relay: Relay) -> None:
-    """Nothing is sent, nothing is dropped, the alarm's metric counts, and no other account waits for it."""
-    held = relay.counted("AccountHeld", SLOW)
-    late, other = event("late", destinations=[f"{SLOW}/opens-late"]), event("not_late", destinations=[f"{SLOW}/main"])
-    relay.send(late, other)
-    until(lambda: relay.logged(outcome="unauthorized", destination=f"{SLOW}/opens-late"), "the account held")
-    relay.until_settled([other])
-    assert relay.counted("AccountHeld", SLOW) > held
-    assert relay.providers.requests("late") == []
-    open_account(relay, "opens-late")
-    relay.until_settled([late])
 
 
 def test_a_name_that_no_account_can_have_is_refused_at_intake(relay: Relay) -> None:

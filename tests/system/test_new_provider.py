@@ -22,6 +22,8 @@ ANSWERS = {
 }
 """What its page says otherwise than the scaffold has guessed; every other guess is right."""
 
+BRIEFLY = ("-q", "-p", "no:cacheprovider", "--hypothesis-profile", "quick")
+
 
 def python(checkout: Checkout, *arguments: str) -> tuple[int, str, str]:
     """A module run in the copy: its status, and what it wrote."""
@@ -77,7 +79,7 @@ def test_it_touches_three_files_and_twelve_lines() -> None:
 
 def test_failing_tests_say_what_to_do_next(checkout: Checkout) -> None:
     """GIVEN a provider as it was written WHEN its tests run THEN what fails are questions alone, each with its line."""
-    status, said, _ = python(checkout, "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/providers")
+    status, said, _ = python(checkout, "pytest", *BRIEFLY, "tests/unit/providers")
     failures = [line for line in said.splitlines() if line.startswith("FAILED")]
     assert status == 1
     assert failures
@@ -95,9 +97,9 @@ def test_a_name_that_is_taken_or_cannot_be_one_is_refused(checkout: Checkout) ->
 
 def test_answered_it_passes(answered: Checkout) -> None:
     """GIVEN every question answered WHEN the providers' tests and the linters run THEN nothing is left to say."""
-    status, said, _ = python(answered, "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/providers")
+    status, said, _ = python(answered, "pytest", *BRIEFLY, "tests/unit/providers")
     assert status == 0, said
-    for linter in (("ruff", "check"), ("ruff", "format", "--check"), ("mypy", "layers/relay/relay")):
+    for linter in (("ruff", "check"), ("ruff", "format", "--check"), ("mypy", "layers/relay/relay/providers")):
         status, said, wrong = python(answered, *linter)
         assert status == 0, said + wrong
 

@@ -408,7 +408,7 @@ SECRETS = (
 )
 
 
-@drawn(60)
+@drawn(10)
 @given(text=HOSTILE | st.text(), body=st.binary() | HOSTILE.map(lambda text: text.encode("utf-8", "surrogatepass")))
 @example(text="Invalid value: &#" + "9" * 5_000 + ";", body=b'{"message": ' + b"9" * 5_000 + b"}")
 @example(text="&#x" + "f" * 5_000 + ";", body=b'{"message": "\\ud800"}')
@@ -461,7 +461,7 @@ def test_masking_looks_at_the_beginning_only() -> None:
             assert steps(partial(work, begun + piece * 16_384)) <= steps(partial(work, begun)) + 1_000, piece
 
 
-@drawn(40)
+@drawn(10)
 @given(text=HOSTILE, wide=st.booleans())
 @example(text="\u0301" * 30_000, wide=False)
 @example(text="\ufdfa" * 20_000, wide=False)

@@ -244,7 +244,7 @@ def test_a_large_limit_is_kept_to_as_well(limit: Limit, at_a_time: int) -> None:
 
 
 @given(st.integers(65, 2_000), WALK)
-@drawn(100)
+@drawn(30)
 def test_never_more_than_a_large_limit_in_any_window(requests: int, walk: list[Step]) -> None:
     """The same as of a small one."""
     arrived = arrivals(new(Limit(requests, 7.5)), [replace(step, most=50 * step.most) for step in walk])
