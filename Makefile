@@ -23,7 +23,8 @@ export SAM_CLI_TELEMETRY := 0
 unexport PYTHONDONTWRITEBYTECODE
 
 # tests/workers.py keeps together what shares a server.
-PARALLEL := -n 4
+# Two a core and one more: a good part of what they do is to wait for servers.
+PARALLEL := -n 5
 
 .PHONY: help
 help: ## Show this list

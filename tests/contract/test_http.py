@@ -654,6 +654,7 @@ def test_what_keeps_a_request_from_leaving_comes_through(why: Exception, kept: b
         assert heard[-1].count(b"POST ") == 1
 
 
+@pytest.mark.long
 def test_the_wait_to_leave_is_not_the_exchange_s() -> None:
     """GIVEN a turn that is longer away than an exchange may take THEN the request has its whole time all the same."""
 

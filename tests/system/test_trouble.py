@@ -4,6 +4,7 @@ Each trouble has an account of its own: it must not be seen in any other.
 """
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -134,14 +135,18 @@ def test_a_poison_event_becomes_a_dead_letter_and_the_others_arrive(relay: Relay
         [letter] = relay.dead_letters(provider, poison["id"])
         failures = len(relay.providers.requests("poison", provider))
         assert failures >= 5
-        kept = {"content_hash", "accepted_at", "correlation_id"}
+        kept = {"content_hash", "accepted_at", "correlation_id", "reason"}
         assert {name: value for name, value in letter.attributes.items() if name not in kept} == {
-            "reason": "failed 5 times while others succeeded, last HTTP 500: cannot handle ***",
             "destination": f"{provider}/poison",
             "event_id": poison["id"],
             "status": "500",
             "attempts": str(failures),
         }
+        # Oftener than five times where one of the others failed, too: on a busy machine one is now and then too early.
+        assert re.fullmatch(
+            r"failed ([5-9]|1\d) times while others succeeded, last HTTP 500: cannot handle \*\*\*",
+            letter.attributes["reason"],
+        )
 
 
 def test_a_revoked_token_holds_the_account_until_the_secret_is_rotated(relay: Relay) -> None:

@@ -231,6 +231,7 @@ def test_never_more_than_the_limit_in_any_window(windows: list[float], requests:
         assert most_within(arrived, limit.window) <= limit.requests
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limit", [Limit(65, 1.0), Limit(200, 1.0), BURST, STEADY, Limit(6_000, 60.0)])
 @pytest.mark.parametrize("at_a_time", [1, 10, 64, 1_000])
 def test_a_large_limit_is_kept_to_as_well(limit: Limit, at_a_time: int) -> None:
@@ -262,6 +263,7 @@ def test_a_log_is_short_however_large_the_limit(limit: Limit) -> None:
         assert all(len(window.turns) <= MOST_KEPT <= 128 for window in record.windows)
 
 
+@pytest.mark.long
 def test_a_turn_costs_the_same_whatever_the_limit() -> None:
     """Planning, giving back and learning are no more work for thousands a minute than for a hundred."""
 
@@ -508,6 +510,7 @@ def test_after_a_429_no_burst() -> None:
     assert client.rate() >= 4.5
 
 
+@pytest.mark.long
 def test_a_burst_grows_again() -> None:
     """GIVEN no 429 for long THEN it is tried again whether more may go at once, twice as many at a time, up to all."""
     client, seen = Client(new(SECOND)), list[int]()
