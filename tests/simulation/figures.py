@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from statistics import mean
 from typing import Any, get_args
 
 from rich.console import Console
@@ -134,6 +135,41 @@ def paced(
     events = tuple(event for plan in plans for event in _named(plan.destination, count))
     concurrency = max(10, groups * len(plans))
     run = play(_quiet(plans, events, groups=groups, concurrency=concurrency, **more))
+    delivered = min(len(_times(run, plan.destination)) for plan in plans)
+    reached, refused = _reached(run, plans, count), _refused(run)
+    writes = run.account_writes / max(1, sum(len(_times(run, plan.destination)) for plan in plans))
+    yield (
+        f", {groups} group{'s' if groups > 1 else ''}",
+        [
+            Figure("delivered", f"{delivered} of {count}", delivered == count),
+            Figure("of the allowed rate", f"{reached:.1%}", reached >= share),
+            Figure("429", f"{refused:.2%}", refused <= throttled),
+            Figure("writes a delivery", f"{writes:.2f}"),
+            *_sound(run),
+        ],
+    )
+
+
+def paced_by_chance(account: AccountPlan, count: int, share: float, throttled: float) -> Scenario:
+    """The same where much depends on chance, such as when others send: the mean of four runs, and the worst."""
+    runs = [play(_quiet((account,), tuple(_named(account.destination, count)), seed=seed)) for seed in range(1, 5)]
+    reached = [_reached(run, (account,), count) for run in runs]
+    refused = [_refused(run) for run in runs]
+    delivered = sum(len(_times(run, account.destination)) for run in runs)
+    yield (
+        ", four runs",
+        [
+            Figure("delivered", f"{delivered} of {4 * count}", delivered == 4 * count),
+            Figure("of the allowed rate", f"{mean(reached):.1%} (least {min(reached):.1%})", mean(reached) >= share),
+            Figure("429", f"{mean(refused):.2%} (most {max(refused):.2%})", mean(refused) <= throttled),
+            *(figure for run in runs for figure in _sound(run) if figure.reached is not None),
+        ],
+    )
+
+
+def _reached(run: Run, plans: tuple[AccountPlan, ...], count: int) -> float:
+    """The part of the rate that the tightest limit allows."""
+    account = plans[0]
     limits = account.limits or (LIMITS[account.provider],)
     times = [_times(run, plan.destination) for plan in plans]
     took = max((acts[-1] - acts[0] for acts in times if acts), default=math.inf)
@@ -141,18 +177,12 @@ def paced(
     if account.limiter in ("leaky", "counter"):
         # Where no burst is allowed the first window has none either.
         ideal = (count - 1) * max(window / requests for requests, window in limits)
-    refused = run.history.totals.throttled / max(1, run.history.totals.requests)
-    delivered = min(len(acts) for acts in times)
-    yield (
-        f", {groups} group{'s' if groups > 1 else ''}",
-        [
-            Figure("delivered", f"{delivered} of {count}", delivered == count),
-            Figure("of the allowed rate", f"{ideal / took:.1%}", ideal / took >= share),
-            Figure("429", f"{refused:.2%}", refused <= throttled),
-            Figure("writes a delivery", f"{run.account_writes / max(1, sum(map(len, times))):.2f}"),
-            *_sound(run),
-        ],
-    )
+    return ideal / took
+
+
+def _refused(run: Run) -> float:
+    """The part of all requests that was answered 429."""
+    return run.history.totals.throttled / max(1, run.history.totals.requests)
 
 
 def turns(count: int, number: int, answers_in: float = 0.02) -> Scenario:
@@ -378,14 +408,14 @@ def outage(destination: str, count: int = 10_000, groups: int = 1) -> Scenario:
 
 
 def noisy() -> Scenario:
-    """1,000 accounts of one lane, one of them with 50,000 events queued."""
+    """1,000 accounts of one lane, one of them with 20,000 events queued."""
     others = [f"yotpo/a{number}" for number in range(1, 1000)]
     accounts = tuple(AccountPlan(destination) for destination in ("yotpo/noisy", *others))
     own = tuple(
         EventPlan(10.0 + 600.0 * ((index * 0.618) % 1.0), f"o{index}", index, (others[index % 999],))
         for index in range(2997)
     )
-    noise = tuple(_events("yotpo/noisy", 50_000))
+    noise = tuple(_events("yotpo/noisy", 20_000))
     without = play(_quiet(accounts, own, ends=900.0))
     run = play(_quiet(accounts, noise + own, ends=900.0))
     before, after = (_percentile(each, "yotpo/a", own) for each in (without, run))
@@ -498,15 +528,16 @@ def aims() -> Iterator[tuple[str, Callable[[], Scenario]]]:
         limits = ((50, 10.0),) if kind == "counter" else ((5, 1.0),)
         for says, headers, most in (("", True, 0.01), (", no headers", False, 0.03), (", misled", True, 0.03)):
             account = AccountPlan("yotpo/main", kind, headers=headers, misleads=says == ", misled", limits=limits)
-            # Spaced as evenly as it asks for, with what a network's jitter takes.
-            share = 0.90 if kind == "leaky" else 0.93 if kind == "counter" else 0.95
-            yield f"600 at 5/s, {kind}{says}", partial(paced, account, 600, share, most)
+            # What a counter says is left is not what it lets through: it is believed, and costs.
+            share = 0.91 if kind == "counter" and headers else 0.95
+            play_it = paced_by_chance if kind in ("counter", "leaky") else paced
+            yield f"600 at 5/s, {kind}{says}", partial(play_it, account, 600, share, most)
     account = AccountPlan("yotpo/main", answers_in=0.5, concurrency=4)
     yield "600 at 5/s, four at once", partial(paced, account, 600, 0.95, 0.01, groups=2)
     account = AccountPlan("yotpo/main")
     yield "600 at 5/s, cold every 50", partial(paced, account, 600, 0.97, 0.0, retire_after=50)
     account = AccountPlan("yotpo/main", foreign=0.4)
-    yield "600 at 5/s, others eat 40 %", partial(paced, account, 600, 0.95, 0.02)
+    yield "600 at 5/s, others eat 40 %", partial(paced_by_chance, account, 600, 0.93, 0.02)
     account = AccountPlan("sender/main")
     yield "600 at 60/min", partial(paced, account, 600, 0.99, 0.0)
 
@@ -548,6 +579,6 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "six hours' outage, 10,000 to Yotpo": lambda: outage("yotpo/main"),
     "six hours' outage, 2,000 to Yotpo, 4 groups": lambda: outage("yotpo/main", 2_000, 4),
     "six hours' outage, 10,000 to Sender": lambda: outage("sender/main"),
-    "1,000 accounts, one with 50,000": noisy,
+    "1,000 accounts, one with 20,000": noisy,
     "20 accounts, 10 blocked": blocked,
 }

@@ -35,6 +35,12 @@ LONG = 5.0
 
 MOST_TURNED_AWAY = 20
 
+APART = 0.001
+"""Seconds between even spacing as we reckon it and the next request."""
+
+NOT_LATER = 0.05
+"""By what part of the time between two requests the next one leaves later, at most, because the last arrived late."""
+
 TRIES = 10
 """How often a write is tried again because somebody else's came between."""
 
@@ -247,15 +253,20 @@ class Pace:
 
     def _wait(self, at_most: float) -> float | None:
         """Waits for a turn. Returns it as it is used."""
-        until = self._clock.now() + at_most
+        until, is_newly_planned = self._clock.now() + at_most, False
         while True:
             with self._lock:
                 turn = self._turns.pop(0) if self._turns else None
             if turn is None:
                 if not self.reserve(1, within=until - self._clock.now()):
                     return None
+                is_newly_planned = True
                 continue
             planned_at = self._planned_at.get(turn, until)
+            if self._record.throttled_at > planned_at and not is_newly_planned:
+                # Planned before a 429: there may be a sooner one now.
+                self._learn(lambda record, turn=turn: schedule.give_back(record, [turn]))  # type: ignore[misc]
+                continue
             self._clock.sleep(max(0.0, turn - self._clock.now()))
             # Those before it may have gone out late.
             while 0 < (wait := self._held_up(turn)) < math.inf:
@@ -273,7 +284,7 @@ class Pace:
             now = self._clock.now()
             at = schedule.free_at(self._record, turn)
             if self._record.burst == 1:
-                at = max(at, self._sent_at + schedule.interval(self._record))
+                at = max(at, self._sent_at + schedule.interval(self._record) + APART)
             return at - now if at - turn <= self._tolerance else math.inf
 
     def _is_usable(self, turn: float, planned_at: float, now: float) -> bool:
@@ -307,6 +318,9 @@ class Pace:
             if self._answers <= self.terms.limits[0].requests:
                 # Too few answers so far to know the fastest.
                 later = max(later, schedule.LATE * self._shortest)
+            if abs(self._sent_at - turn) <= APART and not schedule.are_others_seen(self._record, now):
+                # It arrived later than most: the next one must not come too soon after it.
+                self._sent_at += min(later, NOT_LATER * schedule.interval(self._record))
 
         def learn(record: AccountRecord) -> AccountRecord:
             return schedule.answered(schedule.move(record, turn, turn, later), budget, turn, now)

@@ -77,6 +77,9 @@ FIRST_FORGIVEN = 100
 LEAST_SHARE = 0.1
 """The part of the limit that is used however often it is throttled."""
 
+LEAST_LEFT = 0.8
+"""Where it is seen what others take: the part of what that leaves which is used however often it is throttled."""
+
 GROWS_AFTER = 300
 """Deliveries without a 429 after which a burst may be twice as long again."""
 
@@ -334,17 +337,16 @@ def pause(
     `backoff`, by default as long as two requests take.
     """
     named = _named(record, budget)
-    growing = min((backoff or 2.0 * interval(record)) * 2.0 ** min(record.throttled, 16), LONGEST_GROWING_WAIT)
+    # Only the first 429 of those in flight together counts: the others tell the same news again.
+    throttled = record.throttled + (turn > record.throttled_at)
+    growing = min((backoff or 2.0 * interval(record)) * 2.0 ** min(throttled - 1, 16), LONGEST_GROWING_WAIT)
     # Throttled again and again at the very moment it named, the provider is not believed any more.
     wait = named if named and record.throttled < BELIEVED else max(named or 0.0, growing)
     until = now + min(wait, LONGEST_DEFERRAL)
     record = replace(record, quiet_until=max(record.quiet_until, until))
     if named:
         record = replace(record, asked_until=max(record.asked_until, until))
-    # Only the first 429 of those in flight together: the others tell the same news again.
-    if turn > record.throttled_at:
-        record = replace(record, throttled=record.throttled + 1, throttled_at=now)
-    return record
+    return replace(record, throttled=throttled, throttled_at=now) if throttled > record.throttled else record
 
 
 def shrink(record: AccountRecord, budget: Budget, now: float) -> AccountRecord:
@@ -358,7 +360,8 @@ def shrink(record: AccountRecord, budget: Budget, now: float) -> AccountRecord:
     rejections = record.rejections * (1.0 - LATELY) + LATELY
     says = any(quota.remaining is not None for quota in budget.quotas)
     others = any(_are_others(window, now) for window in record.windows)
-    forgiven = says and not others and record.calm > FIRST_FORGIVEN
+    # One that comes as soon as a burst grows again is not.
+    forgiven = says and not others and record.calm > FIRST_FORGIVEN and not record.burst
     record = replace(record, calm=0, rejections=rejections)
     if record.burst != 1:
         # The count was kept: it dislikes bursts, or others use the account unseen.
@@ -381,8 +384,15 @@ def _are_others(window: Window, now: float) -> bool:
     return window.others_at > now - ALONE * window.seconds
 
 
+def are_others_seen(record: AccountRecord, now: float) -> bool:
+    """Whether replies told lately that others use the account."""
+    return any(window.others > 0 and _are_others(window, now) for window in record.windows)
+
+
 def _cut(window: Window, often: bool, now: float) -> Window:
     """The window after a 429 that even spacing did not prevent: the more others were seen to take, the less is ours."""
-    taken = window.others / window.limit if _are_others(window, now) else 0.0
-    decrease = DECREASE if often else max(DECREASE, DECREASE_UNSEEN - 0.2 * taken)
-    return replace(window, share=max(LEAST_SHARE * window.limit, decrease * window.share))
+    others = window.others if _are_others(window, now) else 0
+    decrease = DECREASE if often else max(DECREASE, DECREASE_UNSEEN - 0.2 * others / window.limit)
+    # What others were seen to take is left to them in any case.
+    least = max(LEAST_SHARE * window.limit, LEAST_LEFT * (window.limit - others) if others else 0.0)
+    return replace(window, share=min(window.share, max(least, decrease * window.share)))
