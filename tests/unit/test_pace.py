@@ -380,6 +380,42 @@ def test_an_answer_that_was_quick_lets_the_next_window_begin(world: World, pace:
     assert times[-1] - times[0] <= 19 / 5 * 1.03
 
 
+def test_evenly_spaced_the_next_leaves_as_much_later_as_the_last_arrived(world: World, pace: Pace) -> None:
+    """GIVEN a provider that takes no burst WHEN a request was longer on its way THEN the next one does not come too
+    soon after it, and one that was not is followed as soon as the limit lets it.
+    """
+    world.send(pace).throttle(NOTHING, "event")
+    for _ in range(20):
+        permit = world.send(pace)
+        world.clock.pass_by(0.02)
+        permit.observe(NOTHING)
+    gaps = []
+    for took in (0.02, 0.026, 0.5):
+        permit, sent_at = world.send(pace), world.clock.now()
+        world.clock.pass_by(min(took, 0.1))
+        permit.observe(NOTHING)
+        permit = world.send(pace)
+        gaps.append(world.clock.now() - sent_at)
+        world.clock.pass_by(0.02)
+        permit.observe(NOTHING)
+    usual, later, much_later = gaps
+    assert usual == pytest.approx(0.201, abs=0.002)
+    assert later == pytest.approx(usual + 0.006, abs=0.002)
+    assert much_later == pytest.approx(usual + 0.01, abs=0.002)
+
+
+def test_turns_planned_before_a_429_are_planned_anew(world: World, pace: Pace) -> None:
+    """GIVEN turns a second away WHEN a 429 says that evenly spaced it goes on sooner THEN it does."""
+    assert pace.reserve(10) == 10
+    first, second = world.send(pace), world.send(pace)
+    for permit in (first, second):
+        permit.throttle(NOTHING, "event")
+    throttled_at = world.clock.now()
+    for _ in range(3):
+        world.send(pace)
+    assert world.clock.now() - throttled_at < 0.4 + 3 * 0.21
+
+
 def test_a_lone_429_is_asked_about_within_a_minute() -> None:
     """A back-off that grew by itself is shortened; one that the provider named is not."""
     for named, least, most in ((None, 0.0, 61.0), (600.0, 599.0, 901.0)):

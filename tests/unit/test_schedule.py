@@ -533,6 +533,32 @@ def test_a_single_429_among_hundreds_that_passed_is_no_reason() -> None:
     assert client.rate() >= 4.5
 
 
+def test_a_429_as_soon_as_a_burst_grows_takes_it_back() -> None:
+    """GIVEN a burst that grew after hundreds that passed WHEN it is turned away THEN requests go one by one again, even
+    where replies say what is left.
+    """
+    client = Client(new(SECOND))
+    client.refused(Budget(retry_after=1))
+    while client.at_once() == 1:
+        client.send(lambda: left(5 - sum(turn > client.now - 1.0 for turn in client.sent)))
+    client.refused(Budget((Quota(remaining=0),), retry_after=1))
+    assert client.at_once() == 1
+
+
+def test_two_429s_in_flight_together_are_waited_out_as_one() -> None:
+    """GIVEN a provider that names no moment WHEN requests side by side are refused THEN the wait does not grow."""
+    turns, record = take(new(SECOND), NOW, 5, math.inf)
+    now = turns[-1] + 0.1
+    waits = []
+    for turn in turns:
+        record = throttled(give_back(record, [turn]), SAYS_NOTHING, turn, now)
+        waits.append(record.quiet_until - now)
+    assert waits == [waits[0]] * 5
+    _, record = take(record, now, 1, math.inf)
+    later = throttled(record, SAYS_NOTHING, now + 1.0, now + 1.1)
+    assert later.quiet_until - (now + 1.1) == pytest.approx(2 * waits[0])
+
+
 # ------------------------------------------------------------------------------------------------ the share
 
 
@@ -563,6 +589,21 @@ def test_requests_refused_together_cut_it_once() -> None:
         client.record, client.now = record, now
         rates.append(client.rate())
     assert rates[0] == pytest.approx(rates[1])
+
+
+def test_what_others_leave_is_ours_however_often_it_is_refused() -> None:
+    """GIVEN replies that tell what others take WHEN requests are refused again and again THEN four fifths
+    of what that leaves are tried.
+    """
+    client = Client(new(SECOND))
+    client.refused(Budget(retry_after=0.1))
+    for _ in range(50):
+        client.now += 2.0
+        client.send(left(2))
+        client.refused(Budget((Quota(remaining=0),), retry_after=0.1), backoff=0.1)
+    window = client.record.windows[0]
+    assert window.others == 1  # One may be a matter of rounding.
+    assert window.share == pytest.approx(0.8 * 4, abs=0.1)
 
 
 def test_a_share_is_never_cut_to_nothing() -> None:
