@@ -315,7 +315,7 @@ def _(swap: Swap) -> None:
     swap(Account, "throttled", lambda self, *args: (throttled(self, *args), args[1])[1])
 
 
-@mutation("every 429 is the event's own", figure="a bad hour, nine of ten answered 429")
+@mutation("every 429 is the event's own")
 def _(swap: Swap) -> None:
     def throttled(self: Account, event_id: str, before: Failure, started_at: float) -> Failure:
         strikes = before.strikes + 1
