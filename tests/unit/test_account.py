@@ -18,7 +18,8 @@ from relay.account.account import (
     WITNESS_SECONDS,
     Account,
 )
-from relay.account.pace import Pace
+from relay.account.pace import THROTTLED, Pace
+from relay.outcome import Outcome, Result
 from relay.ports import Failure
 from relay.providers.limits import Limit, Terms
 from tests.fakes import FakeAccounts, FakeClock, middle
@@ -485,6 +486,24 @@ def test_the_back_off_is_jittered_in_full(clock: FakeClock) -> None:
             assert 0 < wait <= 2
         else:
             assert wait > 100
+
+
+def test_the_seconds_after_a_429_are_no_rest_for_what_fails_otherwise(clock: FakeClock) -> None:
+    """GIVEN an event that always fails and one that is always answered 429 WHEN they alone are tried for an hour
+    THEN the account backs off as for an outage, although the 429s alone ask for seconds.
+    """
+    account = made(clock, most_random)
+    waits, first = [], clock.now()
+    for _ in range(4):
+        account.begin_batch()
+        account.failed("bad", NEVER, clock.now())
+        account.note(Result(Outcome.RETRY, "HTTP 500", event_id="bad", status=500, failed_at=first))
+        account.pace.trip(2.0, THROTTLED)
+        account.note(Result(Outcome.THROTTLED, "HTTP 429", event_id="capped", status=429))
+        waits.append(account.end_batch())
+        clock.pass_by(1_200)
+    assert waits == sorted(waits)
+    assert waits[-1] >= 60
 
 
 def test_a_failure_among_successes_waits_seconds(account: Account, clock: FakeClock) -> None:

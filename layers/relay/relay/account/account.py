@@ -148,7 +148,8 @@ class Account:
         """
         batch, held = self._tally, self.pace.open_for
         wait = max(batch.wait, held)
-        if batch.failed and not held:
+        # The few seconds after a 429 are no rest for what fails otherwise.
+        if batch.failed and (not held or self.pace.is_throttled):
             wait = max(wait, self.back_off(batch.strikes, batch.succeeded, self._clock.now() - batch.failed_at))
             if not batch.succeeded:
                 wait = max(wait, batch.asked)
@@ -380,6 +381,8 @@ class Account:
             # tries.
             wait = self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF), most, LONGEST_BACKOFF)
             wait = max(1.0, wait, (0.5 + self._rng()) * IDLE * self._waited)
+            if self.pace.is_throttled:
+                wait = max(wait, self.pace.open_for)
             self.pace.trip(wait, "failing")
             return wait
 

@@ -179,6 +179,12 @@ class Pace:
         with self._lock:
             return max(0.0, self._record.until - self._clock.now()) if self._record.state is State.OPEN else 0.0
 
+    @property
+    def is_throttled(self) -> bool:
+        """Whether it is 429s that the account is open for."""
+        with self._lock:
+            return self._record.state is State.OPEN and self._record.why == THROTTLED
+
     def trip(self, seconds: float, why: str) -> None:
         """The account does not work: nothing for so long, then one probe."""
         now = self._clock.now()
