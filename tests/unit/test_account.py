@@ -506,6 +506,16 @@ def test_the_seconds_after_a_429_are_no_rest_for_what_fails_otherwise(clock: Fak
     assert waits[-1] >= 60
 
 
+def test_what_failed_twice_is_asked_after_the_others_everywhere(account: Account, clock: FakeClock) -> None:
+    """GIVEN an event that fails WHEN it fails again THEN every environment knows, until the provider takes it."""
+    failure = account.failed("bad", NEVER, clock.now())
+    assert list(account.pace.turned_away) == []
+    account.failed("bad", failure, clock.now())
+    assert list(account.pace.turned_away) == ["bad"]
+    account.succeeded("bad", clock.now())
+    assert list(account.pace.turned_away) == []
+
+
 def test_a_failure_among_successes_waits_seconds(account: Account, clock: FakeClock) -> None:
     """An event's own fault costs its account seconds, a little more each time."""
     account.failed("bad", NEVER, clock.now())

@@ -265,7 +265,7 @@ class AccountRecord:
     worked_at: float = 0.0
     """When the last request began that the provider took."""
     turned_away: tuple[str, ...] = ()
-    """Ids of events that were answered 429, 401 or 403 last: they are asked after the others."""
+    """Ids of events that were answered 429, 401 or 403, or failed twice, last: they are asked after the others."""
     held: str = ""
     """Why an operator holds it; empty: nobody does."""
 

@@ -191,6 +191,8 @@ class Account:
             # Another event, tried after this one failed last, got through; or this is the only one that does not.
             worked_between = self.pace.worked_at > before.last_failed_at
             strike = before.strikes == 0 or worked_between or (alone and self._worked_since(first))
+            if before.strikes:
+                self.pace.turn_away(event_id)
             _keep(self._failing, event_id, self._clock.now())
             self._waited = max(self._waited, self._clock.now() - started_at)
             _keep(self._tries, event_id, (max(attempts, self._tried(event_id) + 1), self._clock.now()))

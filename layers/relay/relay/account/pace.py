@@ -199,11 +199,11 @@ class Pace:
 
     @property
     def turned_away(self) -> tuple[str, ...]:
-        """Events that were answered 429, 401 or 403 last, whichever environment sent them."""
+        """Events that were answered 429, 401 or 403, or failed twice, last, whichever environment sent them."""
         return self._record.turned_away
 
     def turn_away(self, event_id: str) -> None:
-        """The event was answered so."""
+        """The event did not get through so."""
 
         def learn(record: AccountRecord) -> AccountRecord:
             others = tuple(each for each in record.turned_away if each != event_id)
