@@ -401,7 +401,7 @@ def outage(destination: str, count: int = 10_000, groups: int = 1) -> Scenario:
             Figure("dead letters", f"{totals.letters}", totals.letters == 0),
             Figure("of the limit once it works", f"{used:.1%}", used >= 0.95),
             Figure("first delivery after", f"{acts[0] - 6 * HOUR:.0f} s" if acts else "never"),
-            Figure("failed requests", f"{failed}", failed <= 250),
+            Figure("failed requests", f"{failed}", failed <= 200),
             *_sound(run),
         ],
     )
