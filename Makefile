@@ -23,7 +23,7 @@ export SAM_CLI_TELEMETRY := 0
 unexport PYTHONDONTWRITEBYTECODE
 
 # tests/workers.py keeps together what shares a server.
-# Two a core and one more: a good part of what they do is to wait for servers.
+# Measured on two cores: quicker than four or three, for some always wait for servers.
 PARALLEL := -n 5
 
 .PHONY: help

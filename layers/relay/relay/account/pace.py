@@ -271,7 +271,7 @@ class Pace:
             planned_at = self._planned_at.get(turn, until)
             if self._record.throttled_at > planned_at and not is_newly_planned:
                 # Planned before a 429: there may be a sooner one now.
-                self._learn(lambda record, turn=turn: schedule.give_back(record, [turn]))  # type: ignore[misc]
+                self._give_back(turn)
                 continue
             self._clock.sleep(max(0.0, turn - self._clock.now()))
             # Those before it may have gone out late.
@@ -280,9 +280,12 @@ class Pace:
             now = self._clock.now()
             if wait < math.inf and self._is_usable(turn, planned_at, now):
                 return self._use(turn, now)
-            self._learn(lambda record, turn=turn: schedule.give_back(record, [turn]))  # type: ignore[misc]
+            self._give_back(turn)
             if now >= until:
                 return None
+
+    def _give_back(self, turn: float) -> None:
+        self._learn(lambda record: schedule.give_back(record, [turn]))
 
     def _held_up(self, turn: float) -> float:
         """Seconds until the turn may be used; infinite where that is too late."""

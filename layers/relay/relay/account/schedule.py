@@ -339,7 +339,7 @@ def pause(
     named = _named(record, budget)
     # Only the first 429 of those in flight together counts: the others tell the same news again.
     throttled = record.throttled + (turn > record.throttled_at)
-    growing = min((backoff or 2.0 * interval(record)) * 2.0 ** min(throttled - 1, 16), LONGEST_GROWING_WAIT)
+    growing = min((backoff or 2.0 * interval(record)) * 2.0 ** min(max(throttled - 1, 0), 16), LONGEST_GROWING_WAIT)
     # Throttled again and again at the very moment it named, the provider is not believed any more.
     wait = named if named and record.throttled < BELIEVED else max(named or 0.0, growing)
     until = now + min(wait, LONGEST_DEFERRAL)
@@ -385,7 +385,7 @@ def _are_others(window: Window, now: float) -> bool:
 
 
 def are_others_seen(record: AccountRecord, now: float) -> bool:
-    """Whether replies told lately that others use the account."""
+    """Whether replies told lately that others use the account; of a new one, unlike elsewhere, it is not assumed."""
     return any(window.others > 0 and _are_others(window, now) for window in record.windows)
 
 
