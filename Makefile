@@ -153,4 +153,5 @@ $(READY): requirements-dev.txt
 	echo "Setting up $(VENV) with $$("$$found" --version), once ..." >&2; \
 	"$$found" -m venv $(VENV)
 	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-input --no-deps --require-hashes -r $<
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation --no-index -e . 2>/dev/null
 	@touch $@

@@ -3,8 +3,8 @@
 import shlex
 from collections.abc import Mapping
 
-from local.machine import ACCESS_KEY_ID, OWN, SECRET_ACCESS_KEY
-from local.stack import Stack
+from local.machine import ACCESS_KEY_ID, OWN, SECRET_ACCESS_KEY, TOOLS
+from local.stack import STACK_NAME, Stack
 
 LOOPBACK = "127.0.0.1"
 
@@ -28,7 +28,11 @@ def credential_lines(stack: Stack, own: Mapping[str, str] = OWN) -> list[str]:
 def output_lines(stack: Stack) -> list[str]:
     """The stack's outputs and the provider sandbox's URL as variables of those names."""
     named = stack.outputs | {"SandboxUrl": stack.sandbox_url}
-    return [f"export {name}={shlex.quote(value)}" for name, value in named.items()]
+    return [f"export {name}={shlex.quote(value)}" for name, value in named.items()] + [
+        f"export RELAY_STACK={STACK_NAME}",
+        # Whatever is on the PATH: the command of this checkout.
+        f'relay() {{ {shlex.quote(str(TOOLS / "relay"))} "$@"; }}',
+    ]
 
 
 def _behind_a_proxy(own: Mapping[str, str]) -> bool:

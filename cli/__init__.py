@@ -1,0 +1,1 @@
+"""`relay`, the operator's command: see, explain and mend a deployed stack."""

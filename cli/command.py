@@ -1,0 +1,158 @@
+"""What all commands share: which stack, in which form they answer, and how they end."""
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any, NoReturn, get_type_hints
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from cli.stack import DEFAULT_STACK, NoStackError, Relay, Where
+
+
+class Exit(IntEnum):
+    """How a command ends."""
+
+    OK = 0
+    FAILED = 1
+    """Something could not be done; what could is said."""
+    USAGE = 2
+    """What was asked for makes no sense; nothing was done."""
+    DEGRADED = 3
+    """The relay works, but not as it should: `status` says what rings."""
+    NOT_FOUND = 4
+    """What was asked about is not there."""
+    INTERRUPTED = 130
+
+
+class Output(StrEnum):
+    """In which form a command answers."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class CommandError(Exception):
+    """What a person did, or what stands in the way of it, in words for them."""
+
+    def __init__(self, message: str, exit_code: Exit = Exit.FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command has to say: `data` for programs, `shown` for people."""
+
+    data: Any
+    shown: RenderableType = ""
+    exit_code: Exit = Exit.OK
+
+
+_STACK = "Which stack"
+
+_COMMON: dict[str, Any] = {
+    "stack": Annotated[
+        str, typer.Option("--stack", envvar="RELAY_STACK", help="CloudFormation's name of it.", rich_help_panel=_STACK)
+    ],
+    "region": Annotated[str | None, typer.Option("--region", help="AWS region.", rich_help_panel=_STACK)],
+    "profile": Annotated[str | None, typer.Option("--profile", help="AWS profile.", rich_help_panel=_STACK)],
+    "endpoint_url": Annotated[
+        str | None,
+        typer.Option("--endpoint-url", help="Where AWS is; else as AWS_ENDPOINT_URL says.", rich_help_panel=_STACK),
+    ],
+    "output": Annotated[Output, typer.Option("--output", "-o", help="For people, or for programs.")],
+    "as_json": Annotated[bool, typer.Option("--json", help="Short for --output json.")],
+}
+_DEFAULTS: dict[str, Any] = {
+    "stack": DEFAULT_STACK,
+    "region": None,
+    "profile": None,
+    "endpoint_url": None,
+    "output": Output.TABLE,
+    "as_json": False,
+}
+
+console = Console(highlight=False, soft_wrap=True)
+"""For answers."""
+beside = Console(stderr=True, highlight=False, soft_wrap=True)
+"""For progress, questions and errors: an answer in JSON stays one."""
+
+
+def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
+    """Makes a command of a function that takes a `Relay`, then its own parameters, and returns an `Answer`.
+
+    Its docstring is the help. The options that say which stack, and how to answer, are added to its own. The function
+    itself stays as it is: a test calls it without a command line.
+    """
+
+    def register(function: Callable[..., Answer]) -> Callable[..., Answer]:
+        own = list(inspect.signature(function).parameters.values())[1:]
+        hints = get_type_hints(function, include_extras=True)
+
+        def run(**given: Any) -> None:
+            common = {key: given.pop(key) for key in _COMMON}
+            where = Where(*(common[key] for key in ("stack", "region", "profile", "endpoint_url")))
+            wanted = Output.JSON if common["as_json"] else common["output"]
+            with reported(wanted):
+                answer = function(Relay(where), **given)
+                show(answer, wanted)
+                raise typer.Exit(answer.exit_code)
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters = [each.replace(kind=keyword, annotation=hints[each.name]) for each in own] + [
+            inspect.Parameter(key, keyword, default=_DEFAULTS[key], annotation=annotation)
+            for key, annotation in _COMMON.items()
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        run.__doc__ = function.__doc__
+        app.command(name or function.__name__.replace("_", "-"))(run)
+        return function
+
+    return register
+
+
+def show(answer: Answer, wanted: Output) -> None:
+    """The answer on standard output: JSON as one document, for people as they see it."""
+    if wanted is Output.JSON:
+        json.dump(answer.data, sys.stdout, indent=2, ensure_ascii=False, default=str)
+        sys.stdout.write("\n")
+    elif answer.shown:
+        console.print(answer.shown)
+
+
+@contextmanager
+def reported(wanted: Output) -> Iterator[None]:
+    """Ends the command with a line in place of a traceback, for all that a person or a network did."""
+    try:
+        yield
+    except CommandError as error:
+        _end(str(error), wanted, error.exit_code)
+    except NoStackError as error:
+        _end(str(error), wanted, Exit.USAGE)
+    except KeyboardInterrupt:
+        _end("interrupted", wanted, Exit.INTERRUPTED)
+    except (NoCredentialsError, NoRegionError, ProfileNotFound) as error:
+        said = str(error).rstrip(".")
+        _end(f"{said}: set up AWS as for its own command line, or name a --profile and a --region", wanted, Exit.USAGE)
+    except ClientError as error:
+        told = error.response.get("Error", {})
+        _end(f"AWS refused {error.operation_name}: {told.get('Code')}: {told.get('Message')}", wanted, Exit.FAILED)
+    except BotoCoreError as error:
+        _end(f"AWS could not be asked: {error}", wanted, Exit.FAILED)
+
+
+def _end(message: str, wanted: Output, exit_code: Exit) -> NoReturn:
+    if wanted is Output.JSON:
+        json.dump({"error": message}, sys.stdout)
+        sys.stdout.write("\n")
+    beside.print(Text("relay: ", style="red").append(message, style="default"))
+    raise typer.Exit(exit_code)

@@ -1,0 +1,161 @@
+"""A deployed stack as an operator has it: its outputs, its settings, and AWS's clients for it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from relay.contract.destination import ANY, Destination
+from relay.providers import PROVIDERS
+from relay.settings import DeliverSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sqs import SQSClient
+
+DEFAULT_STACK = "customer-event-relay-dev"
+
+_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
+
+
+class NoStackError(Exception):
+    """There is no such stack, or it is none of the relay's."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """How a stack is named, as every AWS tool takes it. None: as the environment says."""
+
+    stack: str = DEFAULT_STACK
+    region: str | None = None
+    profile: str | None = None
+    endpoint_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A provider's queues and function."""
+
+    provider: str
+    queue_url: str
+    dead_letter_url: str
+    function: str
+
+
+class Relay:
+    """One stack. Asks AWS for nothing before it is needed. Raises NoStackError, and what botocore raises."""
+
+    def __init__(self, where: Where) -> None:
+        self.where = where
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        return boto3.Session(profile_name=self.where.profile, region_name=self.where.region)
+
+    def client(self, service: str, **config: Any) -> Any:
+        """AWS's client for a service; `config` changes its botocore configuration."""
+        chosen = _CONFIG.merge(Config(**config)) if config else _CONFIG
+        return self.session.client(service, endpoint_url=self.where.endpoint_url, config=chosen)  # type: ignore[call-overload]
+
+    @cached_property
+    def cloudformation(self) -> "CloudFormationClient":
+        client: CloudFormationClient = self.client("cloudformation")
+        return client
+
+    @cached_property
+    def dynamodb(self) -> "DynamoDBClient":
+        client: DynamoDBClient = self.client("dynamodb")
+        return client
+
+    @cached_property
+    def events(self) -> "EventBridgeClient":
+        client: EventBridgeClient = self.client("events")
+        return client
+
+    @cached_property
+    def functions(self) -> "LambdaClient":
+        # A function answers in its own time, and a call of it must not be made twice.
+        client: LambdaClient = self.client("lambda", read_timeout=60, retries={"total_max_attempts": 1})
+        return client
+
+    @cached_property
+    def logs(self) -> Any:
+        return self.client("logs")
+
+    @cached_property
+    def cloudwatch(self) -> Any:
+        return self.client("cloudwatch")
+
+    @cached_property
+    def secrets(self) -> "SecretsManagerClient":
+        client: SecretsManagerClient = self.client("secretsmanager")
+        return client
+
+    @cached_property
+    def sqs(self) -> "SQSClient":
+        client: SQSClient = self.client("sqs")
+        return client
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        missing = f"there is no stack {self.where.stack} in {self.session.region_name}: name yours with --stack"
+        try:
+            stacks = self.cloudformation.describe_stacks(StackName=self.where.stack)["Stacks"]
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "ValidationError":
+                raise NoStackError(missing) from None
+            raise
+        if not stacks:
+            raise NoStackError(missing)
+        return dict(stacks[0])
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs, by name."""
+        found = {each["OutputKey"]: each["OutputValue"] for each in self._described.get("Outputs", [])}
+        if "LedgerTableName" not in found:
+            raise NoStackError(f"{self.where.stack} is no stack of the relay: it has no output LedgerTableName")
+        return found
+
+    @cached_property
+    def lanes(self) -> dict[str, Lane]:
+        """By provider."""
+        return {
+            name: Lane(name, *(self.outputs[f"{name.capitalize()}{what}"] for what in _OF_A_LANE)) for name in PROVIDERS
+        }
+
+    @cached_property
+    def settings(self) -> dict[str, DeliverSettings]:
+        """Each provider's function's, as it has them now."""
+        return {name: self._settings_of(lane) for name, lane in self.lanes.items()}
+
+    def _settings_of(self, lane: Lane) -> DeliverSettings:
+        described = self.functions.get_function_configuration(FunctionName=lane.function)
+        return DeliverSettings.from_environment(described["Environment"]["Variables"])
+
+    @property
+    def _any_settings(self) -> DeliverSettings:
+        return next(iter(self.settings.values()))
+
+    @property
+    def stage(self) -> str:
+        return self._any_settings.stage
+
+    @property
+    def destinations(self) -> list[Destination]:
+        """Those that are configured by name."""
+        return [each for name in self._any_settings.destinations if (each := Destination(name)).account != ANY]
+
+    def is_configured(self, destination: Destination) -> bool:
+        """Whether events for it are taken, by name or because any account of its provider is."""
+        return destination.is_configured(self._any_settings.destinations)
+
+
+_OF_A_LANE = ("QueueUrl", "DeadLetterQueueUrl", "FunctionName")
