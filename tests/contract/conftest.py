@@ -33,6 +33,7 @@ from local.stack import start_emulator
 from relay.errors import RelayError
 from relay.providers import PROVIDERS
 from tests.contract.documented import documented
+from tools.template import load
 
 YOTPO = "/core/v3/stores/sandbox-store/events?access_token=sandbox-yotpo-token"
 SENDER = "/v2/events"
@@ -125,6 +126,10 @@ def sandbox(served: Client) -> Client:
 # ------------------------------------------------------------------------------------------------ AWS, twice
 
 
+LETTERS: Any = load()["Resources"]["Letters"]["Properties"]
+"""The template's own table, for its indexes."""
+
+
 @cache
 def queue_maker(endpoint: str) -> SQSClient:
     """A client for what a test finds there, beside its own, which it may stub."""
@@ -188,6 +193,16 @@ class Aws:
             BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[{"AttributeName": "destination", "AttributeType": "S"}],
             KeySchema=[{"AttributeName": "destination", "KeyType": "HASH"}],
+        )
+        return name
+
+    @cached_property
+    def letters(self) -> str:
+        name = f"{self.name}-letters"
+        self.dynamodb.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            **{key: LETTERS[key] for key in ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")},
         )
         return name
 

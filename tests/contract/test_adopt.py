@@ -82,6 +82,7 @@ def leave_behind(aws: Clients, stage: str, *names: str) -> None:
                 KeySchema=properties["KeySchema"],
                 BillingMode="PAY_PER_REQUEST",
                 DeletionProtectionEnabled=True,
+                **{each: properties[each] for each in ("GlobalSecondaryIndexes",) if each in properties},
             )
         else:
             queue = properties["QueueName"]["Fn::Sub"].replace("${Stage}", stage)
@@ -101,7 +102,7 @@ def run(aws: Clients, stage: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_is_left_becomes_the_new_stack_s(aws: Clients) -> None:
-    """GIVEN both tables and all queues but one, with a message in it WHEN adopted
+    """GIVEN the tables and all queues but one, with a message in it WHEN adopted
     THEN the new stack has these, under their names and with what is in them, and deleting it leaves them again."""
     kept = sorted(name for name, one in STACK.resources.items() if "DeletionPolicy" in one)
     left = [name for name in kept if name != f"{REPEATS.capitalize()}DeadLetterQueue"]
@@ -128,7 +129,11 @@ def test_what_is_left_becomes_the_new_stack_s(aws: Clients) -> None:
     )
     (message,) = aws.sqs.receive_message(QueueUrl=lane)["Messages"]
     assert message["Body"] == "waits"
-    assert aws.dynamodb.list_tables()["TableNames"] == ["dev-customer-events", "dev-customer-events-accounts"]
+    assert aws.dynamodb.list_tables()["TableNames"] == [
+        "dev-customer-events",
+        "dev-customer-events-accounts",
+        "dev-customer-events-letters",
+    ]
 
 
 def test_there_may_be_nothing_left(aws: Clients) -> None:

@@ -130,7 +130,7 @@ def test_an_empty_correlation_id(aws: Aws) -> None:
 @pytest.mark.parametrize("body", ["{", '{"a": "ü"}', " \n", "x" * 900_000], ids=["broken", "utf-8", "blank", "900 KB"])
 def test_rejects_are_kept(aws: Aws, body: str) -> None:
     """The body to the byte, and why."""
-    rejected = RejectedRecord(body, "body: is not JSON", "evt-1", NOW)
+    rejected = RejectedRecord(body, "body: is not JSON", "evt-1", NOW, letter="m-1")
     assert SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected).reject([rejected]) == {}
     (message,) = aws.receive(aws.rejected)
     assert message["Body"] == body
@@ -141,6 +141,7 @@ def test_rejects_are_kept(aws: Aws, body: str) -> None:
         "status": "-",
         "attempts": "0",
         "accepted_at": f"{NOW:.3f}",
+        "letter": "m-1",
     }
 
 
@@ -348,6 +349,7 @@ def test_a_dead_letter(aws: Aws) -> None:
         "content_hash": "0" * 64,
         "accepted_at": f"{NOW - 0.25:.3f}",
         "correlation_id": "corr-1",
+        "letter": "m-1",
     }
 
 
@@ -1305,6 +1307,7 @@ def intake(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, Any], di
             "RELAY_DESTINATIONS": "yotpo/main,sender/main",
             "RELAY_LANES": json.dumps(aws.lanes),
             "RELAY_REJECTED_QUEUE_URL": aws.rejected,
+            "RELAY_LETTERS_TABLE": aws.letters,
         },
     )
     return when_called("intake")
@@ -1336,6 +1339,7 @@ def deliver(
             "RELAY_DEAD_LETTER_QUEUE_URL": aws.dead_letters,
             "RELAY_LEDGER_TABLE": aws.table,
             "RELAY_ACCOUNTS_TABLE": aws.accounts,
+            "RELAY_LETTERS_TABLE": aws.letters,
             "RELAY_MAX_DELIVERY_AGE_HOURS": "72",
             "RELAY_HOLD_SECONDS": "300",
             "RELAY_DESTINATION_SETTINGS": "{}",

@@ -162,6 +162,7 @@ def test_alarms_on_intake_s_metrics_ask_for_what_it_writes(
         "RELAY_DESTINATIONS": ",".join(DESTINATIONS),
         "RELAY_LANES": json.dumps({provider: f"{nowhere}/{provider}.fifo" for provider in PROVIDERS}),
         "RELAY_REJECTED_QUEUE_URL": f"{nowhere}/rejected",
+        "RELAY_LETTERS_TABLE": "letters",
     }.items():
         monkeypatch.setenv(name, value)
     assert wiring.intake().handle(sqs_batch(sqs_record(event_json())), FakeContext())["batchItemFailures"]

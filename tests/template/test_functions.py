@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from relay.adapters.dynamodb import DynamoAccounts, DynamoLedger
-from relay.ports import AccountRecord, Record
+from relay.adapters.dynamodb import DynamoAccounts, DynamoLedger, DynamoLetters
+from relay.ports import AccountRecord, Record, RejectedRecord
 from relay.providers import PROVIDERS
 from relay.settings import PREFIX, DeliverSettings, IntakeSettings
 from tests.template.stack import FUNCTIONS, ROOT, Stack, listed, target
@@ -16,7 +16,7 @@ from tests.template.stack import FUNCTIONS, ROOT, Stack, listed, target
 USED = {
     "logs": {"CreateLogStream", "PutLogEvents"},
     "sqs": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility", "SendMessage"},
-    "dynamodb": {"UpdateItem"},
+    "dynamodb": {"UpdateItem", "BatchWriteItem"},
     "secretsmanager": {"GetSecretValue"},
     "kms": {"Decrypt"},
 }
@@ -203,30 +203,34 @@ TABLES = {
     # event's fate.
     "Ledger": ("customer-events", {"HASH": "event_id", "RANGE": "destination"}, "RELAY_LEDGER_TABLE"),
     "Accounts": ("customer-events-accounts", {"HASH": "destination"}, "RELAY_ACCOUNTS_TABLE"),
+    "Letters": ("customer-events-letters", {"HASH": "letter"}, "RELAY_LETTERS_TABLE"),
 }
 
 
 def test_there_are_these_tables(stack: Stack) -> None:
-    """Each is named to every deliver function, and to no other."""
+    """Each is named to every deliver function; to intake, which writes rejects, the letters only."""
     assert set(stack.of("AWS::DynamoDB::Table")) == set(TABLES)
     for table, (_, _, variable) in TABLES.items():
         for name in stack.functions:
-            wanted = None if name == "IntakeFunction" else {"Ref": table}
+            wanted = None if name == "IntakeFunction" and table != "Letters" else {"Ref": table}
             assert stack.environment(name).get(variable) == wanted
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_table_is_kept(stack: Stack, name: str) -> None:
-    """Its records expire, are encrypted, can be restored and outlive the stack."""
+    """Its records expire, are encrypted, can be restored (but for bodies: what is forgotten is gone) and outlive the
+    stack.
+    """
     table = stack.resources[name]
     properties = table["Properties"]
     called, key, _ = TABLES[name]
     assert {each["KeyType"]: each["AttributeName"] for each in properties["KeySchema"]} == key
-    assert {each["AttributeName"]: each["AttributeType"] for each in properties["AttributeDefinitions"]} == (
-        dict.fromkeys(key.values(), "S")
-    )
+    keys = [each["KeySchema"] for each in (properties, *properties.get("GlobalSecondaryIndexes", ()))]
+    named = {each["AttributeName"]: each["AttributeType"] for each in properties["AttributeDefinitions"]}
+    assert set(named) == {each["AttributeName"] for schema in keys for each in schema}
+    assert {kind for name, kind in named.items() if name != "at"} == {"S"}
     assert properties["TimeToLiveSpecification"]["Enabled"] is True
-    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": name != "Letters"}
     assert properties["SSESpecification"] == {"SSEEnabled": True}
     assert properties["BillingMode"] == "PAY_PER_REQUEST"
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
@@ -239,27 +243,36 @@ def test_a_table_is_kept(stack: Stack, name: str) -> None:
 def test_a_table_expires_by_what_the_code_writes(stack: Stack, name: str) -> None:
     """DynamoDB forgets a record by the attribute that each write sets."""
     call: dict[str, Any] = {}
-    client: Any = SimpleNamespace(update_item=lambda **given: call.update(given) or {})
+    client: Any = SimpleNamespace(
+        update_item=lambda **given: call.update(given) or {}, batch_write_item=lambda **given: call.update(given) or {}
+    )
     if name == "Ledger":
         record = Record(event_id="e", destination="yotpo/main", content_hash="h", state="claimed")
         DynamoLedger(client, "ledger").claim(record, now=1.0, overrides=False)
+    elif name == "Letters":
+        DynamoLetters(client, "letters").keep([RejectedRecord("{", "bad", "", letter="m-1")])
     else:
         DynamoAccounts(client, "accounts").write(AccountRecord("yotpo/main", 1))
     expiry = stack.resources[name]["Properties"]["TimeToLiveSpecification"]["AttributeName"]
-    written = re.findall(r"([#\w]+) = :", call["UpdateExpression"])
-    assert expiry in {call["ExpressionAttributeNames"].get(each, each) for each in written}
+    if name == "Letters":
+        (request,) = call["RequestItems"]["letters"]
+        assert expiry in request["PutRequest"]["Item"]
+    else:
+        written = re.findall(r"([#\w]+) = :", call["UpdateExpression"])
+        assert expiry in {call["ExpressionAttributeNames"].get(each, each) for each in written}
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_deliver_function_updates_the_tables_and_does_nothing_else_to_them(stack: Stack, provider: str) -> None:
-    """One action, on both; intake has none."""
+    """One action, on what it reads and changes; another, on the letters, which intake writes, too."""
 
     def granted(role: str) -> list[tuple[object, set[str]]]:
         found = [one for one in stack.statements(role) if any("dynamodb" in each for each in listed(one["Action"]))]
         return [(one["Action"], set(map(target, listed(one["Resource"])))) for one in found]
 
-    assert granted(f"{provider.capitalize()}Role") == [("dynamodb:UpdateItem", set(TABLES))]
-    assert granted("IntakeRole") == []
+    letters = ("dynamodb:BatchWriteItem", {"Letters"})
+    assert granted(f"{provider.capitalize()}Role") == [("dynamodb:UpdateItem", {"Ledger", "Accounts"}), letters]
+    assert granted("IntakeRole") == [letters]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

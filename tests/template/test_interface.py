@@ -23,6 +23,7 @@ PARAMETERS = {
 }  # fmt: skip
 OUTPUTS = {
     "EventBusName", "IntakeQueueUrl", "IntakeFunctionName", "RejectedQueueUrl", "LedgerTableName", "AccountsTableName",
+    "LettersTableName",
     "EventBusArn", "IntakeQueueArn", "IntakeFunctionArn", "RejectedQueueArn",
     *(f"{lane}{what}" for lane in LANES for what in ("QueueUrl", "DeadLetterQueueUrl", "FunctionName")),
 }  # fmt: skip
@@ -120,7 +121,9 @@ def test_parameters_take_and_refuse(stack: Stack, name: str, good: list[object],
 def test_default_destinations_are_settings_the_code_takes(stack: Stack) -> None:
     """The default of Destinations is valid for the functions too."""
     lanes = json.dumps({provider: f"https://{provider}" for provider in PROVIDERS})
-    environment = {"RELAY_STAGE": "dev", "RELAY_LANES": lanes, "RELAY_REJECTED_QUEUE_URL": "https://queue"}
+    environment = {"RELAY_STAGE": "dev", "RELAY_LANES": lanes, "RELAY_REJECTED_QUEUE_URL": "https://queue"} | {
+        "RELAY_LETTERS_TABLE": "letters"
+    }
     environment["RELAY_DESTINATIONS"] = stack.parameters["Destinations"]["Default"]
     destinations = IntakeSettings.from_environment(environment).destinations
     assert ",".join(destinations) == environment["RELAY_DESTINATIONS"]
@@ -195,6 +198,7 @@ def test_the_template_and_the_settings_agree(stack: Stack, name: str) -> None:
         "RELAY_DEAD_LETTER_QUEUE_URL": "https://queue",
         "RELAY_LEDGER_TABLE": "ledger",
         "RELAY_ACCOUNTS_TABLE": "accounts",
+        "RELAY_LETTERS_TABLE": "letters",
     }
 
     def refused(value: object) -> set[str]:

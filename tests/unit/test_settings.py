@@ -15,6 +15,7 @@ INTAKE = {
     "RELAY_DESTINATIONS": "yotpo/main,sender/main",
     "RELAY_LANES": '{"yotpo": "https://sqs/yotpo.fifo", "sender": "https://sqs/sender.fifo"}',
     "RELAY_REJECTED_QUEUE_URL": "https://sqs/rejected",
+    "RELAY_LETTERS_TABLE": "letters",
 }
 DELIVER = {
     "RELAY_STAGE": "local",
@@ -25,6 +26,7 @@ DELIVER = {
     "RELAY_DEAD_LETTER_QUEUE_URL": "https://sqs/dead.fifo",
     "RELAY_LEDGER_TABLE": "ledger",
     "RELAY_ACCOUNTS_TABLE": "accounts",
+    "RELAY_LETTERS_TABLE": "letters",
     "RELAY_MAX_DELIVERY_AGE_HOURS": "72",
     "RELAY_HOLD_SECONDS": "300",
     "RELAY_DESTINATION_SETTINGS": "{}",
@@ -68,7 +70,7 @@ def test_defaults() -> None:
 
 def test_everything_missing_is_named() -> None:
     """One error names all that is missing."""
-    assert wrong(IntakeSettings, {}) == {"stage", "destinations", "lanes", "rejected_queue_url"}
+    assert wrong(IntakeSettings, {}) == {"stage", "destinations", "lanes", "rejected_queue_url", "letters_table"}
     assert wrong(DeliverSettings, {}) == {
         "stage",
         "destinations",
@@ -78,6 +80,7 @@ def test_everything_missing_is_named() -> None:
         "dead_letter_queue_url",
         "ledger_table",
         "accounts_table",
+        "letters_table",
     }
 
 

@@ -116,6 +116,12 @@ class DeadLetter:
     correlation_id: str = ""
     group: str = ""
     """The lane's message group it was in: redriven, it stands in its customer's line again. Empty: the account's."""
+    event_type: str = ""
+
+    @property
+    def letter(self) -> str:
+        """Its name in the index: the same however often it is written."""
+        return self.deduplication_id
 
 
 class LaneQueue(Protocol):
@@ -126,7 +132,7 @@ class LaneQueue(Protocol):
         ...
 
     def give_up(self, letter: DeadLetter) -> None:
-        """Writes a dead letter. Raises UnavailableError."""
+        """Writes a dead letter: into the index, then into its queue. Raises UnavailableError."""
         ...
 
 
@@ -357,6 +363,9 @@ class RejectedRecord:
     whole_bytes: int | None = None
     """How large the original is, where `body` is the beginning of one that no queue takes."""
     whole_sha256: str = ""
+    event_type: str = ""
+    letter: str = ""
+    """Its name in the index: the same for every copy of the record."""
 
     @property
     def size(self) -> int:
@@ -384,9 +393,22 @@ class Refusal:
     again: bool
 
 
+class Letters(Protocol):
+    """The index of letters: of dead letters and of rejects, which a person looks through, and puts back or drops. What
+    is in a queue was in it before.
+    """
+
+    def keep(self, letters: Sequence[DeadLetter | RejectedRecord]) -> None:
+        """Writes up to MOST_ENTRIES of them, each over what it was before. Raises UnavailableError; some may be written
+        then.
+        """
+        ...
+
+
 class IntakeQueues(Protocol):
-    """Where intake writes: MOST_ENTRIES and MOST_BYTES at a time, `send` to one lane. In the order given; what was not
-    taken is returned by its place. Raises UnavailableError where nothing can be known to have been.
+    """Where intake writes: MOST_ENTRIES and MOST_BYTES at a time, `send` to one lane, `reject` into the index and then
+    into RejectedQueue. In the order given; what was not taken is returned by its place. Raises UnavailableError where
+    nothing can be known to have been.
     """
 
     def send(self, entries: Sequence[LaneEntry]) -> Mapping[int, Refusal]: ...

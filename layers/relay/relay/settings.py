@@ -102,6 +102,7 @@ class IntakeSettings(_Settings):
 
     lanes: Annotated[dict[str, Text], BeforeValidator(_json)]
     rejected_queue_url: Text
+    letters_table: Text
 
     @field_validator("lanes")
     @classmethod
@@ -121,6 +122,7 @@ class DeliverSettings(_Settings):
     dead_letter_queue_url: Text
     ledger_table: Text
     accounts_table: Text
+    letters_table: Text
     max_delivery_age_hours: float = Field(default=72, ge=1, le=120)
     hold_seconds: float = Field(default=300, ge=1, le=900)
 

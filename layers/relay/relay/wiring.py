@@ -8,7 +8,7 @@ from botocore.config import Config
 from relay.account.account import Account
 from relay.account.pace import Pace
 from relay.adapters.clock import SystemClock, ThreadWorkers
-from relay.adapters.dynamodb import DynamoAccounts, DynamoLedger
+from relay.adapters.dynamodb import DynamoAccounts, DynamoLedger, DynamoLetters
 from relay.adapters.http import HttpTransport
 from relay.adapters.secrets_manager import SecretsManagerSecrets
 from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
@@ -45,7 +45,8 @@ class _NoDeadLetters(SqsLaneQueue):
 def intake() -> IntakeHandler:
     silence_libraries()
     settings = IntakeSettings.from_environment()
-    queues = SqsIntakeQueues(boto3.client("sqs", config=_AWS), settings.lanes, settings.rejected_queue_url)
+    letters = DynamoLetters(boto3.client("dynamodb", config=_AWS), settings.letters_table)
+    queues = SqsIntakeQueues(boto3.client("sqs", config=_AWS), settings.lanes, settings.rejected_queue_url, letters)
     clock = SystemClock()
     intake = Intake(
         queues,
@@ -82,7 +83,7 @@ def deliver() -> DeliverHandler:
         transport=HttpTransport(connections=IN_FLIGHT),
         ledger=DynamoLedger(dynamodb, settings.ledger_table),
         secrets=SecretsManagerSecrets(boto3.client("secretsmanager", config=_AWS), settings.stage),
-        queue=SqsLaneQueue(*addresses),
+        queue=SqsLaneQueue(*addresses, DynamoLetters(dynamodb, settings.letters_table)),
         clock=clock,
         oldest=settings.max_delivery_age_hours * 3600,
     )

@@ -89,6 +89,7 @@ def test_its_function_starts(name: str) -> None:
             "RELAY_DEAD_LETTER_QUEUE_URL": "https://queue.example/dead-letters.fifo",
             "RELAY_LEDGER_TABLE": "ledger",
             "RELAY_ACCOUNTS_TABLE": "accounts",
+            "RELAY_LETTERS_TABLE": "letters",
             "RELAY_DESTINATION_SETTINGS": json.dumps({name: {"on_unknown": "park"}, f"{name}/main": {"requests": 3}}),
         }
     )

@@ -1,14 +1,17 @@
-"""The two tables.
+"""The three tables.
 
 The ledger: one item per event and destination. Proof of delivery, and the log of what happened to an event.
 
 Key: `event_id` (partition) and `destination` (sort), so that one query tells an event's whole fate. Nothing personal is
 kept but the producer's own event id.
+
+The accounts: one item per destination. The letters: one item per dead letter or reject, with its body: personal, and
+kept no longer than the message in its queue.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from decimal import Decimal
 from itertools import accumulate, pairwise
@@ -18,13 +21,22 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.errors import UnavailableError
-from relay.ports import AccountRecord, Claim, Failure, Record, State, Window
+from relay.ports import AccountRecord, Claim, DeadLetter, Failure, Record, RejectedRecord, State, Window
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KEEP_SECONDS = 30 * 86_400
 """How long a record is kept after its last write: longer than any queue keeps a message."""
+
+KEEP_LETTERS_SECONDS = 15 * 86_400
+"""How long a letter is kept: a day longer than its message in a queue."""
+
+LONGEST_BODY = 300_000
+"""Bytes of a letter's body, at most: an item takes 400 KB. No event is so large."""
+
+REJECTED = "rejected"
+"""What rejects have in place of a lane."""
 
 TICKS = 10_000
 """In a second: how finely an account's turns are kept. `schedule` finds a turn again by its moment, to 0.1 ms."""
@@ -162,6 +174,53 @@ class DynamoAccounts:
         except BotoCoreError as error:
             raise UnavailableError("DynamoDB", error) from None
         return None
+
+
+class DynamoLetters:
+    """Satisfies `ports.Letters`.
+
+    Key: `letter`. Index `lane` (`lane`, `at`) has those that wait, without their bodies; index `event_id` all of an
+    event's. `state` is `waiting` until an operator's command says what became of it.
+    """
+
+    def __init__(self, client: "DynamoDBClient", table: str, now: Callable[[], float] = time.time) -> None:
+        self._client = client
+        self._table = table
+        self._now = now
+
+    def keep(self, letters: Sequence[DeadLetter | RejectedRecord]) -> None:
+        now = self._now()
+        items = {each.letter: letter_item(each, now) for each in letters}
+        try:
+            reply = self._client.batch_write_item(
+                RequestItems={self._table: [{"PutRequest": {"Item": _values(item)}} for item in items.values()]}
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise UnavailableError("DynamoDB", error) from None
+        if reply.get("UnprocessedItems"):
+            raise UnavailableError("DynamoDB", code="UnprocessedItems")
+
+
+def letter_item(letter: DeadLetter | RejectedRecord, now: float) -> dict[str, Any]:
+    """A letter's item, of plain values; what is not known is left out. `now`: Unix seconds, when it was given up."""
+    known = {
+        each.name: getattr(letter, each.name)
+        for each in fields(letter)
+        if each.name != "deduplication_id" and getattr(letter, each.name) not in (None, "")
+    }
+    body = letter.body.encode()
+    if len(body) > LONGEST_BODY:
+        known |= {"whole_bytes": len(body), "body": body[:LONGEST_BODY].decode("utf-8", "ignore")} | (
+            {"whole_bytes": letter.whole_bytes} if isinstance(letter, RejectedRecord) and letter.whole_bytes else {}
+        )
+    lane = letter.destination.provider if isinstance(letter, DeadLetter) else REJECTED
+    return {name: str(value) if isinstance(value, str) else value for name, value in known.items()} | {
+        "letter": letter.letter,
+        "lane": lane,
+        "at": round(now, 3),
+        "state": "waiting",
+        "ttl": int(now) + KEEP_LETTERS_SECONDS,
+    }
 
 
 def _account_item(record: AccountRecord) -> dict[str, Any]:

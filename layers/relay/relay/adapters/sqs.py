@@ -13,6 +13,7 @@ from relay.ports import (
     DeadLetter,
     LaneEntry,
     LaneMessage,
+    Letters,
     Refusal,
     RejectedRecord,
 )
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 NONE = "-"
 """An attribute cannot be empty; this stands for what is not known."""
+
+LETTER = "letter"
+"""The attribute that names a dead letter's, or a reject's, item in the index."""
 
 _PASSING = ("Throttl", "InternalError", "InternalFailure", "ServiceUnavailable")
 """In the codes of what SQS may take in a moment, whoever it says is to blame."""
@@ -36,10 +40,13 @@ type Attributes = dict[str, MessageAttributeValueTypeDef]
 class SqsIntakeQueues:
     """Satisfies `ports.IntakeQueues`. `lanes` maps provider to queue URL."""
 
-    def __init__(self, client: "SQSClient", lanes: Mapping[str, str], rejected_url: str) -> None:
+    def __init__(
+        self, client: "SQSClient", lanes: Mapping[str, str], rejected_url: str, letters: Letters | None = None
+    ) -> None:
         self._client = client
         self._lanes = lanes
         self._rejected_url = rejected_url
+        self._letters = letters
 
     def send(self, entries: Sequence[LaneEntry]) -> Mapping[int, Refusal]:
         return _send_batch(
@@ -58,6 +65,8 @@ class SqsIntakeQueues:
         )
 
     def reject(self, records: Sequence[RejectedRecord]) -> Mapping[int, Refusal]:
+        if self._letters:
+            self._letters.keep(records)
         return _send_batch(
             self._client,
             self._rejected_url,
@@ -75,7 +84,8 @@ class SqsIntakeQueues:
 class SqsLaneQueue:
     """Satisfies `ports.LaneQueue`."""
 
-    def __init__(self, client: "SQSClient", url: str, dead_letter_url: str) -> None:
+    def __init__(self, client: "SQSClient", url: str, dead_letter_url: str, letters: Letters | None = None) -> None:
+        self._letters = letters
         self._client = client
         self._url = url
         self._dead_letter_url = dead_letter_url
@@ -99,6 +109,8 @@ class SqsLaneQueue:
         return failed
 
     def give_up(self, letter: DeadLetter) -> None:
+        if self._letters:
+            self._letters.keep([letter])
         _send(
             self._client,
             QueueUrl=self._dead_letter_url,
@@ -108,7 +120,8 @@ class SqsLaneQueue:
             MessageAttributes=_fitting(
                 letter.body,
                 _evidence(letter.reason, letter.destination, letter.event_id, letter.status, letter.attempts)
-                | _kept(letter.content_hash, letter.accepted_at, letter.correlation_id),
+                | _kept(letter.content_hash, letter.accepted_at, letter.correlation_id)
+                | {LETTER: _text(letter.letter)},
             ),
         )
 
@@ -152,7 +165,10 @@ def _unavailable(error: BotoCoreError | ClientError) -> UnavailableError:
 
 
 def _rejected(record: RejectedRecord) -> Attributes:
-    evidence = _evidence(record.reason, NONE, record.event_id, None, 0) | {"accepted_at": _when(record.accepted_at)}
+    evidence = _evidence(record.reason, NONE, record.event_id, None, 0) | {
+        "accepted_at": _when(record.accepted_at),
+        LETTER: _text(record.letter),
+    }
     if record.whole_bytes is not None:
         evidence["whole_bytes"] = {"DataType": "Number", "StringValue": str(record.whole_bytes)}
         evidence["whole_sha256"] = _text(record.whole_sha256)

@@ -28,8 +28,10 @@ PAUSES = (0.2, 1.0, 2.0)
 BAD_RECORD_RETRY = 30
 """Seconds after which a bad record, whose dead letter could not be written, is tried again."""
 
-LETTER_SECONDS = 10.0
-"""What it takes at most to write a dead letter, or to learn that it cannot be written: three tries of three seconds."""
+LETTER_SECONDS = 19.0
+"""What it takes at most to write a dead letter, or to learn that it cannot be written: three tries of three seconds,
+for the index and for the queue.
+"""
 
 PATIENT_AFTER_RECEIVES = 100
 """Receives after which a message waits a second for each: SQS gives up at 1,000, which then takes five days."""

@@ -78,4 +78,5 @@ class Delivery:
             accepted_at=self.first_accepted_at or self.accepted_at,
             correlation_id=self.correlation_id,
             group=self.group,
+            event_type=printable(self.event.type),
         )

@@ -3,7 +3,8 @@
 import hashlib
 import math
 import random
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.contract.destination import Destination
@@ -143,6 +144,7 @@ class Intake:
             # What all copies have in common, not the moment of this one; and never one to come.
             taken.accepted_at = min(carried.put_at + carried.granularity, taken.accepted_at)
             taken.came_at = record.sent_at or min(carried.put_at, now)
+        taken.event_type = _type(carried.content)
         event = self.validate(carried.content)
         taken.event_id = event.id
         entries = route(
@@ -182,6 +184,7 @@ class _Taken:
     came_at: float
     accepted_at: float
     event_id: str | None = None
+    event_type: str = ""
     destinations: tuple[str, ...] = ()
     errors: tuple[FieldError, ...] = ()
     kept: bool = False
@@ -201,13 +204,20 @@ class _Taken:
         event_id = mask_identifiers(shorten(self.event_id or "", 255))
         whole = body.encode()
         self.kept = len(whole) <= MOST_BYTES
+        letter = self.record.record_id or str(uuid.uuid4())
+        record = RejectedRecord(body, reason, event_id, self.accepted_at, event_type=self.event_type, letter=letter)
         if self.kept:
-            return RejectedRecord(body, reason, event_id, self.accepted_at)
-        return RejectedRecord(
-            whole[: MOST_BYTES - EVIDENCE_BYTES].decode("utf-8", "ignore"),
-            shorten(f"body: is cut, of {len(whole)} bytes; {reason}", REASON_BYTES),
-            event_id,
-            self.accepted_at,
+            return record
+        return replace(
+            record,
+            body=whole[: MOST_BYTES - EVIDENCE_BYTES].decode("utf-8", "ignore"),
+            reason=shorten(f"body: is cut, of {len(whole)} bytes; {reason}", REASON_BYTES),
             whole_bytes=len(whole),
             whole_sha256=hashlib.sha256(whole).hexdigest(),
         )
+
+
+def _type(content: object) -> str:
+    """The type of what may be no event, to find it by."""
+    named = content.get("type") if isinstance(content, Mapping) else None
+    return mask_identifiers(shorten(named, 255)) if isinstance(named, str) else ""
