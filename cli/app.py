@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import outputs
+from cli import dead, outputs
 from cli.command import command
 
 app = typer.Typer(
@@ -11,13 +11,23 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
 command(app)(outputs.outputs)
 
+letters = typer.Typer(help="Dead letters: accepted events that were given up.", no_args_is_help=True)
+app.add_typer(letters, name="dead")
+command(letters, "list")(dead.list_dead)
+command(letters, "show")(dead.show_dead)
+command(letters, "redrive")(dead.redrive_dead)
+command(letters, "drop")(dead.drop_dead)
+command(letters, "collect")(dead.collect_dead)
 
-@app.callback()
-def _root() -> None:
-    """Keeps Typer from taking a single command for the whole program."""
+rejects = typer.Typer(help="Rejects: what was never accepted as an event.", no_args_is_help=True)
+app.add_typer(rejects, name="rejected")
+command(rejects, "list")(dead.list_rejected)
+command(rejects, "show")(dead.show_rejected)
+command(rejects, "redrive")(dead.redrive_rejected)
+command(rejects, "drop")(dead.drop_rejected)
+command(rejects, "collect")(dead.collect_rejected)
 
 
 def main() -> None:

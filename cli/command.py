@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -89,27 +89,38 @@ beside = Console(stderr=True, highlight=False, soft_wrap=True)
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:
     """Makes a command of a function that takes a `Relay`, then its own parameters, and returns an `Answer`.
 
-    Its docstring is the help. The options that say which stack, and how to answer, are added to its own. The function
-    itself stays as it is: a test calls it without a command line.
+    Its docstring is the help. A parameter that is a dataclass stands for the options that its fields are. Those that
+    say which stack, and how to answer, are added. The function itself stays as it is, to be called in a test.
     """
 
     def register(function: Callable[..., Answer]) -> Callable[..., Answer]:
         own = list(inspect.signature(function).parameters.values())[1:]
         hints = get_type_hints(function, include_extras=True)
+        several = {each.name: hints[each.name] for each in own if is_dataclass(hints[each.name])}
 
         def run(**given: Any) -> None:
             common = {key: given.pop(key) for key in _COMMON}
             where = Where(*(common[key] for key in ("stack", "region", "profile", "endpoint_url")))
             wanted = Output.JSON if common["as_json"] else common["output"]
             with reported(wanted):
+                for key, kind in several.items():
+                    given[key] = kind(**{each.name: given.pop(each.name) for each in fields(kind)})
                 answer = function(Relay(where), **given)
                 show(answer, wanted)
                 raise typer.Exit(answer.exit_code)
 
         keyword = inspect.Parameter.KEYWORD_ONLY
-        parameters = [each.replace(kind=keyword, annotation=hints[each.name]) for each in own] + [
-            inspect.Parameter(key, keyword, default=_DEFAULTS[key], annotation=annotation)
-            for key, annotation in _COMMON.items()
+        parameters = [
+            *(
+                inspect.Parameter(each.name, keyword, default=each.default, annotation=annotation)
+                for kind in several.values()
+                for each, annotation in zip(fields(kind), _annotations(kind), strict=True)
+            ),
+            *(each.replace(kind=keyword, annotation=hints[each.name]) for each in own if each.name not in several),
+            *(
+                inspect.Parameter(key, keyword, default=_DEFAULTS[key], annotation=annotation)
+                for key, annotation in _COMMON.items()
+            ),
         ]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -118,6 +129,11 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
         return function
 
     return register
+
+
+def _annotations(kind: type) -> list[Any]:
+    hints = get_type_hints(kind, include_extras=True)
+    return [hints[each.name] for each in fields(kind)]
 
 
 def show(answer: Answer, wanted: Output) -> None:

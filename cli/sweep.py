@@ -1,0 +1,217 @@
+"""Goes once through a queue of dead letters or rejects: deletes what is settled, puts into the index what is not in it.
+
+SQS shows ten messages of a FIFO queue's group at a time, and the next only when these are gone. So what stays is sent
+to the end of its queue, in its order, and deleted where it was, in this order: ended at any moment, a message may be
+there twice, never not at all, and the next time the second is deleted.
+"""
+
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cli.index import Index, State
+from cli.stack import Relay
+from relay.adapters.dynamodb import REJECTED, letter_item
+from relay.adapters.sqs import LETTER
+from relay.contract.destination import Destination, account_of
+from relay.errors import InvalidEventError
+from relay.handlers.envelope import open_record
+from relay.masking import mask_identifiers, printable, shorten
+from relay.ports import EVIDENCE_BYTES, MOST_BYTES, DeadLetter, RejectedRecord
+
+_SWEPT = "swept"
+_HIDDEN_SECONDS = 120
+_AT_ONCE = 10
+
+type Message = Mapping[str, Any]
+
+
+class Sweep:
+    """One pass over the queue of a lane's dead letters, or of the rejects. `counts` says what it did."""
+
+    def __init__(self, relay: Relay, lane: str, seen: Callable[[], None] = lambda: None) -> None:
+        self.counts: Counter[str] = Counter()
+        self._sqs = relay.sqs
+        self._index = Index(relay)
+        self._lane = lane
+        self._url = queue_url(relay, lane)
+        self._is_fifo = self._url.endswith(".fifo")
+        self._seen = seen
+        self._run = uuid.uuid4().hex[:8]
+        self._kept: dict[str, str] = {}
+        """By letter, the message that stays."""
+        self._hidden: dict[str, str] = {}
+        """By message, the receipt handle of what stays, and is hidden until the end."""
+
+    def run(self) -> Counter[str]:
+        """Until the queue's beginning comes round again for the second time, or nothing more comes."""
+        try:
+            while messages := self._receive():
+                if not self._hidden.keys().isdisjoint(each["MessageId"] for each in messages):
+                    self._hidden |= {each["MessageId"]: each["ReceiptHandle"] for each in messages}
+                    break
+                self._pass(messages)
+        finally:
+            self._show()
+        return self.counts
+
+    def _receive(self) -> list[Message]:
+        reply = self._sqs.receive_message(
+            QueueUrl=self._url,
+            MaxNumberOfMessages=_AT_ONCE,
+            VisibilityTimeout=_HIDDEN_SECONDS,
+            WaitTimeSeconds=1,
+            MessageAttributeNames=["All"],
+            MessageSystemAttributeNames=["All"],
+        )
+        return list(reply.get("Messages", []))
+
+    def _pass(self, messages: list[Message]) -> None:
+        states = self._index.states(name for each in messages if (name := _named(each, LETTER)))
+        gone: list[Message] = []
+        for message in messages:
+            letter = _named(message, LETTER)
+            if _named(message, _SWEPT) == self._run:
+                # Ours: hidden, so that the beginning of another group comes.
+                self._hidden[message["MessageId"]] = message["ReceiptHandle"]
+                continue
+            self._seen()
+            if states.get(letter, State.WAITING) != State.WAITING:
+                gone.append(message)
+                self.counts["deleted"] += 1
+            elif self._kept.get(letter, message["MessageId"]) != message["MessageId"]:
+                gone.append(message)
+                self.counts["twice"] += 1
+            elif self._is_kept_as_it_is(message, letter, is_known=letter in states):
+                self._hidden[message["MessageId"]] = message["ReceiptHandle"]
+            else:
+                gone.append(message)
+        self._delete(gone)
+
+    def _is_kept_as_it_is(self, message: Message, letter: str, *, is_known: bool) -> bool:
+        """Keeps it; False where a copy of it stands at the end of the queue now."""
+        if not is_known:
+            letter = letter or message["MessageId"]
+            self._index.put(_item(message, letter, self._lane))
+            self.counts["collected"] += 1
+        self.counts["kept"] += 1
+        self._kept[letter] = message["MessageId"]
+        if (is_known and not self._is_fifo) or len(message["Body"].encode()) + EVIDENCE_BYTES > MOST_BYTES:
+            return True
+        attributes = {
+            name: {"DataType": value["DataType"], "StringValue": value["StringValue"]}
+            for name, value in message.get("MessageAttributes", {}).items()
+        }
+        given = {LETTER: letter, _SWEPT: self._run}
+        attributes |= {name: {"DataType": "String", "StringValue": value} for name, value in given.items()}
+        fifo = {
+            "MessageGroupId": message["Attributes"].get("MessageGroupId", ""),
+            "MessageDeduplicationId": f"{letter}-{self._run}"[-128:],
+        }
+        self._sqs.send_message(
+            QueueUrl=self._url,
+            MessageBody=message["Body"],
+            MessageAttributes=attributes,  # type: ignore[arg-type]
+            **fifo if self._is_fifo else {},
+        )
+        return False
+
+    def _delete(self, messages: list[Message]) -> None:
+        entries: Any = [
+            {"Id": str(place), "ReceiptHandle": each["ReceiptHandle"]} for place, each in enumerate(messages)
+        ]
+        if entries:
+            self._sqs.delete_message_batch(QueueUrl=self._url, Entries=entries)
+
+    def _show(self) -> None:
+        """What is still hidden, and stays, is seen again at once."""
+        handles = list(self._hidden.values())
+        for start in range(0, len(handles), _AT_ONCE):
+            some = handles[start : start + _AT_ONCE]
+            entries: Any = [
+                {"Id": str(place), "ReceiptHandle": handle, "VisibilityTimeout": 0} for place, handle in enumerate(some)
+            ]
+            self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+
+
+def queue_url(relay: Relay, lane: str) -> str:
+    """The queue where a lane's dead letters, or the rejects, are."""
+    return relay.outputs["RejectedQueueUrl"] if lane == REJECTED else relay.lanes[lane].dead_letter_url
+
+
+def depth(relay: Relay, lane: str) -> int:
+    """About how many messages are in it, seen or hidden."""
+    reply = relay.sqs.get_queue_attributes(
+        QueueUrl=queue_url(relay, lane),
+        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
+    )
+    return sum(map(int, reply["Attributes"].values()))
+
+
+def _named(message: Message, name: str) -> str:
+    value = message.get("MessageAttributes", {}).get(name, {}).get("StringValue", "")
+    return "" if value == "-" else str(value)
+
+
+def _item(message: Message, letter: str, lane: str) -> dict[str, Any]:
+    """The index's item for a message that nobody put there: what SQS, EventBridge or Lambda gave up."""
+    body, event_id, event_type = message["Body"], "", ""
+    try:
+        event = open_record(body)
+        event_id, event_type = event.id, event.type
+    except InvalidEventError as error:
+        event_id = mask_identifiers(shorten(error.event_id or "", 255))
+    first = int(message["Attributes"].get("SentTimestamp", 0)) / 1000
+    reason = _named(message, "reason") or _why(message, body)
+    if lane == REJECTED:
+        reject = RejectedRecord(body, reason, event_id, _moment(message), event_type=event_type, letter=letter)
+        return letter_item(reject, first or time.time())
+    group = message["Attributes"].get("MessageGroupId", "")
+    status = _named(message, "status")
+    dead = DeadLetter(
+        body=body,
+        reason=reason,
+        destination=Destination(_named(message, "destination") or Destination.of(lane, account_of(group))),
+        event_id=printable(event_id),
+        status=int(status) if status.isdecimal() else None,
+        attempts=int(_named(message, "attempts") or 0),
+        deduplication_id=letter,
+        content_hash=_named(message, "content_hash"),
+        accepted_at=_moment(message),
+        correlation_id=_named(message, "correlation_id"),
+        group=group,
+        event_type=event_type,
+    )
+    return letter_item(dead, first or time.time())
+
+
+def _moment(message: Message) -> float | None:
+    said = _named(message, "accepted_at")
+    return float(said) if said else None
+
+
+def _why(message: Message, body: str) -> str:
+    """Why there is no reason with it."""
+    if rule := _named(message, "RULE_ARN"):
+        return f"EventBridge could not hand it over: {_named(message, 'ERROR_CODE') or 'no code'} (rule {rule})"
+    if _failed_call(body) is not None:
+        return "an asynchronous call failed three times"
+    return f"SQS gave it up after {message['Attributes'].get('ApproximateReceiveCount', 'many')} receives"
+
+
+def _failed_call(body: str) -> Any:
+    """What an asynchronous call was made with, where that is what Lambda keeps of one that failed."""
+    try:
+        kept = json.loads(body)
+    except ValueError:
+        return None
+    return kept.get("requestPayload") if isinstance(kept, dict) and "requestContext" in kept else None
+
+
+def redrivable(body: str) -> str:
+    """What to put back of a reject: of a call that failed, what it was made with."""
+    inside = _failed_call(body)
+    return body if inside is None else json.dumps(inside, ensure_ascii=False)
