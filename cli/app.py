@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import dead, outputs
+from cli import dead, forget, outputs
 from cli.command import command
 
 app = typer.Typer(
@@ -11,6 +11,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+command(app)(forget.forget)
 command(app)(outputs.outputs)
 
 letters = typer.Typer(help="Dead letters: accepted events that were given up.", no_args_is_help=True)

@@ -80,7 +80,10 @@ _DEFAULTS: dict[str, Any] = {
     "as_json": False,
 }
 
-console = Console(highlight=False, soft_wrap=True)
+WIDE = 160
+"""Columns of a table that goes into a file or a pipe."""
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 """For answers."""
 beside = Console(stderr=True, highlight=False, soft_wrap=True)
 """For progress, questions and errors: an answer in JSON stays one."""

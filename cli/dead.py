@@ -1,6 +1,5 @@
 """`relay dead` and `relay rejected`: look through what was given up, put it back, or drop it."""
 
-import getpass
 import sys
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from cli.command import Answer, CommandError, Exit, beside
 from cli.index import Index, Letter, State
 from cli.moments import iso, moment, shown
 from cli.reasons import Group, grouped
-from cli.stack import Relay
+from cli.stack import Relay, who
 from cli.sweep import Sweep, depth, redrivable
 from relay.adapters.dynamodb import REJECTED
 from relay.contract.destination import Destination
@@ -173,14 +172,6 @@ def _waiting(relay: Relay, which: Filter) -> list[Letter]:
     return list(which.of(each for lane in which.lanes for each in index.waiting(lane)))
 
 
-def who() -> str:
-    """Who does it, by their own machine."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"
-
-
 # --------------------------------------------------------------------------------------------------------- looking
 
 
@@ -212,13 +203,19 @@ def _command(which: Filter) -> str:
 def group_table(found: list[Group]) -> Table:
     """Letters by like reasons, for people."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("REASON", "COUNT", "FIRST", "LAST", "TYPES", "EXAMPLE", "DO"):
-        table.add_column(name, justify="right" if name == "COUNT" else "left", overflow="fold")
+    table.add_column("REASON", overflow="fold", ratio=3)
+    table.add_column("LANE")
+    table.add_column("COUNT", justify="right")
+    for name in ("FIRST", "LAST"):
+        table.add_column(name, no_wrap=True)
+    for name in ("TYPES", "EXAMPLE", "DO"):
+        table.add_column(name, overflow="fold", ratio=1)
     for group in found:
         types = " ".join(f"{name} {count}" for name, count in list(group.types.items())[:3])
         more = f" +{len(group.types) - 3}" if len(group.types) > 3 else ""
         table.add_row(
             group.reason,
+            group.lane,
             str(group.count),
             shown(group.first),
             shown(group.last),
@@ -292,7 +289,7 @@ def _act(relay: Relay, verb: str, which: Filter, consent: Consent, one: Callable
     if letters and not consent.yes:
         _ask(verb, letters)
     counts: Counter[str] = Counter()
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task(verb, total=len(letters))
         for letter in letters:
             counts[one(letter)] += 1
@@ -313,7 +310,7 @@ def _ask(verb: str, letters: list[Letter]) -> None:
 
 
 def _collected(relay: Relay, which: Filter) -> Answer:
-    with _progress() as progress:
+    with progress_bar() as progress:
         swept = _sweep(relay, which.lanes, progress, always=True)
     return Answer(dict(swept), f"{swept['collected']} put into the index, {swept['kept']} in all")
 
@@ -329,7 +326,8 @@ def _sweep(relay: Relay, lanes: list[str], progress: Progress, *, always: bool =
     return swept
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
+    """For work on many letters, on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=beside, transient=True)
 

@@ -1,5 +1,6 @@
 """A deployed stack as an operator has it: its outputs, its settings, and AWS's clients for it."""
 
+import getpass
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -159,3 +160,11 @@ class Relay:
 
 
 _OF_A_LANE = ("QueueUrl", "DeadLetterQueueUrl", "FunctionName")
+
+
+def who() -> str:
+    """Who does it, by their own machine."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"

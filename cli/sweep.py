@@ -1,4 +1,4 @@
-"""Goes once through a queue of dead letters or rejects: deletes what is settled, puts into the index what is not in it.
+"""Goes once through a queue of dead letters or rejects: deletes what is settled, puts into the index what is not there.
 
 SQS shows ten messages of a FIFO queue's group at a time, and the next only when these are gone. So what stays is sent
 to the end of its queue, in its order, and deleted where it was, in this order: ended at any moment, a message may be
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cli.index import Index, State
-from cli.stack import Relay
+from cli.stack import Relay, who
 from relay.adapters.dynamodb import REJECTED, letter_item
 from relay.adapters.sqs import LETTER
 from relay.contract.destination import Destination, account_of
@@ -23,8 +23,11 @@ from relay.masking import mask_identifiers, printable, shorten
 from relay.ports import EVIDENCE_BYTES, MOST_BYTES, DeadLetter, RejectedRecord
 
 _SWEPT = "swept"
-_HIDDEN_SECONDS = 120
+HIDDEN_SECONDS = 120
+"""For how long a message is in our hands: where we end without a word, it is seen again then."""
 _AT_ONCE = 10
+WAIT_SECONDS = 1
+"""Seconds that SQS waits for a message: less, and it looks into some of its machines only."""
 
 type Message = Mapping[str, Any]
 
@@ -32,7 +35,13 @@ type Message = Mapping[str, Any]
 class Sweep:
     """One pass over the queue of a lane's dead letters, or of the rejects. `counts` says what it did."""
 
-    def __init__(self, relay: Relay, lane: str, seen: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        lane: str,
+        seen: Callable[[], None] = lambda: None,
+        forgets: Callable[[str], bool] = lambda _: False,
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self._sqs = relay.sqs
         self._index = Index(relay)
@@ -40,6 +49,7 @@ class Sweep:
         self._url = queue_url(relay, lane)
         self._is_fifo = self._url.endswith(".fifo")
         self._seen = seen
+        self._forgets = forgets
         self._run = uuid.uuid4().hex[:8]
         self._kept: dict[str, str] = {}
         """By letter, the message that stays."""
@@ -62,8 +72,8 @@ class Sweep:
         reply = self._sqs.receive_message(
             QueueUrl=self._url,
             MaxNumberOfMessages=_AT_ONCE,
-            VisibilityTimeout=_HIDDEN_SECONDS,
-            WaitTimeSeconds=1,
+            VisibilityTimeout=HIDDEN_SECONDS,
+            WaitTimeSeconds=WAIT_SECONDS,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["All"],
         )
@@ -79,7 +89,13 @@ class Sweep:
                 self._hidden[message["MessageId"]] = message["ReceiptHandle"]
                 continue
             self._seen()
-            if states.get(letter, State.WAITING) != State.WAITING:
+            if self._forgets(message["Body"]):
+                # The index first: ended in between, the next sweep finds it settled.
+                if letter:
+                    self._index.settle(letter, State.FORGOTTEN, who(), time.time())
+                gone.append(message)
+                self.counts["forgotten"] += 1
+            elif states.get(letter, State.WAITING) != State.WAITING:
                 gone.append(message)
                 self.counts["deleted"] += 1
             elif self._kept.get(letter, message["MessageId"]) != message["MessageId"]:

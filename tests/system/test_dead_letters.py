@@ -22,7 +22,7 @@ def given_up(relay: Relay, provider: str, body: Json) -> Letter:
     [letter] = until(lambda: relay.dead_letters(provider, body["id"]), f"the dead letter of {body['id']}")
     assert json.loads(letter.body)["id"] == body["id"]
     evidence = {"reason", "destination", "event_id", "status", "attempts"}
-    assert set(letter.attributes) == evidence | {"content_hash", "accepted_at", "correlation_id"}
+    assert set(letter.attributes) == evidence | {"content_hash", "accepted_at", "correlation_id", "letter"}
     assert letter.attributes["destination"] == f"{provider}/main"
     for hidden in (EMAIL, PHONE, token(provider, "main"), "api.example"):
         assert hidden not in str(letter.attributes)

@@ -1,0 +1,409 @@
+"""`relay dead` and `relay rejected` on emulators of AWS: nothing lost, nothing sent twice, wherever they end."""
+
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cli import dead, forget, sweep
+from cli.command import CommandError, Exit
+from cli.dead import Consent, DeadFilter, Filter
+from cli.index import Index, State
+from cli.stack import Lane, Relay, Where
+from cli.sweep import Sweep, depth
+from relay.adapters.dynamodb import REJECTED, DynamoLedger, DynamoLetters
+from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
+from relay.contract.destination import Destination
+from relay.contract.event import parse_event
+from relay.ports import DeadLetter, Record, RejectedRecord
+from tests.contract.conftest import Aws
+from tests.factories import NOW, event_data
+from tests.kinds import FAST
+
+pytestmark = pytest.mark.emulator
+
+YES, ALL = Consent(yes=True), Consent(yes=True, everything=True)
+
+
+class Stack:
+    """A stack's queues and tables without a stack, and the command's view of it."""
+
+    def __init__(self, aws: Aws) -> None:
+        self.aws = aws
+        seconds = itertools.count()
+        self.intake = aws.sqs.create_queue(QueueName=f"{aws.name}-intake")["QueueUrl"]
+        self.letters = DynamoLetters(aws.dynamodb, aws.letters, lambda: NOW + next(seconds))
+        self.queue = SqsLaneQueue(aws.sqs, aws.lanes[FAST], aws.dead_letters, self.letters)
+        self.relay = Relay(Where())
+        self.relay.__dict__ |= {
+            "sqs": aws.sqs,
+            "dynamodb": aws.dynamodb,
+            "outputs": {
+                "RejectedQueueUrl": aws.rejected,
+                "IntakeQueueUrl": self.intake,
+                "LettersTableName": aws.letters,
+                "LedgerTableName": aws.table,
+            },
+            "lanes": {
+                name: Lane(name, url, aws.dead_letters if name == FAST else aws.fifo(f"{name}-dead"), "function")
+                for name, url in aws.lanes.items()
+            },
+        }
+
+    def give_up(self, number: int, reason: str = "HTTP 422: bad", **changes: Any) -> DeadLetter:
+        """A dead letter in its queue and in the index."""
+        data = event_data(id=f"e-{number}", type="order_shipped")
+        given = DeadLetter(
+            body=json.dumps(data),
+            reason=reason,
+            destination=Destination(f"{FAST}/main"),
+            event_id=f"e-{number}",
+            status=422,
+            attempts=1,
+            deduplication_id=f"m-{number}",
+            content_hash=parse_event(data).content_hash,
+            accepted_at=NOW - 60.5,
+            correlation_id=f"c-{number}",
+            event_type="order_shipped",
+        )
+        letter = replace(given, **changes)
+        self.queue.give_up(letter)
+        return letter
+
+    def deliver(self, letter: DeadLetter) -> None:
+        """The ledger has it as delivered since."""
+        ledger = DynamoLedger(self.aws.dynamodb, self.aws.table)
+        record = Record(letter.event_id, letter.destination, letter.content_hash, "claimed", "o", "m", version="v")
+        ledger.claim(record, now=NOW, overrides=False)
+        ledger.settle(replace(record, state="delivered", outcome="delivered"))
+
+    def drain(self, url: str) -> list[Any]:
+        """Everything in a queue, also what a FIFO group hides behind ten others; the queue is empty then."""
+        found: list[Any] = []
+        while messages := self.aws.receive(url):
+            found += messages
+            for message in messages:
+                self.aws.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    def hidden(self) -> int:
+        """How many dead letters somebody has in hand."""
+        reply = self.aws.sqs.get_queue_attributes(
+            QueueUrl=self.aws.dead_letters, AttributeNames=["ApproximateNumberOfMessagesNotVisible"]
+        )
+        return int(reply["Attributes"]["ApproximateNumberOfMessagesNotVisible"])
+
+    def waiting(self, lane: str = FAST) -> set[str]:
+        """The letters in the index that wait."""
+        return {each.letter for each in Index(self.relay).waiting(lane)}
+
+
+@pytest.fixture
+def stack(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    # The emulators look into the whole of a queue at once.
+    monkeypatch.setattr(sweep, "WAIT_SECONDS", 0)
+    return Stack(aws)
+
+
+def named(messages: list[Any]) -> list[str]:
+    """The ids of the events in these messages."""
+    return [json.loads(each["Body"])["id"] for each in messages]
+
+
+def act(function: Callable[..., Any], stack: Stack, *given: Any) -> Any:
+    """What the command answers to programs."""
+    return function(stack.relay, *given).data
+
+
+def test_all_of_a_group_are_seen_by_like_reasons(stack: Stack) -> None:
+    """GIVEN 34 dead letters of one group, of which SQS shows ten THEN all are counted, the most numerous first."""
+    for number in range(30):
+        stack.give_up(number, reason=f"HTTP 422: no order {number} of 'x{number}'")
+    for number in range(30, 34):
+        stack.give_up(number, reason="passed its expires_at")
+    listed = act(dead.list_dead, stack, DeadFilter(where=FAST))
+    assert (listed["count"], listed["not in the index"]) == (34, 0)
+    assert [(each["reason"], each["count"], each["types"]) for each in listed["groups"]] == [
+        ("HTTP 422: no order … of …", 30, {"order_shipped": 30}),
+        ("passed its expires_at", 4, {"order_shipped": 4}),
+    ]
+    assert [each["do"] for each in listed["groups"]] == ["mend, redrive; else drop", "not useful: drop"]
+
+
+def test_a_redrive_moves_what_is_meant_and_nothing_else(stack: Stack) -> None:
+    """GIVEN two reasons in one group WHEN one is redriven THEN its letters are on the lane in their order, with all
+    that went with them, and the others are where they were, in theirs.
+    """
+    letters = [stack.give_up(number, reason="odd" if number % 2 else "even") for number in range(24)]
+    done = act(dead.redrive_dead, stack, DeadFilter(reason="odd"), YES)
+    assert done["done"] == {"redriven": 12}
+    lane = stack.drain(stack.aws.lanes[FAST])
+    assert named(lane) == [f"e-{number}" for number in range(1, 24, 2)]
+    assert {name: value["StringValue"] for name, value in lane[0]["MessageAttributes"].items()} == {
+        "content_hash": letters[1].content_hash,
+        "accepted_at": f"{NOW - 60.5:.3f}",
+        "correlation_id": "c-1",
+    }
+    assert lane[0]["Attributes"]["MessageGroupId"] == "main"
+    assert stack.waiting() == {f"m-{number}" for number in range(0, 24, 2)}
+    assert named(stack.drain(stack.aws.dead_letters)) == [f"e-{number}" for number in range(0, 24, 2)]
+
+
+def test_what_was_delivered_since_is_not_sent_again(stack: Stack) -> None:
+    """GIVEN a dead letter whose very content was delivered since, and one of whose id another content was
+    THEN the first is not sent, and the second is."""
+    first, second = stack.give_up(1), stack.give_up(2)
+    stack.deliver(first)
+    stack.deliver(replace(second, content_hash="0" * 64))
+    done = act(dead.redrive_dead, stack, DeadFilter(), ALL)
+    assert done["done"] == {"delivered since, and not sent again": 1, "redriven": 1}
+    assert named(stack.drain(stack.aws.lanes[FAST])) == ["e-2"]
+    assert stack.drain(stack.aws.dead_letters) == []
+
+
+def test_a_drop_is_for_good(stack: Stack) -> None:
+    """GIVEN dropped letters THEN they are in no queue, and the index keeps no body but who dropped them."""
+    stack.give_up(1)
+    stack.give_up(2, reason="passed its expires_at")
+    done = act(dead.drop_dead, stack, DeadFilter(reason="expires_at"), YES)
+    assert done["done"] == {"dropped": 1}
+    assert named(stack.drain(stack.aws.dead_letters)) == ["e-1"]
+    (dropped,) = Index(stack.relay).of_event("e-2")
+    assert (dropped.state, dropped.body, bool(dropped.settled_by)) == (State.DROPPED, None, True)
+
+
+def test_nothing_is_done_without_being_meant(stack: Stack) -> None:
+    """GIVEN no filter, nobody to ask, or a dry run THEN nothing is done."""
+    stack.give_up(1)
+    for which, consent in ((DeadFilter(), YES), (DeadFilter(reason="bad"), Consent())):
+        with pytest.raises(CommandError) as refused:
+            dead.redrive_dead(stack.relay, which, consent)
+        assert refused.value.exit_code is Exit.USAGE
+    dry = act(dead.redrive_dead, stack, DeadFilter(), Consent(dry_run=True, everything=True))
+    assert dry == {"would": "redrive", "count": 1}
+    assert (stack.waiting(), stack.drain(stack.aws.lanes[FAST])) == ({"m-1"}, [])
+
+
+@pytest.mark.parametrize(
+    ("which", "meant"),
+    [
+        (DeadFilter(where=FAST), {"m-1", "m-2"}),
+        (DeadFilter(where=f"{FAST}/other"), {"m-2"}),
+        (DeadFilter(event_type="order_shipped"), {"m-1", "m-2"}),
+        (DeadFilter(event_type="order_placed"), set()),
+        (DeadFilter(event_id="e-1"), {"m-1"}),
+        (DeadFilter(reason="BAD"), {"m-1"}),
+        (DeadFilter(since="2000-01-01", until="2000-01-02"), set()),
+        (DeadFilter(since="2000-01-01T00:00:00Z"), {"m-1", "m-2"}),
+    ],
+)
+def test_filters(stack: Stack, which: DeadFilter, meant: set[str]) -> None:
+    """Each narrows what is meant."""
+    stack.give_up(1)
+    stack.give_up(2, reason="worse", destination=Destination(f"{FAST}/other"))
+    listed = act(dead.list_dead, stack, which, True)
+    assert {each["letter"] for each in listed["letters"]} == meant
+
+
+def test_what_sqs_gave_up_is_collected(stack: Stack) -> None:
+    """GIVEN a dead letter that SQS put there itself, among others of its group THEN it is said, and after collecting it
+    is one like the others, and none is there twice."""
+    stack.give_up(1)
+    stack.aws.sqs.send_message(
+        QueueUrl=stack.aws.dead_letters,
+        MessageBody=json.dumps(event_data(id="e-2", type="cart_abandoned")),
+        MessageGroupId="main#3",
+        MessageDeduplicationId="x",
+        MessageAttributes={"content_hash": {"DataType": "String", "StringValue": "ab"}},
+    )
+    assert act(dead.list_dead, stack, DeadFilter(where=FAST))["not in the index"] == 1
+    assert act(dead.collect_dead, stack, DeadFilter(where=FAST))["collected"] == 1
+    listed = act(dead.list_dead, stack, DeadFilter(where=FAST), True)
+    assert listed["not in the index"] == 0
+    (own,) = (each for each in listed["letters"] if each["event_id"] == "e-2")
+    assert own["reason"].startswith("SQS gave it up after")
+    assert (own["event_type"], own["destination"]) == ("cart_abandoned", f"{FAST}/main")
+    done = act(dead.redrive_dead, stack, DeadFilter(event_id="e-2"), YES)
+    assert done["done"] == {"redriven": 1}
+    (message,) = stack.drain(stack.aws.lanes[FAST])
+    assert message["Attributes"]["MessageGroupId"] == "main#3"
+    assert named(stack.drain(stack.aws.dead_letters)) == ["e-1"]
+
+
+def reject(stack: Stack, number: int, **changes: Any) -> None:
+    """A reject in its queue and in the index."""
+    given = RejectedRecord(f'{{"id": "r-{number}"}}', "source: is required", f"r-{number}", NOW, letter=f"j-{number}")
+    queues = SqsIntakeQueues(stack.aws.sqs, stack.aws.lanes, stack.aws.rejected, stack.letters)
+    assert queues.reject([replace(given, **changes)]) == {}
+
+
+def test_rejects_go_to_intake_again(stack: Stack) -> None:
+    """GIVEN rejects: ours, of a rule that could not be served, and of a call that failed THEN each is collected with
+    its reason, and what goes to intake again is the event, as old as it was.
+    """
+    reject(stack, 1)
+    send = stack.aws.sqs.send_message
+    rule: Any = {
+        name: {"DataType": "String", "StringValue": value}
+        for name, value in {"RULE_ARN": "arn:aws:events:rule/shop", "ERROR_CODE": "NO_PERMISSIONS"}.items()
+    }
+    send(QueueUrl=stack.aws.rejected, MessageBody='{"id": "r-2"}', MessageAttributes=rule)
+    failed = {"requestContext": {"condition": "RetriesExhausted"}, "requestPayload": {"id": "r-3"}, "version": "1.0"}
+    send(QueueUrl=stack.aws.rejected, MessageBody=json.dumps(failed))
+    assert act(dead.collect_rejected, stack)["collected"] == 2
+    listed = act(dead.list_rejected, stack, Filter())
+    assert {each["reason"]: each["count"] for each in listed["groups"]} == {
+        "source: is required": 1,
+        "EventBridge could not hand it over: NO_PERMISSIONS (rule arn:aws:events:rule/shop)": 1,
+        "an asynchronous call failed three times": 1,
+    }
+    assert act(dead.redrive_rejected, stack, Filter(), ALL)["done"] == {"redriven": 3}
+    sent: dict[str, Any] = {json.loads(each["Body"])["id"]: each for each in stack.drain(stack.intake)}
+    assert set(sent) == {"r-1", "r-2", "r-3"}
+    assert sent["r-1"]["MessageAttributes"]["accepted_at"]["StringValue"] == f"{NOW:.3f}"
+    assert stack.drain(stack.aws.rejected) == []
+
+
+def test_what_is_too_large_stays(stack: Stack) -> None:
+    """GIVEN a reject of which only the beginning was kept THEN it is not sent, said, and the exit code tells."""
+    reject(stack, 1, body="{" + " " * 400_000)
+    answer = dead.redrive_rejected(stack.relay, Filter(), ALL)
+    assert answer.data["done"] == {"not redriven: too large to be an event": 1}
+    assert answer.exit_code is Exit.FAILED
+    assert len(stack.drain(stack.aws.rejected)) == 1
+
+
+def test_one_letter_is_shown_with_what_the_ledger_knows(stack: Stack) -> None:
+    """GIVEN a letter's name, or its event's id THEN all that is known; the body only when asked for."""
+    letter = stack.give_up(1)
+    stack.deliver(letter)
+    for name in ("m-1", "e-1"):
+        (shown,) = act(dead.show_dead, stack, name)
+        assert (shown["reason"], shown["ledger"]["state"]) == ("HTTP 422: bad", "delivered")
+        assert "body" not in shown
+    (shown,) = act(dead.show_dead, stack, "e-1", True)
+    assert shown["body"] == letter.body
+    with pytest.raises(CommandError) as missing:
+        dead.show_rejected(stack.relay, "e-1")
+    assert missing.value.exit_code is Exit.NOT_FOUND
+
+
+class _InterruptedError(BaseException):
+    """A person's Ctrl-C, or the machine's end."""
+
+
+@pytest.mark.long
+def test_interrupted_anywhere_nothing_is_lost(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a redrive that ends at its first call of AWS, at its second, and so on, before the call or after it took
+    effect WHEN it is run again after each THEN every letter is on its lane, once, for SQS drops the copy; nothing was
+    done to the others; and the queues are tidy.
+    """
+    monkeypatch.setattr(sweep, "HIDDEN_SECONDS", 1)
+    calls = count_calls(stack)
+    for at in range(2, 400):
+        stack.drain(stack.aws.dead_letters)
+        stack.drain(stack.aws.lanes[FAST])
+        meant = {f"e-{at}-{each}" for each in range(2)}
+        for each in range(3):
+            name = f"{at}-{each}"
+            stack.give_up(0, event_id=f"e-{name}", deduplication_id=f"m-{name}", reason="good" if each < 2 else "other",
+                          body=json.dumps(event_data(id=f"e-{name}")))  # fmt: skip
+        calls.at, calls.made, calls.after = at // 2, 0, bool(at % 2)
+        finished = True
+        try:
+            act(dead.redrive_dead, stack, DeadFilter(reason="good"), YES)
+        except _InterruptedError:
+            finished = False
+        calls.at = 0
+        if stack.hidden():
+            time.sleep(1.05)  # What it had in hand is seen again then: in two minutes, outside of this test.
+        act(dead.redrive_dead, stack, DeadFilter(reason="good"), YES)
+        on_the_lane = Counter(named(stack.drain(stack.aws.lanes[FAST])))
+        assert set(on_the_lane) == meant, at
+        assert set(on_the_lane.values()) == {1}, at
+        assert stack.waiting() == {f"m-{at}-2"}, at
+        left = named(stack.drain(stack.aws.dead_letters))
+        assert set(left) == {f"e-{at}-2"}, at
+        act(dead.drop_dead, stack, DeadFilter(reason="other"), YES)
+        if finished:
+            break
+    else:
+        pytest.fail("a redrive of two letters needs no 200 calls")
+    assert at > 20
+
+
+class Calls:
+    """Interrupts at the call `at`, before it or after it took effect."""
+
+    at, made, after = 0, 0, False
+
+
+def count_calls(stack: Stack) -> Calls:
+    """Counts the calls that leave through the stack's clients."""
+    calls = Calls()
+
+    def before(**_: Any) -> None:
+        calls.made += 1
+        if calls.made == calls.at and not calls.after:
+            raise _InterruptedError
+
+    def after(**_: Any) -> None:
+        if calls.made == calls.at and calls.after:
+            raise _InterruptedError
+
+    for client in (stack.aws.sqs, stack.aws.dynamodb):
+        client.meta.events.register("before-send", before)
+        client.meta.events.register("after-call", after)
+    return calls
+
+
+def test_a_sweep_twice_changes_nothing(stack: Stack) -> None:
+    """GIVEN a tidy queue of several groups WHEN it is swept again and again THEN all is there, once, in each group's
+    order, and can be seen at once."""
+    for number in range(25):
+        stack.give_up(number, group=f"main#{number % 3}")
+    for _ in range(2):
+        counts = Sweep(stack.relay, FAST).run()
+        assert (counts["kept"], counts["deleted"], counts["twice"]) == (25, 0, 0)
+    found = stack.drain(stack.aws.dead_letters)
+    for group in range(3):
+        inside = [each for each in found if each["Attributes"]["MessageGroupId"] == f"main#{group}"]
+        assert named(inside) == [f"e-{number}" for number in range(25) if number % 3 == group]
+    assert depth(stack.relay, FAST) == 0
+
+
+def test_rejects_stay_whole_in_a_sweep(stack: Stack) -> None:
+    """GIVEN more rejects than one call shows, half of them dropped THEN the other half is there, to be seen at once."""
+    for number in range(24):
+        reject(stack, number, reason="odd" if number % 2 else "even")
+    act(dead.drop_rejected, stack, Filter(reason="odd"), YES)
+    assert sorted(named(stack.drain(stack.aws.rejected))) == sorted(f"r-{number}" for number in range(0, 24, 2))
+    assert stack.waiting(REJECTED) == {f"j-{number}" for number in range(0, 24, 2)}
+
+
+def test_a_customer_is_forgotten(stack: Stack) -> None:
+    """GIVEN a customer's letters in three places, one not in the index, among others' WHEN forgotten THEN theirs are in
+    no queue and no body, others' are where they were, and the receipt does not name them."""
+    theirs = json.dumps(event_data(customer={"email": "gone@example.com"}))
+    stack.give_up(1, body=theirs)
+    stack.give_up(2)
+    reject(stack, 1, body='{"email": "Gone@Example.com"')
+    reject(stack, 2)
+    stack.aws.sqs.send_message(
+        QueueUrl=stack.aws.dead_letters, MessageBody=theirs, MessageGroupId="main", MessageDeduplicationId="x"
+    )
+    assert act(forget.forget, stack, "gone@example.com", "", False, True) == {"would forget": {FAST: 1, REJECTED: 1}}
+    receipt = act(forget.forget, stack, "gone@example.com", "", True)
+    assert receipt["removed"] | {} == {
+        f"the dead letters of {name}": 2 if name == FAST else 0 for name in stack.relay.lanes
+    } | {"the rejects": 1}
+    assert "gone" not in json.dumps(receipt)
+    assert named(stack.drain(stack.aws.dead_letters)) == ["e-2"]
+    assert named(stack.drain(stack.aws.rejected)) == ["r-2"]
+    assert all("gone@" not in (each.body or "").lower() for each in Index(stack.relay).everything())
+    assert (stack.waiting(), stack.waiting(REJECTED)) == ({"m-2"}, {"j-2"})
