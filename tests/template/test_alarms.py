@@ -155,6 +155,66 @@ def test_every_dashboard_can_be_shown(stack: Stack) -> None:
     assert len(set(names)) == len(names)
 
 
+def test_the_main_dashboard_begins_with_what_customers_notice(stack: Stack) -> None:
+    """Its first row: delivered, how late, what waits, what needs a person. Of every provider, by search or by queue."""
+    first = [widget["properties"] for widget in widgets(dashboards(stack)["intake"]) if widget["y"] == 0]
+    searched = [SEARCH.fullmatch(each) for properties in first for each in expressions(properties)]
+    assert all(searched)
+    asked = {(found["metric"], found["statistic"]) for found in searched if found}
+    ages = {("DeliveredAge", percentile) for percentile in ("p50", "p95", "p99")}
+    assert asked == {("Delivered", "Sum"), *ages, ("AccountHeld", "Sum")}
+    queues = {(name, each[1]) for properties in first for each in written_out(properties) for name in named_by(each[3])}
+    visible, hidden = "ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"
+    lanes = {name for name, queue in stack.queues.items() if "FifoThroughputLimit" in queue}
+    assert queues == {(queue, visible) for queue in stack.queues} | {(lane, hidden) for lane in lanes}
+
+
+def test_every_search_is_for_a_metric_of_ours(stack: Stack) -> None:
+    """In this stage's namespace, by provider; what it finds nowhere else would be another stage's."""
+    every = [widget["properties"] for dashboard in dashboards(stack).values() for widget in widgets(dashboard)]
+    found = [SEARCH.fullmatch(each) for properties in every for each in expressions(properties) if "SEARCH" in each]
+    assert len(found) == 6
+    ours = {*METRICS.values(), "AccountHeld", "DeliveredAge", "PaceUsed"}
+    assert all(each and each["metric"] in ours for each in found)
+
+
+SEARCH = re.compile(
+    r"SEARCH\('\{\"CustomerEventRelay/\$\{Stage\}\",provider\} MetricName=\"(?P<metric>\w+)\"', "
+    r"'(?P<statistic>\w+)', \d+\)"
+)
+
+
+def expressions(properties: Properties) -> list[str]:
+    return [entry[0]["expression"] for entry in properties["metrics"] if isinstance(entry[0], dict)]
+
+
+def written_out(properties: Properties) -> list[list[str]]:
+    """A widget's metrics in full: "." repeats what stands above."""
+    found: list[list[str]] = []
+    for entry in properties["metrics"]:
+        if isinstance(entry[0], str):
+            above = found[-1] if found else []
+            found.append([above[place] if word == "." else word for place, word in enumerate(entry[:4])])
+    return found
+
+
+def named_by(text: str) -> list[str]:
+    return re.findall(r"\$\{(\w+)\.QueueName\}", text)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_provider_s_dashboard_shows_where_it_ends(stack: Stack, provider: str) -> None:
+    """A batch's time beside the function's timeout, batches at once beside their cap."""
+    drawn = {
+        line["label"]: line["value"]
+        for widget in widgets(dashboards(stack)[provider])
+        for line in widget["properties"].get("annotations", {}).get("horizontal", [])
+    }
+    assert drawn["cut off"] == 1000 * stack.globals["Timeout"]
+    assert drawn["all that is allowed"] == 100
+    assert '"value": ${MaximumConcurrency}' in body(dashboards(stack)[provider])[0]
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_provider_s_dashboard_shows_its_every_outcome(stack: Stack, provider: str) -> None:
     """It leaves no outcome out, and counts that provider's."""

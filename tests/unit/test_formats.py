@@ -1,7 +1,7 @@
 """What one release wrote another reads: in an upgrade and a rollback both meet. docs/upgrade.md promises it.
 
-The samples are what the code of 2026-11-29 writes, word for word. They stay as they are: one that has to be changed here is one
-that cannot be read any more in somebody's tables and queues.
+The samples are what the code of 2026-11-29 writes, word for word. They stay as they are: one that has to be changed
+here is one that cannot be read any more in somebody's tables and queues.
 """
 
 import json
