@@ -42,6 +42,16 @@ def test_the_readme_names_no_parameter_that_is_not_there() -> None:
     assert set(map(of_first, named)) == set(map(of_first, TEMPLATE["Parameters"]))
 
 
+def test_the_readme_gives_each_parameter_s_default() -> None:
+    """As the template has it; a dash for none, words for addresses."""
+    table = README.split("## Configuration")[1].split("Outputs:")[0]
+    for names, default in re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|", table, re.MULTILINE):
+        for name in re.findall(r"`(\w+)`", names):
+            there = str(TEMPLATE["Parameters"][name]["Default"])
+            if not name.endswith("BaseUrl"):
+                assert default == (f"`{there}`" if there else "\N{EN DASH}"), name
+
+
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_the_readme_s_matrix_has_every_provider(name: str) -> None:
     """With its page, and the limits that the code has."""
