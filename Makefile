@@ -116,8 +116,9 @@ deploy: $(READY) ## To AWS: STAGE=dev PARAMETERS="AlarmEmail=… …=…"
 	@$(PYTHON) -m tools.deploy "$$STAGE" "$$PARAMETERS"
 
 .PHONY: bench-cost
-bench-cost: $(READY) ## Count what an event needs; the README's cost tables
+bench-cost: $(READY) ## Count what an event needs; the tables of README's cost and docs/scale.md
 	$(PYTHON) -m bench.cost --count
+	$(PYTHON) -m bench.scale --write
 
 .PHONY: adopt
 adopt: $(READY) ## Import what a deleted stack of STAGE left: STAGE=dev

@@ -408,7 +408,7 @@ def idle() -> str:
     series = len(of_intake) + providers * len(of_deliver)
     rows = [
         (f"{queues} queues polled by Lambda", polling, ""),
-        (f"{alarms} alarms", alarms * ALARM_MONTH, ""),
+        (f"{alarms} metrics under alarm", alarms * ALARM_MONTH, ""),
         (f"{destinations} secrets, one a destination", destinations * SECRET_MONTH, ""),
         (f"{dashboards} dashboards, after your account's first three", dashboards * DASHBOARD_MONTH, "up to "),
         (f"{series} custom metrics, in hours that have events", series * METRIC_MONTH, "up to "),

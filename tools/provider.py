@@ -70,6 +70,12 @@ def edits(name: str, root: Path = ROOT) -> dict[Path, str]:
             (r"(?<=&providers) \[(.+)\]", rf" [\1, {new}]"),
             (rf'"\$\{{{before}Queue\}}"\}}', f'"${{{before}Queue}}","{name}":"${{{new}Queue}}"}}'),
             (rf"(\n +- !GetAtt ){before}Queue\.Arn", rf"\1{before}Queue.Arn\1{new}Queue.Arn"),
+            (rf"!Ref {before}LogGroup\]", f"!Ref {before}LogGroup, !Ref {new}LogGroup]"),
+            # Its rows on the dashboard of all providers.
+            (
+                rf'(\n +\[.*\$\{{){before}(\w*Queue\.QueueName\}}", .*){last}("\}}\],)',
+                rf"\g<0>\1{new}\2{name}\3",
+            ),
         ],
         "README.md": [(rf"(\n\| \[{before}\]\(.*)", rf"\1\n{row}")],
     }

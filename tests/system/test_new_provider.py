@@ -64,7 +64,7 @@ def up(answered: Checkout) -> Iterator[Checkout]:
         python(answered, "local", "down")
 
 
-def test_it_touches_three_files_and_twelve_lines() -> None:
+def test_it_touches_three_files_and_fifteen_lines() -> None:
     """GIVEN what make provider changes in files that are there THEN that is so little that nobody gets lost."""
     changed = edits(NAME)
     lines = [
@@ -74,7 +74,7 @@ def test_it_touches_three_files_and_twelve_lines() -> None:
         if line.startswith("+ ")
     ]
     assert len(changed) <= 3
-    assert len(lines) <= 12, "\n".join(lines)
+    assert len(lines) <= 15, "\n".join(lines)
 
 
 def test_failing_tests_say_what_to_do_next(checkout: Checkout) -> None:

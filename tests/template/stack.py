@@ -66,14 +66,25 @@ class Stack:
         policies = self.resources[role]["Properties"]["Policies"]
         return [one for policy in policies for one in statements(policy["PolicyDocument"])]
 
+    @property
+    def queries(self) -> dict[str, Properties]:
+        return self.of("AWS::Logs::QueryDefinition")
+
     def watching(self, dimension: str, name: str) -> list[Properties]:
-        """The alarms on one queue or function, e.g. `watching("QueueName", "IntakeQueue")`."""
+        """The alarms on one metric of one queue or function, e.g. `watching("QueueName", "IntakeQueue")`."""
         return [
             alarm
             for alarm in self.alarms.values()
-            for one in alarm["Dimensions"]
+            for one in alarm.get("Dimensions", [])
             if one["Name"] == dimension and isinstance(one["Value"], dict) and target(one["Value"]) == name
         ]
+
+
+def measured(alarm: Properties) -> list[Properties]:
+    """The metrics that an alarm is on: one, or those of its expression. Each has Namespace, MetricName, Dimensions."""
+    if "Metrics" not in alarm:
+        return [alarm]
+    return [one["MetricStat"]["Metric"] for one in alarm["Metrics"] if "MetricStat" in one]
 
 
 def statements(document: Properties) -> list[Properties]:

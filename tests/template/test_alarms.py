@@ -5,9 +5,10 @@ import re
 
 import pytest
 
+from relay.account.account import LONGEST_BACKOFF
 from relay.observability import METRICS
 from relay.providers import PROVIDERS
-from tests.template.stack import Properties, Stack, anchors, target
+from tests.template.stack import Properties, Stack, anchors, measured, target
 
 LINK = re.compile(r"Runbook: docs/runbook\.md#([\w-]+)$")
 
@@ -18,6 +19,21 @@ def test_every_alarm_links_a_section_of_the_runbook(stack: Stack, runbook: str) 
         link = LINK.search(alarm["AlarmDescription"])
         assert link, name
         assert link[1] in anchors(runbook), f"{name}: {link[1]}"
+
+
+UNPLAIN = re.compile(r"\b[A-Z]?[a-z]+[A-Z]\w*|\b(?:SQS|SNS|Lambda|HTTP|API|queue|lane|function|intake|bus)\b|[`_/<]")
+"""Names of parameters, metrics and services, and what only this system's makers say."""
+
+
+def test_an_alarm_begins_in_plain_words(stack: Stack) -> None:
+    """Whoever is woken reads first, and shortly, what it means for customers; what is technical comes after that."""
+    for name, alarm in stack.alarms.items():
+        text = alarm["AlarmDescription"]
+        first, end, _ = LINK.sub("", text).partition(". ")
+        assert end, name
+        assert "customer" in first, name
+        assert len(first) <= 140, name
+        assert not UNPLAIN.findall(first), name
 
 
 def test_every_section_of_the_runbook_names_its_alarms(stack: Stack, runbook: str) -> None:
@@ -84,7 +100,7 @@ def test_what_is_kept_for_asynchronous_callers_is_watched(stack: Stack) -> None:
 
 def test_intake_s_own_age_is_watched_as_its_queue_s(stack: Stack) -> None:
     """SQS's age passes over what was received three times: the alarm on ours takes over at the same moment."""
-    ages = [alarm for alarm in stack.alarms.values() if alarm["MetricName"] == "IntakeAge"]
+    ages = [alarm for alarm in stack.alarms.values() if alarm.get("MetricName") == "IntakeAge"]
     ages += [one for one in stack.watching("QueueName", "IntakeQueue") if one["MetricName"].startswith("Approx")]
     assert len(ages) == 2
     assert {(alarm["Statistic"], alarm["Period"], alarm["Threshold"]) for alarm in ages} == {("Maximum", 300, 900)}
@@ -92,11 +108,12 @@ def test_intake_s_own_age_is_watched_as_its_queue_s(stack: Stack) -> None:
 
 def test_an_account_stays_on_alarm_between_two_tries(stack: Stack) -> None:
     """The alarm looks back further than the longest hold, so that it does not go off and on."""
-    longest = 3 * stack.parameters["HoldSeconds"]["Default"]
-    for alarm in stack.alarms.values():
-        if alarm["MetricName"] == "AccountHeld":
-            assert alarm["Period"] * alarm["EvaluationPeriods"] > longest
-            assert alarm["DatapointsToAlarm"] == alarm["Threshold"] == 1
+    longest = max(3 * stack.parameters["HoldSeconds"]["Default"], LONGEST_BACKOFF)
+    found = [alarm for alarm in stack.alarms.values() if alarm.get("MetricName") in ("AccountHeld", "OwnFault")]
+    assert len(found) == 2 * len(PROVIDERS)
+    for alarm in found:
+        assert alarm["Period"] * alarm["EvaluationPeriods"] > longest
+        assert alarm["DatapointsToAlarm"] == alarm["Threshold"] == 1
 
 
 def test_late_means_late_everywhere(stack: Stack) -> None:
@@ -122,7 +139,8 @@ def body(dashboard: Properties) -> tuple[str, Properties]:
 
 
 def widgets(dashboard: Properties) -> list[Properties]:
-    shown: list[Properties] = json.loads(body(dashboard)[0])["widgets"]
+    text = re.sub(r"(?<=: )\$\{\w+\}", "0", body(dashboard)[0])  # A parameter where JSON has a number.
+    shown: list[Properties] = json.loads(text)["widgets"]
     return shown
 
 
@@ -135,6 +153,66 @@ def test_every_dashboard_can_be_shown(stack: Stack) -> None:
         assert {widget["properties"]["region"] for widget in shown} == {"${AWS::Region}"}, name
     names = [dashboard["DashboardName"]["Fn::Sub"] for dashboard in dashboards(stack).values()]
     assert len(set(names)) == len(names)
+
+
+def test_the_main_dashboard_begins_with_what_customers_notice(stack: Stack) -> None:
+    """Its first row: delivered, how late, what waits, what needs a person. Of every provider, by search or by queue."""
+    first = [widget["properties"] for widget in widgets(dashboards(stack)["intake"]) if widget["y"] == 0]
+    searched = [SEARCH.fullmatch(each) for properties in first for each in expressions(properties)]
+    assert all(searched)
+    asked = {(found["metric"], found["statistic"]) for found in searched if found}
+    ages = {("DeliveredAge", percentile) for percentile in ("p50", "p95", "p99")}
+    assert asked == {("Delivered", "Sum"), *ages, ("AccountHeld", "Sum")}
+    queues = {(name, each[1]) for properties in first for each in written_out(properties) for name in named_by(each[3])}
+    visible, hidden = "ApproximateNumberOfMessagesVisible", "ApproximateNumberOfMessagesNotVisible"
+    lanes = {name for name, queue in stack.queues.items() if "FifoThroughputLimit" in queue}
+    assert queues == {(queue, visible) for queue in stack.queues} | {(lane, hidden) for lane in lanes}
+
+
+def test_every_search_is_for_a_metric_of_ours(stack: Stack) -> None:
+    """In this stage's namespace, by provider; what it finds nowhere else would be another stage's."""
+    every = [widget["properties"] for dashboard in dashboards(stack).values() for widget in widgets(dashboard)]
+    found = [SEARCH.fullmatch(each) for properties in every for each in expressions(properties) if "SEARCH" in each]
+    assert len(found) == 6
+    ours = {*METRICS.values(), "AccountHeld", "DeliveredAge", "PaceUsed"}
+    assert all(each and each["metric"] in ours for each in found)
+
+
+SEARCH = re.compile(
+    r"SEARCH\('\{\"CustomerEventRelay/\$\{Stage\}\",provider\} MetricName=\"(?P<metric>\w+)\"', "
+    r"'(?P<statistic>\w+)', \d+\)"
+)
+
+
+def expressions(properties: Properties) -> list[str]:
+    return [entry[0]["expression"] for entry in properties["metrics"] if isinstance(entry[0], dict)]
+
+
+def written_out(properties: Properties) -> list[list[str]]:
+    """A widget's metrics in full: "." repeats what stands above."""
+    found: list[list[str]] = []
+    for entry in properties["metrics"]:
+        if isinstance(entry[0], str):
+            above = found[-1] if found else []
+            found.append([above[place] if word == "." else word for place, word in enumerate(entry[:4])])
+    return found
+
+
+def named_by(text: str) -> list[str]:
+    return re.findall(r"\$\{(\w+)\.QueueName\}", text)
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_provider_s_dashboard_shows_where_it_ends(stack: Stack, provider: str) -> None:
+    """A batch's time beside the function's timeout, batches at once beside their cap."""
+    drawn = {
+        line["label"]: line["value"]
+        for widget in widgets(dashboards(stack)[provider])
+        for line in widget["properties"].get("annotations", {}).get("horizontal", [])
+    }
+    assert drawn["cut off"] == 1000 * stack.globals["Timeout"]
+    assert drawn["all that is allowed"] == 100
+    assert '"value": ${MaximumConcurrency}' in body(dashboards(stack)[provider])[0]
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -155,7 +233,9 @@ def test_a_dashboard_shows_every_metric_that_has_an_alarm(stack: Stack, who: str
         alarm: next((one for one in PROVIDERS if alarm.startswith(one.capitalize())), "intake")
         for alarm in stack.alarms
     }
-    watched = {one["MetricName"] for alarm, one in stack.alarms.items() if mine[alarm] == who}
+    watched = {
+        metric["MetricName"] for alarm, one in stack.alarms.items() if mine[alarm] == who for metric in measured(one)
+    }
     assert watched - shown == {"ApproximateAgeOfOldestMessage"}
 
 

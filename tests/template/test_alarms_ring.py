@@ -8,15 +8,17 @@ import pytest
 
 from local.machine import free_port
 from relay import wiring
+from relay.adapters.http import CONNECT_SECONDS, READ_SECONDS
+from relay.delivery.services import LONGEST_WAIT, RESERVE
 from relay.observability import DeliverObserver
 from relay.outcome import Outcome, Result
 from relay.providers import PROVIDERS
 from tests.factories import DESTINATIONS, event_json, sqs_batch, sqs_record
 from tests.fakes import FakeContext
-from tests.template.cloudwatch import rings
-from tests.template.stack import Stack
+from tests.template.cloudwatch import FARTHER_BACK, Period, rings
+from tests.template.stack import Stack, measured
 
-type Periods = list[list[float]]
+type Periods = list[Period]
 
 HOUR, DAY = 3600, 86400
 LATE = 4 * HOUR
@@ -29,6 +31,7 @@ INTAKE: dict[str, tuple[Periods, Periods]] = {
     "intake-queue-age": ([[900]], [[899, 899]]),
     "intake-errors": ([[0, 0, 1, 0]], [[0, 0]]),
     "intake-throttles": ([[1], [0], [0, 7]], [[0], [0], [700]]),
+    "intake-near-timeout": ([[900, 27_000], [900], [], [28_000], [900], [29_000]], [[30_000], [30_000], [26_999]]),
     "intake-not-kept": ([[1]], [[0]]),
     "bus-not-kept": ([[1]], [[0]]),
     "rejected": ([[0, 1, 1]], [[0, 0]]),
@@ -44,6 +47,15 @@ LANE: dict[str, tuple[Periods, Periods]] = {
     "queue-depth": ([[100_000]], [[99_999]]),
     "errors": ([[1]], [[0]]),
     "throttles": ([[1], [0], [1]], [[1], [0], [0]]),
+    "near-timeout": ([[2_000, 27_000], [900], [], [28_000], [900], [29_000]], [[30_000], [30_000], [26_999]]),
+    # MaximumConcurrency, where nothing is said.
+    "concurrency": ([*[[10]] * 15], [*[[10]] * 14, [9]]),
+    # A quarter of an hour without a try, while the account backs off, does not put it off.
+    "own-fault": ([[1], []], [[0], []]),
+    "standstill": (
+        [{"waiting": 3, "hidden": 10}, {"hidden": 1}, *[{"waiting": 0, "hidden": 8, "ended": 0}] * 4],
+        [*[{"waiting": 3, "hidden": 10}] * 5, {"waiting": 120_000, "hidden": 10, "ended": 1}],
+    ),
 }
 RULES = INTAKE | {f"{provider}-{name}": rule for provider in PROVIDERS for name, rule in LANE.items()}
 
@@ -51,9 +63,13 @@ AWS = {
     # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
     ("AWS/SQS", "ApproximateAgeOfOldestMessage"): ["QueueName"],
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"): ["QueueName"],
+    ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible"): ["QueueName"],
+    ("AWS/SQS", "NumberOfMessagesDeleted"): ["QueueName"],
     # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
     ("AWS/Lambda", "Errors"): ["FunctionName"],
     ("AWS/Lambda", "Throttles"): ["FunctionName"],
+    ("AWS/Lambda", "Duration"): ["FunctionName"],
+    ("AWS/Lambda", "ConcurrentExecutions"): ["FunctionName"],
     ("AWS/Lambda", "DestinationDeliveryFailures"): ["FunctionName"],
     # Both, for a bus that is not the default one: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
     ("AWS/Events", "InvocationsFailedToBeSentToDlq"): ["EventBusName", "RuleName"],
@@ -88,9 +104,30 @@ def test_an_alarm_rings_when_it_should(stack: Stack, name: str) -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_an_alarm_goes_off_again(stack: Stack, name: str) -> None:
-    """GIVEN an alarm that is on WHEN nothing is measured any more THEN it is off after four periods."""
+    """GIVEN an alarm that is on WHEN nothing is measured any more THEN it is off once it looks at nothing else."""
     alarm = dict(named(stack))[name]
-    assert not rings(alarm, threshold(stack, alarm), [*RULES[name][0], *[[]] * 4])
+    silence: Periods = [[]] * (alarm["EvaluationPeriods"] + FARTHER_BACK)
+    assert not rings(alarm, threshold(stack, alarm), [*RULES[name][0], *silence])
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("ended", [{}, {"ended": 0.0}])
+def test_an_empty_lane_is_no_standstill(stack: Stack, provider: str, ended: dict[str, float]) -> None:
+    """Nothing waits, so nothing has to end."""
+    alarm = dict(named(stack))[f"{provider}-standstill"]
+    assert not rings(alarm, 1, [{"waiting": 0.0, **ended}] * 10)
+
+
+def test_a_run_that_is_nearly_cut_off_is_no_ordinary_one(stack: Stack) -> None:
+    """A batch begins nothing that its timeout might cut off; so answers that take five seconds do not come near the
+    alarm, and it is on before Lambda ends a run.
+    """
+    seconds = stack.globals["Timeout"]
+    longest = LONGEST_WAIT + CONNECT_SECONDS + READ_SECONDS + RESERVE
+    ordinary = seconds - longest + LONGEST_WAIT + 5 + RESERVE
+    limits = [threshold(stack, alarm) / 1000 for name, alarm in named(stack) if name.endswith("near-timeout")]
+    assert len(limits) == 1 + len(PROVIDERS)
+    assert all(ordinary < limit < seconds for limit in limits)
 
 
 def test_a_lane_is_not_late_for_one_event(stack: Stack) -> None:
@@ -144,10 +181,11 @@ def test_alarms_on_aws_s_metrics_ask_for_what_aws_writes(stack: Stack) -> None:
         "RuleName": [rule["Name"]],
     }
     for name, alarm in named(stack):
-        if isinstance(alarm["Namespace"], str):
-            dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
-            assert AWS[alarm["Namespace"], alarm["MetricName"]] == list(dimensions), name
-            assert all(value in values[dimension] for dimension, value in dimensions.items()), name
+        for metric in measured(alarm):
+            if isinstance(metric["Namespace"], str):
+                dimensions = {one["Name"]: one["Value"] for one in metric["Dimensions"]}
+                assert AWS[metric["Namespace"], metric["MetricName"]] == list(dimensions), name
+                assert all(value in values[dimension] for dimension, value in dimensions.items()), name
 
 
 def test_alarms_on_intake_s_metrics_ask_for_what_it_writes(
@@ -174,17 +212,21 @@ def test_alarms_on_intake_s_metrics_ask_for_what_it_writes(
 def test_alarms_on_deliver_s_metrics_ask_for_what_it_writes(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], provider: str
 ) -> None:
-    """WHEN an account is held THEN what deliver writes holds each metric that its lane's alarms ask for."""
+    """WHEN an account is held, or a table is away THEN what deliver writes holds each metric that its lane's alarms ask
+    for.
+    """
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", namespace(stack, f"{provider.capitalize()}Function"))
-    DeliverObserver(provider).results([Result(Outcome.UNAUTHORIZED, "why", wait=300.0, age=9.0)])
+    away = Result(Outcome.RETRY, "DynamoDB unavailable", internal=True)
+    DeliverObserver(provider).results([Result(Outcome.UNAUTHORIZED, "why", wait=300.0, age=9.0), away])
     written = metrics(capsys.readouterr().out)
-    assert asked(stack, "provider", provider) == {name for name in written if name[1] in ("AccountHeld", "DeliveryAge")}
+    asked_for = {"AccountHeld", "DeliveryAge", "OwnFault"}
+    assert asked(stack, "provider", provider) == {name for name in written if name[1] in asked_for}
 
 
 def test_every_alarm_is_on_a_metric_that_is_looked_at_here(stack: Stack) -> None:
     """AWS's, intake's or a lane's: there is no fourth kind."""
     ours = [asked(stack, "service", "intake"), *(asked(stack, "provider", provider) for provider in PROVIDERS)]
-    theirs = [name for name, alarm in named(stack) if isinstance(alarm["Namespace"], str)]
+    theirs = [name for name, alarm in named(stack) if all(isinstance(one["Namespace"], str) for one in measured(alarm))]
     assert len(theirs) + sum(map(len, ours)) == len(stack.alarms)
 
 
@@ -200,9 +242,10 @@ def namespace(stack: Stack, function: str) -> str:
 def asked(stack: Stack, dimension: str, value: str) -> set[Metric]:
     """Our own metrics of that one dimension that alarms ask for, in the stage dev."""
     return {
-        (alarm["Namespace"]["Fn::Sub"].replace("${Stage}", "dev"), alarm["MetricName"], frozenset({(dimension, value)}))
+        (one["Namespace"]["Fn::Sub"].replace("${Stage}", "dev"), one["MetricName"], frozenset({(dimension, value)}))
         for alarm in stack.alarms.values()
-        if not isinstance(alarm["Namespace"], str) and alarm["Dimensions"] == [{"Name": dimension, "Value": value}]
+        for one in measured(alarm)
+        if not isinstance(one["Namespace"], str) and one["Dimensions"] == [{"Name": dimension, "Value": value}]
     }
 
 

@@ -225,7 +225,7 @@ def test_sections_stand_in_their_order(stack: Stack) -> None:
     sections = ["Metadata", "Parameters", "Mappings", "Rules", "Conditions", "Globals", "Resources", "Outputs"]
     assert list(stack.body) == ["AWSTemplateFormatVersion", "Transform", "Description", *sections]
     banners = re.findall(r"^ *# =+ ([A-Z ]+) =+$", (ROOT / "template.yaml").read_text(), re.MULTILINE)
-    inner = ["BUS AND QUEUES", "FUNCTIONS", "TABLES", "ALARMS", "DASHBOARD", "LANES"]
+    inner = ["BUS AND QUEUES", "FUNCTIONS", "TABLES", "ALARMS", "DASHBOARD", "SAVED QUERIES", "LANES"]
     assert banners == ["METADATA", "PARAMETERS", "MAPPINGS", "RULES", "CONDITIONS", "GLOBALS", *inner, "OUTPUTS"]
 
 

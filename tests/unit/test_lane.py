@@ -82,6 +82,16 @@ def test_an_empty_batch(harness: Harness) -> None:
     assert (report.failed, report.results) == ([], [])
 
 
+def test_a_batch_says_what_its_busiest_account_used() -> None:
+    """GIVEN eight events of one account and two of another THEN it is eight of the fifty that ten seconds allow; where
+    nobody asked for a turn there is nothing to say.
+    """
+    harness = Harness(names=("main", "other"))
+    report = harness.handle([message(f"e{number}", account="other" if number < 2 else "main") for number in range(10)])
+    assert report.pace_used == pytest.approx(8 / 50)
+    assert harness.handle([message("bad", account="nobody")]).pace_used is None
+
+
 def test_never_above_the_limit(harness: Harness) -> None:
     """Ten events for an account of five a second: no second holds six, and no wait is left to SQS."""
     report = harness.handle([message(f"e{number}") for number in range(10)])

@@ -245,7 +245,48 @@ def test_the_age_of_the_oldest(capsys: pytest.CaptureFixture[str]) -> None:
     DeliverObserver("yotpo").results(results)
     output = Output(capsys)
     assert output.metrics["DeliveryAge"] == [700.5]
+    assert output.metrics["DeliveredAge"] == [3.0, 700.5, 12.0]
     assert output.emf[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"][-1]["Unit"] == "Seconds"
+
+
+def test_what_was_not_delivered_has_no_age_at_delivery(capsys: pytest.CaptureFixture[str]) -> None:
+    """An event that fails for days must not pass for one that came late, nor a repeat for one that came soon."""
+    results = [Result(outcome, "", age=9.0) for outcome in Outcome if outcome is not Outcome.DELIVERED]
+    DeliverObserver("yotpo").results(results)
+    assert "DeliveredAge" not in Output(capsys).metrics
+
+
+@pytest.mark.parametrize(
+    ("changes", "counted"),
+    [
+        ({}, False),
+        ({"internal": True}, True),
+        ({"unrecorded": True}, True),
+        ({"internal": True, "unrecorded": True}, True),
+    ],
+)
+def test_a_fault_of_our_own_is_counted(
+    capsys: pytest.CaptureFixture[str], changes: dict[str, Any], counted: bool
+) -> None:
+    """Once for an event, beside its outcome: a provider that fails is none, a table that does not answer is."""
+    DeliverObserver("yotpo").results([Result(Outcome.RETRY, "", **changes)])
+    output = Output(capsys)
+    assert output.metrics.get("OwnFault", []) == [1] * counted
+    assert output.metrics["Retry"] == [1]
+
+
+def test_the_pace_of_a_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    """In percent; nothing where no account was asked for a turn, and no line of its own where nothing came of it."""
+    observer = DeliverObserver("yotpo")
+    observer.saw(BatchReport([], [RESULT], {}, pace_used=0.9826))
+    observer.saw(BatchReport([], [RESULT], {}))
+    observer.saw(BatchReport(["m-1"], [], {"yotpo/main": 30.0}, pace_used=1.0))
+    observer.saw(BatchReport([], [RESULT], {}, pace_used=0.0))
+    output = Output(capsys)
+    assert output.metrics["PaceUsed"] == [98.3, 0.0]
+    assert len(output.emf) == 3
+    units = {metric["Name"]: metric["Unit"] for metric in output.emf[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    assert units["PaceUsed"] == "Percent"
 
 
 def test_a_crash_is_counted_as_unknown(capsys: pytest.CaptureFixture[str]) -> None:

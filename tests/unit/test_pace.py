@@ -148,6 +148,19 @@ def test_turns_that_are_not_used_are_given_back(world: World, pace: Pace) -> Non
     assert other.reserve(5, SOON) == 3
 
 
+def test_what_was_used_of_the_limit_is_every_environment_s(world: World, pace: Pace) -> None:
+    """Five sent here and five elsewhere are a fifth of what ten seconds allow; what was only reserved is nothing."""
+    other = world.pace()
+    for each in (pace, other):
+        each.reserve(5)
+        for _ in range(5):
+            world.send(each).observe(NOTHING)
+        each.end_batch()
+    assert other.used == pytest.approx(0.2)
+    other.reserve(5)
+    assert other.used == pytest.approx(0.2)
+
+
 def test_turns_that_cannot_be_given_back_are_only_lost(world: World, pace: Pace) -> None:
     """GIVEN a record that cannot be written at the end THEN the batch ends all the same, and the next write tells."""
     pace.reserve(5)

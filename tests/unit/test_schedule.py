@@ -18,9 +18,11 @@ from relay.account.schedule import (
     free_at,
     give_back,
     move,
+    next_turn,
     pause,
     shrink,
     take,
+    used,
 )
 from relay.ports import AccountRecord, Window
 from relay.providers.limits import Budget, Limit, Quota
@@ -685,6 +687,45 @@ def test_a_turn_waits_for_those_before_it() -> None:
     late = move(record, turns[0], turns[0] + 0.4)
     assert free_at(late, turns[1]) == pytest.approx(turns[1] + 0.4)
     assert free_at(late, turns[0] + 0.4) == pytest.approx(turns[0] + 0.4)
+
+
+@pytest.mark.parametrize(
+    ("limits", "seconds"),
+    [((SECOND,), 30), ((MINUTE,), 180), ((BURST,), 30), ((Limit(20, 1.0),), 30), ((Limit(7, 10.0),), 60)],
+)
+def test_who_takes_every_turn_uses_all_that_is_allowed(limits: tuple[Limit, ...], seconds: int) -> None:
+    """Whatever the window and however far back its log reaches: at the end of a window not more, and hardly less."""
+    record, now, found = new(*limits), NOW, []
+    while now < NOW + seconds:
+        turns, record = take(record, now, 10, now + 1.25)
+        now = turns[-1] if turns else next_turn(record, now) - schedule.LEAD
+        found.append(used(record, now))
+    assert 0.94 <= max(found[len(found) // 2 :]) < 1.001
+    longest = max(limit.window for limit in limits) + schedule.HISTORY
+    assert used(record, now + longest / 2) < 0.75
+    assert used(record, now + 2 * longest) == 0.0
+
+
+def test_a_burst_alone_is_little_of_what_ten_seconds_allow() -> None:
+    """GIVEN five requests at once at five a second THEN a tenth is used: a second that was full says nothing."""
+    turns, record = take(new(SECOND), NOW, 5, math.inf)
+    assert used(record, turns[-1]) == pytest.approx(0.1)
+    assert used(record, turns[-1] + 9.9) == pytest.approx(0.1)
+    assert used(new(SECOND), NOW) == 0.0
+
+
+def test_of_two_windows_the_fuller_tells() -> None:
+    """GIVEN 30 of 60 a minute and of 50 in ten seconds THEN it is the three fifths of the ten seconds."""
+    turns, record = take(new(SECOND, MINUTE), NOW, 30, math.inf)
+    assert used(record, turns[-1]) == pytest.approx(30 / 50)
+    assert used(record, turns[-1] + 30) == pytest.approx(30 / 60)
+
+
+def test_a_turn_that_is_yet_to_come_is_not_used() -> None:
+    """Others reserve ahead."""
+    turns, record = take(new(SECOND), NOW, 10, math.inf)
+    assert used(record, turns[4]) == pytest.approx(5 / 50)
+    assert used(record, turns[9]) == pytest.approx(10 / 50)
 
 
 def test_what_is_long_past_is_forgotten() -> None:

@@ -66,6 +66,8 @@ class DeliverObserver:
 
     def saw(self, report: BatchReport) -> None:
         """Logs and counts a batch."""
+        if report.results and report.pace_used is not None:
+            self._metrics.add_metric("PaceUsed", MetricUnit.Percent, round(100 * report.pace_used, 1))
         self.results(report.results)
         batch = {"results": len(report.results), "failed": len(report.failed), "seconds": round(report.seconds, 3)}
         self.logger.info("batch", extra=batch)
@@ -83,10 +85,14 @@ class DeliverObserver:
                 self._metrics.add_metric(METRICS[Outcome.UNKNOWN], MetricUnit.Count, result.crashed)
             if result.outcome is Outcome.UNAUTHORIZED and result.wait:
                 self._metrics.add_metric("AccountHeld", MetricUnit.Count, 1)
+            if result.internal or result.unrecorded:
+                self._metrics.add_metric("OwnFault", MetricUnit.Count, 1)
+            if result.outcome is Outcome.DELIVERED:
+                self._metrics.add_metric("DeliveredAge", MetricUnit.Seconds, round(result.age, 3))
             oldest = max(oldest or 0.0, result.age)
             self._log(result)
         if oldest is not None:
-            self._metrics.add_metric("DeliveryAge", MetricUnit.Seconds, oldest)
+            self._metrics.add_metric("DeliveryAge", MetricUnit.Seconds, round(oldest, 3))
             self._metrics.flush_metrics()
 
     def _log(self, result: Result) -> None:

@@ -157,6 +157,12 @@ class Pace:
                 turn if turn > schedule.LEAD else 0.0,
             )
 
+    @property
+    def used(self) -> float:
+        """What part of what the account allowed lately was used, by whichever environment."""
+        with self._lock:
+            return schedule.used(self._record, self._clock.now())
+
     def end_batch(self) -> None:
         """The batch is over: turns that it did not use are given back, and others hear what they must know."""
         with self._lock:

@@ -249,6 +249,22 @@ def _without(window: Window, at: float) -> Window:
     return replace(window, turns=tuple(turns))
 
 
+def used(record: AccountRecord, now: float) -> float:
+    """What part was used of all that the limit allowed lately: in a window, in ten seconds where it is shorter. Of
+    several windows, that of the fullest.
+    """
+    return max(_part_used(window, now) for window in record.windows)
+
+
+def _part_used(window: Window, now: float) -> float:
+    until, seconds = now + late(window), max(window.seconds, HISTORY)
+    if len(window.turns) >= MOST_KEPT:
+        # So many turns that the log does not reach back as far.
+        seconds = max(window.seconds, min(seconds, until - window.turns[0][0]))
+    count = sum(count for at, count in window.turns if until - seconds < at <= until)
+    return count * window.seconds / (window.limit * seconds)
+
+
 def _used(window: Window, sent_at: float, now: float) -> int | None:
     """Turns that the provider may have counted in the window that ends with a request sent then; None: not known."""
     since = sent_at - window.seconds

@@ -51,6 +51,8 @@ class BatchReport:
     """How long the batch took."""
     abandoned: int = 0
     """Attempts still running when the time was up; their claims tell the next attempt."""
+    pace_used: float | None = None
+    """What part of its limit the busiest of the batch's accounts used lately; None where none was asked for a turn."""
 
 
 @dataclass(slots=True)
@@ -193,6 +195,7 @@ class _Batch:
             not_hidden=not_hidden,
             abandoned=abandoned,
             seconds=self._clock.monotonic() - self._began,
+            pace_used=max((group.account.pace.used for group in self._groups.values() if group.asked), default=None),
         )
 
     def _admit(self, message: LaneMessage) -> None:
