@@ -279,7 +279,7 @@ def test_a_notification_that_cannot_be_taken_comes_again(intake: IntakeHandler, 
 
 @pytest.fixture
 def logged_ways(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """Message and way of each line logged. Asked for before the handler, whose logger reads its level when it is made."""
+    """Message and way of each line logged. Asked for before the handler, whose logger takes its level at birth."""
     monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "INFO")
     return lambda: {(record.message, vars(record)["via"]) for record in caplog.records}
 
