@@ -160,8 +160,8 @@ def used(window: Window, now: float) -> float:
     span = max(window.seconds, AVERAGED)
     first = window.turns[0][0] if window.turns else now
     if len(window.turns) >= schedule.MOST_KEPT and first > now - span:
-        # The log holds no more.
-        span = max(now - first, window.seconds)
+        # The log holds no more: of whole windows, or a burst at one end would count for the time before it.
+        span = max((now - first) // window.seconds, 1.0) * window.seconds
     return sum(count for at, count in window.turns if now - span < at <= now) * window.seconds / span
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cli.condition import Account, Kind
+from cli.dead import groups
+from cli.reasons import Group
 from cli.stack import Relay
 from relay.account import schedule
 from relay.adapters.dynamodb import read_account, read_record
@@ -20,6 +22,9 @@ from relay.settings import DeliverSettings
 
 METRIC_MINUTES = 15
 """How old a metric's last value may be."""
+
+AGES_SECONDS, REASONS_SECONDS = 30.0, 10.0
+"""For so long one answer serves who looks again and again."""
 
 MOST_PAGES = 4
 """Of the ledger, a megabyte each, that are looked through for what is still open."""
@@ -86,6 +91,8 @@ class Seen:
     configured: Sequence[str]
     oldest_by_destination: Mapping[str, Age] = field(default_factory=dict)
     alarms: Sequence[Alarm] = ()
+    reasons: Sequence[Group] = ()
+    """What waits of dead letters and rejects, by like reasons, as far as the index has it."""
     notes: Sequence[str] = ()
 
     def of(self, provider: str) -> list[Account]:
@@ -99,6 +106,18 @@ class Seen:
             return None
         mine = [each for each in self.of(provider) if each.destination in self.configured]
         return mine[0] if len(mine) == 1 else None
+
+    def dead_letters(self, account: Account) -> int | None:
+        """How many of an account wait: all on its lane, or where others are on it, those of its own in the index; None
+        where nobody knows.
+        """
+        provider = account.destination.provider
+        if self.lone(provider) is account:
+            return self.lanes[provider].given_up
+        if self.lanes[provider].given_up and not any(group.lane == provider for group in self.reasons):
+            return None
+        mine = (each for group in self.reasons for each in group.letters if each.destination == account.destination)
+        return sum(1 for _ in mine)
 
     def is_idle(self, account: Account) -> bool:
         """Whether it had trouble when it was tried last, and has had nothing to try since."""
@@ -119,6 +138,8 @@ class Look:
         self._now = now
         self._ages: dict[str, float] = {}
         self._ages_at = 0.0
+        self._reasons: Sequence[Group] = ()
+        self._reasons_at = 0.0
 
     def __call__(self) -> Seen:
         relay, now = self._relay, self._now()
@@ -131,12 +152,14 @@ class Look:
             settings: Future[Mapping[str, DeliverSettings]] = pool.submit(lambda: relay.settings)
             found = pool.submit(lambda: list(self._scan_accounts()))
             ages = pool.submit(_kept(notes, "ages", self._read_ages), list(_queues(relay).values()))
+            reasons = pool.submit(_kept(notes, "reasons", self._read_reasons))
             stage = next(iter(settings.result().values())).stage
             alarms = pool.submit(_kept(notes, "alarms", self._ringing), f"{stage}-customer-events-")
             accounts = with_failures(relay, _all_accounts(relay, found.result(), now), now)
             seen = {name: each.result() for name, each in queues.items()}
             known = ages.result() or {}
             alarmed = alarms.result() or ()
+            alike = reasons.result() or ()
             switched = {name: each.result() for name, each in switches.items()}
         open_ages = self._open_ages(seen, known, accounts, now)
         lanes = {
@@ -165,6 +188,7 @@ class Look:
             configured=next(iter(relay.settings.values())).destinations,
             oldest_by_destination=open_ages,
             alarms=alarmed,
+            reasons=alike,
             notes=notes,
         )
 
@@ -185,7 +209,7 @@ class Look:
 
     def _read_ages(self, urls: Sequence[str]) -> dict[str, float]:
         """By queue name, what CloudWatch says of its oldest message; nothing for a queue that it does not know of."""
-        if self._now() < self._ages_at + 30:
+        if self._now() < self._ages_at + AGES_SECONDS:
             return self._ages
         until = datetime.fromtimestamp(self._now(), UTC)
         names = list(map(_name, urls))
@@ -214,6 +238,13 @@ class Look:
         self._ages = {name: float(value[0]) for name, value in values.items() if value}
         self._ages_at = self._now()
         return self._ages
+
+    def _read_reasons(self) -> Sequence[Group]:
+        if "LettersTableName" not in self._relay.outputs:
+            return ()
+        if self._now() >= self._reasons_at + REASONS_SECONDS:
+            self._reasons, self._reasons_at = groups(self._relay), self._now()
+        return self._reasons
 
     def _ringing(self, prefix: str) -> list[Alarm]:
         pages = self._relay.cloudwatch.get_paginator("describe_alarms").paginate(

@@ -1,6 +1,6 @@
 """`relay status`: how it is, what rings, and what mends it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from cli.command import Answer, Exit
 from cli.condition import Account, Kind
+from cli.dead import group_table
 from cli.look import Age, LaneSeen, Look, Seen
 from cli.moments import iso_if, lasting, shown, zone
 from cli.ringing import Ring, ringing
@@ -35,11 +36,11 @@ def status(
     look = Look(relay)
 
     def answer() -> Answer:
-        seen, reasons = look(), _reasons(relay)
+        seen = look()
         rings = ringing(seen)
         return Answer(
-            _data(relay, seen, rings, reasons),
-            _shown(seen, rings, reasons, everything=everything),
+            _data(relay, seen, rings),
+            _shown(seen, rings, everything=everything),
             Exit.DEGRADED if rings else Exit.OK,
             again=answer if watch else None,
         )
@@ -47,18 +48,10 @@ def status(
     return answer()
 
 
-def _reasons(relay: Relay) -> Sequence[Mapping[str, Any]]:
-    """Like reasons of dead letters and rejects; none where the stack has no index of them."""
-    if "LettersTableName" not in relay.outputs:
-        return []
-    return []
-
-
 # -------------------------------------------------------------------------------------------------------- for programs
 
 
-def _data(relay: Relay, seen: Seen, rings: Iterable[Ring], reasons: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    rings = list(rings)
+def _data(relay: Relay, seen: Seen, rings: Sequence[Ring]) -> dict[str, Any]:
     return {
         "stack": relay.where.stack,
         "stage": seen.stage,
@@ -68,7 +61,9 @@ def _data(relay: Relay, seen: Seen, rings: Iterable[Ring], reasons: Iterable[Map
         "destinations": [_account_data(seen, each) for name in seen.lanes for each in seen.of(name)],
         "intake": _lane_data(seen.intake, "rejected"),
         "ringing": [ring.data() for ring in rings],
-        "reasons": list(reasons),
+        "reasons": [
+            group.as_data() | {"first": iso_if(group.first), "last": iso_if(group.last)} for group in seen.reasons
+        ],
         "not_seen": list(seen.notes),
     }
 
@@ -98,7 +93,7 @@ def _account_data(seen: Seen, account: Account) -> dict[str, Any]:
         "waiting": lane.queue.messages if lane else None,
         **_age_data(_oldest(seen, account)),
         "drained_at": iso_if(account.drained_at(lane.queue.messages, seen.at)) if lane else None,
-        "dead_letters": lane.given_up if lane else None,
+        "dead_letters": seen.dead_letters(account),
     }
 
 
@@ -116,16 +111,14 @@ def _oldest(seen: Seen, account: Account) -> Age | None:
 # ---------------------------------------------------------------------------------------------------------- for people
 
 
-def _shown(
-    seen: Seen, rings: Sequence[Ring], reasons: Sequence[Mapping[str, Any]], *, everything: bool
-) -> RenderableType:
+def _shown(seen: Seen, rings: Sequence[Ring], *, everything: bool) -> RenderableType:
     word = Text("DEGRADED", "bold red") if rings else Text("OK", "bold green")
     head = Text.assemble(word, f"  {seen.stage}  {shown(seen.at, seen.at)} {zone(seen.at)}")
     parts: list[RenderableType] = [head, _destinations(seen, everything=everything)]
     if rings:
         parts.append(_rings(rings))
-    if reasons:
-        parts.append(_reasons_table(seen, reasons))
+    if seen.reasons:
+        parts.append(group_table(list(seen.reasons)))
     parts += [Text(note, "dim") for note in seen.notes]
     return Group(*parts)
 
@@ -193,7 +186,7 @@ def _add_account(table: Table, seen: Seen, account: Account) -> None:
         _age(_oldest(seen, account)),
         account.pace(now),
         f"~{shown(drained, now, to_the_minute=True)}" if drained else NONE if lane else "",
-        _count(lane.given_up) if lane else "",
+        NONE if (dead := seen.dead_letters(account)) is None else _count(dead),
     )
 
 
@@ -207,11 +200,6 @@ def _rings(rings: Iterable[Ring]) -> Table:
             Text("" if number else "RINGING", "bold"), line.append(f" → {', '.join(ring.do)}" if ring.do else "")
         )
     return table
-
-
-def _reasons_table(seen: Seen, reasons: Iterable[Mapping[str, Any]]) -> Table:
-    del seen, reasons
-    return _table("REASON", "COUNT", "FIRST", "LAST", "TYPES", "EXAMPLE", "DO", right=("COUNT",))
 
 
 def _age(age: Age | None) -> str:
