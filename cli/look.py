@@ -91,8 +91,8 @@ class Seen:
     configured: Sequence[str]
     oldest_by_destination: Mapping[str, Age] = field(default_factory=dict)
     alarms: Sequence[Alarm] = ()
-    reasons: Sequence[Group] = ()
-    """What waits of dead letters and rejects, by like reasons, as far as the index has it."""
+    reasons: Sequence[Group] | None = None
+    """What waits of dead letters and rejects, by like reasons; None where no index is there, or it cannot be read."""
     notes: Sequence[str] = ()
 
     def of(self, provider: str) -> list[Account]:
@@ -114,10 +114,14 @@ class Seen:
         provider = account.destination.provider
         if self.lone(provider) is account:
             return self.lanes[provider].given_up
-        if self.lanes[provider].given_up and not any(group.lane == provider for group in self.reasons):
+        if self.reasons is None or self.are_unlisted(provider, self.lanes[provider].given_up):
             return None
         mine = (each for group in self.reasons for each in group.letters if each.destination == account.destination)
         return sum(1 for _ in mine)
+
+    def are_unlisted(self, lane: str, queued: int) -> bool:
+        """Whether a queue holds more than the index has of it: what SQS itself gave up is not in it."""
+        return self.reasons is not None and queued > sum(each.count for each in self.reasons if each.lane == lane)
 
     def is_idle(self, account: Account) -> bool:
         """Whether it had trouble when it was tried last, and has had nothing to try since."""
@@ -159,7 +163,7 @@ class Look:
             seen = {name: each.result() for name, each in queues.items()}
             known = ages.result() or {}
             alarmed = alarms.result() or ()
-            alike = reasons.result() or ()
+            alike = reasons.result()
             switched = {name: each.result() for name, each in switches.items()}
         open_ages = self._open_ages(seen, known, accounts, now)
         lanes = {
@@ -239,9 +243,9 @@ class Look:
         self._ages_at = self._now()
         return self._ages
 
-    def _read_reasons(self) -> Sequence[Group]:
+    def _read_reasons(self) -> Sequence[Group] | None:
         if "LettersTableName" not in self._relay.outputs:
-            return ()
+            return None
         if self._now() >= self._reasons_at + REASONS_SECONDS:
             self._reasons, self._reasons_at = groups(self._relay), self._now()
         return self._reasons

@@ -8,6 +8,7 @@ from typing import Any
 from cli.condition import Account, Kind
 from cli.look import Alarm, LaneSeen, Seen
 from cli.moments import iso_if, lasting, shown
+from relay.adapters.dynamodb import REJECTED
 from relay.providers import PROVIDERS
 
 INTAKE_LATE = 900.0
@@ -60,7 +61,8 @@ def _of_lane(seen: Seen, provider: str) -> Iterator[Ring]:
         if those := [each for each in accounts if each.kind(seen.at) is kind]:
             yield _not_sent_to(seen, provider, kind, those)
     if lane.given_up:
-        yield Ring(f"{provider}-dead-letters", f"{lane.given_up}", (f"relay dead list {provider}",))
+        collect = (f"relay dead collect {provider}",) if seen.are_unlisted(provider, lane.given_up) else ()
+        yield Ring(f"{provider}-dead-letters", f"{lane.given_up:,}", (f"relay dead list {provider}", *collect))
     if not lane.is_on:
         yield Ring(f"{provider}-off", "its function takes nothing from the lane", (_runbook("off"),))
     if lane.oldest and lane.oldest.seconds >= seen.late_after:
@@ -93,7 +95,8 @@ def _not_sent_to(seen: Seen, provider: str, kind: Kind, accounts: Sequence[Accou
 def _of_intake(seen: Seen) -> Iterator[Ring]:
     intake: LaneSeen = seen.intake
     if intake.given_up:
-        yield Ring("rejected", f"{intake.given_up}", ("relay rejected list",))
+        collect = ("relay rejected collect",) if seen.are_unlisted(REJECTED, intake.given_up) else ()
+        yield Ring("rejected", f"{intake.given_up:,}", ("relay rejected list", *collect))
     if not intake.is_on:
         yield Ring("intake-off", "intake takes nothing from its queue", (_runbook("off"),))
     if intake.oldest and intake.oldest.seconds >= INTAKE_LATE:

@@ -1,9 +1,12 @@
 """`relay status`: how it is, what rings, and what mends it."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -42,10 +45,25 @@ def status(
             _data(relay, seen, rings),
             _shown(seen, rings, everything=everything),
             Exit.DEGRADED if rings else Exit.OK,
-            again=answer if watch else None,
         )
 
-    return answer()
+    first = answer()
+    return replace(first, again=_looking_again(answer, first)) if watch else first
+
+
+def _looking_again(look: Callable[[], Answer], last: Answer) -> Callable[[], Answer]:
+    """The next look; the last one once more where AWS cannot be asked: a watch outlives a bad moment."""
+
+    def again() -> Answer:
+        try:
+            answer = look()
+        except (BotoCoreError, ClientError) as error:
+            told = f"{shown(time.time())}: could not look: {error}"
+            answer = replace(last, data={**last.data, "error": told}, shown=Group(last.shown, Text(told, "red")))
+            return replace(answer, again=_looking_again(look, last))
+        return replace(answer, again=_looking_again(look, answer))
+
+    return again
 
 
 # -------------------------------------------------------------------------------------------------------- for programs
@@ -62,7 +80,7 @@ def _data(relay: Relay, seen: Seen, rings: Sequence[Ring]) -> dict[str, Any]:
         "intake": _lane_data(seen.intake, "rejected"),
         "ringing": [ring.data() for ring in rings],
         "reasons": [
-            group.as_data() | {"first": iso_if(group.first), "last": iso_if(group.last)} for group in seen.reasons
+            group.as_data() | {"first": iso_if(group.first), "last": iso_if(group.last)} for group in seen.reasons or ()
         ],
         "not_seen": list(seen.notes),
     }

@@ -1,6 +1,7 @@
 """What `relay status` says of a look, and what rings."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from io import StringIO
@@ -8,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
 
+from cli.command import Answer
 from cli.condition import Account
 from cli.index import Letter
 from cli.look import Age, Alarm, LaneSeen, Queue, Seen
 from cli.reasons import grouped
 from cli.ringing import RUNBOOK, Ring, ringing
 from cli.stack import Relay, Where
-from cli.status import NONE, _data, _shown
+from cli.status import NONE, _data, _looking_again, _shown
 from relay.account import schedule
 from relay.contract.destination import ANY, Destination
 from relay.ports import AccountRecord, State
@@ -131,7 +134,7 @@ def test_where_the_index_knows_it_dead_letters_are_counted_by_account() -> None:
     table = rows(seen)
     assert f"{FASTS} ok - 0 of 5/s 2" in table
     assert f"{second.destination} ok - 0 of 5/s 0" in table
-    assert any(line.startswith("HTTP 422 2 22:46:10 22:46:10 t 2 l-0") for line in table)
+    assert any(line.startswith(f"HTTP 422 {FAST} 2 22:46:10 22:46:10 t 2 l-0") for line in table)
 
 
 def test_of_a_thousand_accounts_those_that_do_not_work_are_shown() -> None:
@@ -215,6 +218,17 @@ def test_an_alarm_says_more_than_is_seen() -> None:
     assert ring(seen, f"{SLOW}-dead-letters-age").do == (f"relay dead list {SLOW}",)
 
 
+def test_what_aws_gave_up_itself_is_not_in_the_index() -> None:
+    """GIVEN more in a queue than is listed THEN it has to be collected; where nobody knows, nobody says so."""
+    letters = grouped([Letter("l-1", SLOW, NOW, reason="expired", destination=SLOWS)])
+    both: dict[str, Any] = {"lanes": {SLOW: LaneSeen(Queue(), 2)}, "intake": LaneSeen(Queue(), 1)}
+    seen = look(**both, reasons=letters)
+    assert ring(seen, f"{SLOW}-dead-letters").do == (f"relay dead list {SLOW}", f"relay dead collect {SLOW}")
+    assert ring(seen, "rejected").do == ("relay rejected list", "relay rejected collect")
+    assert ring(look(**both), "rejected").do == ("relay rejected list",)
+    assert len(ring(look(lanes={SLOW: LaneSeen(Queue(), 1)}, reasons=letters), f"{SLOW}-dead-letters").do) == 1
+
+
 def test_a_few_of_many_held_accounts_are_named() -> None:
     """The rest is counted."""
     many = [refused(Destination.of(FAST, f"a-{n}")) for n in range(9)]
@@ -247,3 +261,25 @@ def test_all_of_it_is_data() -> None:
     assert data["reasons"][0]["count"] == 1
     assert data["reasons"][0]["first"].endswith("Z")
     assert data["not_seen"] == ["ages could not be read: No"]
+
+
+def test_a_watch_outlives_a_moment_in_which_aws_cannot_be_asked() -> None:
+    """GIVEN one look that fails THEN the last stands, with a word on it, and the next is shown as ever."""
+    answers = iter(
+        [Answer({"n": 1}, "one"), EndpointConnectionError(endpoint_url="https://sqs"), Answer({"n": 2}, "two")]
+    )
+
+    def look() -> Answer:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def again(answer: Answer) -> Answer:
+        assert answer.again
+        return answer.again()
+
+    second = again(Answer({"n": 1}, "one", again=_looking_again(look, look())))
+    assert second.data["n"] == 1
+    assert "could not look" in second.data["error"]
+    assert again(second).data == {"n": 2}
