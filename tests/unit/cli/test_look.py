@@ -154,7 +154,8 @@ def test_the_ledger_says_why_an_account_does_not_work(aws: Aws, look: Callable[[
     aws.accounts = [item(SLOWS, state=State.OPEN, why="unauthorized", until=NOW + 9, turned_away=("e-1", "e-2"))]
     aws.records = [
         record("e-1", SLOWS, status=401, reason="HTTP 401", accepted_at=int(NOW - 205), completed_at=int(NOW - 9)),
-        record("e-2", SLOWS, "delivered", status=200, completed_at=int(NOW)),
+        record("e-2", SLOWS, "delivered", status=200, accepted_at=int(NOW - 999), completed_at=int(NOW)),
+        record("e-3", SLOWS, status=403, reason="HTTP 403", accepted_at=int(NOW - 60), completed_at=int(NOW - 99)),
     ]
     aws.queues = {SLOW: (1, 0, 0)}
     aws.ages = {SLOW: [12.0]}

@@ -265,15 +265,15 @@ def test_all_of_it_is_data() -> None:
 
 def test_a_watch_outlives_a_moment_in_which_aws_cannot_be_asked() -> None:
     """GIVEN one look that fails THEN the last stands, with a word on it, and the next is shown as ever."""
-    answers = iter(
-        [Answer({"n": 1}, "one"), EndpointConnectionError(endpoint_url="https://sqs"), Answer({"n": 2}, "two")]
-    )
+    failure = EndpointConnectionError(endpoint_url="https://sqs")
+    answers: Iterator[Any] = iter([Answer({"n": 1}, "one"), failure, Answer({"n": 2}, "two")])
 
     def look() -> Answer:
         answer = next(answers)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if answer is failure:
+            raise failure
+        found: Answer = answer
+        return found
 
     def again(answer: Answer) -> Answer:
         assert answer.again
