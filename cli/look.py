@@ -1,10 +1,12 @@
 """One look at a stack: its queues, what is known of its accounts, and what rings, asked for side by side."""
 
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -95,17 +97,28 @@ class Seen:
     """What waits of dead letters and rejects, by like reasons; None where no index is there, or it cannot be read."""
     notes: Sequence[str] = ()
 
-    def of(self, provider: str) -> list[Account]:
+    def of(self, provider: str) -> Sequence[Account]:
         """The accounts of a provider, those that are configured by name first."""
-        mine = [each for each in self.accounts if each.destination.provider == provider]
-        return sorted(mine, key=lambda each: (each.destination not in self.configured, each.destination))
+        return self._accounts_by_provider.get(provider, ())
+
+    @cached_property
+    def _accounts_by_provider(self) -> Mapping[str, Sequence[Account]]:
+        named, found = set(self.configured), defaultdict(list)
+        for each in sorted(self.accounts, key=lambda each: (each.destination not in named, each.destination)):
+            found[each.destination.provider].append(each)
+        return found
 
     def lone(self, provider: str) -> Account | None:
         """The account whose events are all that a lane holds; None where there may be others."""
-        if Destination.of(provider, ANY) in self.configured:
-            return None
-        mine = [each for each in self.of(provider) if each.destination in self.configured]
-        return mine[0] if len(mine) == 1 else None
+        return self._lone_by_provider.get(provider)
+
+    @cached_property
+    def _lone_by_provider(self) -> Mapping[str, Account]:
+        named = [Destination(name) for name in self.configured]
+        counts = Counter(name.provider for name in named)
+        several = {name.provider for name in named if name.account == ANY or counts[name.provider] > 1}
+        mine = (each for each in self.accounts if each.destination in named)
+        return {each.destination.provider: each for each in mine if each.destination.provider not in several}
 
     def dead_letters(self, account: Account) -> int | None:
         """How many of an account wait: all on its lane, or where others are on it, those of its own in the index; None
@@ -116,8 +129,11 @@ class Seen:
             return self.lanes[provider].given_up
         if self.reasons is None or self.are_unlisted(provider, self.lanes[provider].given_up):
             return None
-        mine = (each for group in self.reasons for each in group.letters if each.destination == account.destination)
-        return sum(1 for _ in mine)
+        return self._listed[account.destination]
+
+    @cached_property
+    def _listed(self) -> Counter[str]:
+        return Counter(str(letter.destination) for group in self.reasons or () for letter in group.letters)
 
     def are_unlisted(self, lane: str, queued: int) -> bool:
         """Whether a queue holds more than the index has of it: what SQS itself gave up is not in it."""
@@ -349,6 +365,20 @@ def read(
         held_by=str(item.get("held_by", {}).get("S", "")),
         held_until=float(item.get("held_until", {}).get("N", 0)),
     )
+
+
+def find(relay: Relay, names: Iterable[str], now: float) -> list[Account]:
+    """The accounts of those names, with why they do not work, where they do not."""
+    table, found = relay.outputs["AccountsTableName"], {}
+    known = [Destination(name) for name in names if Destination(name).provider in relay.settings]
+    for start in range(0, len(known), MOST_KEYS):
+        keys: Any = [{"destination": {"S": str(name)}} for name in known[start : start + MOST_KEYS]]
+        wanted: Any = {table: {"Keys": keys, "ConsistentRead": True}}
+        while wanted:
+            reply = relay.dynamodb.batch_get_item(RequestItems=wanted)
+            found.update({item["destination"]["S"]: item for item in reply["Responses"].get(table, [])})
+            wanted = reply.get("UnprocessedKeys")
+    return with_failures(relay, [read(name, found.get(name, {}), relay.settings, now) for name in known], now)
 
 
 def with_failures(relay: Relay, accounts: Sequence[Account], now: float) -> list[Account]:

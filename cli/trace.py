@@ -10,15 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command import Answer, CommandError, Exit
-from cli.condition import Account
 from cli.index import Index
 from cli.logs import Told, lines_about
-from cli.look import read, with_failures
+from cli.look import find
 from cli.moments import iso_if, moment, shown
 from cli.stack import Relay
 from cli.story import Known, Now, Step, stand
 from relay.adapters.dynamodb import read_record
-from relay.contract.destination import Destination
 from relay.ports import Record
 
 _STYLES = {"delivered": "green", "waiting": "yellow", "trying": "yellow", "dead_letter": "red", "rejected": "red"}
@@ -44,7 +42,7 @@ def trace(
         raise CommandError(_nothing_known(relay, event_id, begin, told), Exit.NOT_FOUND)
     known = Known(told.lines, records, letters)
     steps = known.steps()
-    accounts = _accounts(relay, known.destinations, now)
+    accounts = {str(each.destination): each for each in find(relay, known.destinations, now)}
     stands = list(stand(known, accounts, now))
     return Answer(_data(event_id, stands, steps, records, begin, told), _shown(event_id, stands, steps, told, now))
 
@@ -73,16 +71,6 @@ def _records(relay: Relay, event_id: str) -> dict[str, Record]:
         ConsistentRead=True,
     )["Items"]
     return {record.destination: record for record in map(read_record, items) if record}
-
-
-def _accounts(relay: Relay, names: Sequence[str], now: float) -> dict[str, Account]:
-    table = relay.outputs["AccountsTableName"]
-    found = []
-    for name in names:
-        if Destination(name).provider in relay.settings:
-            item = relay.dynamodb.get_item(TableName=table, Key={"destination": {"S": name}}).get("Item", {})
-            found.append(read(Destination(name), item, relay.settings, now))
-    return {str(account.destination): account for account in with_failures(relay, found, now)}
 
 
 def _data(

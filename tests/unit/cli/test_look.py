@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from cli.look import MOST_PAGES, Age, Look, Seen
+from cli.look import MOST_PAGES, Age, Look, Seen, find
 from cli.stack import Lane
 from relay.adapters.dynamodb import _account_item, _values
 from relay.contract.destination import Destination
@@ -19,6 +19,10 @@ from tests.kinds import FAST, SLOW
 
 NOW = 1_795_956_000.0
 FASTS, SLOWS = (Destination.of(name, "main") for name in (FAST, SLOW))
+
+
+MOST_AT_ONCE = 60
+"""Items that DynamoDB gives at a time here: fewer than may be asked for."""
 
 
 class Aws:
@@ -49,7 +53,12 @@ class Aws:
 
     def batch_get_item(self, RequestItems: Any) -> Any:
         self._called("batch_get_item")
-        return {"Responses": {"ledger": self.records}}
+        if "ledger" in RequestItems:
+            return {"Responses": {"ledger": self.records}}
+        keys = RequestItems["accounts"]["Keys"]
+        given = [each for each in self.accounts if {"destination": each["destination"]} in keys[:MOST_AT_ONCE]]
+        left = {"accounts": {"Keys": keys[MOST_AT_ONCE:]}} if len(keys) > MOST_AT_ONCE else {}
+        return {"Responses": {"accounts": given}, "UnprocessedKeys": left}
 
     def get_metric_data(self, MetricDataQueries: Any, **_: Any) -> Any:
         self._called("get_metric_data")
@@ -227,3 +236,13 @@ def test_who_looks_again_asks_for_metrics_no_more_often_than_they_change(aws: Aw
         look()
     assert aws.calls.count("get_metric_data") == 2
     assert aws.calls.count("describe_alarms") == 4
+
+
+def test_the_accounts_of_an_event_are_found_in_a_few_calls(aws: Aws) -> None:
+    """GIVEN one for 200 destinations THEN all are there, also those that DynamoDB left for later, or does not know."""
+    names = [Destination.of(SLOW, f"a-{number}") for number in range(199)]
+    aws.accounts = [item(name) for name in names]
+    found = find(stack(aws), [*names, FASTS, "gone/main"], NOW)
+    assert [each.destination for each in found] == [*names, FASTS]
+    assert [each.is_known for each in found] == [True] * 199 + [False]
+    assert aws.calls.count("batch_get_item") == 4
