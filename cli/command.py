@@ -90,11 +90,12 @@ _DEFAULTS: dict[str, Any] = {
 WIDE = 160
 """Columns of a table that goes into a file or a pipe."""
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+# What a provider or a producer wrote is shown as it is: none of it is markup.
+_PLAIN: Any = {"highlight": False, "markup": False, "emoji": False}
+
+console = Console(**_PLAIN, width=None if sys.stdout.isatty() else WIDE)
 """For answers."""
-if not console.is_terminal:
-    console.width = 240  # a line in a pipe or a file ends where it ends
-beside = Console(stderr=True, highlight=False, soft_wrap=True)
+beside = Console(**_PLAIN, stderr=True, soft_wrap=True)
 """For progress, questions and errors: an answer in JSON stays one."""
 
 

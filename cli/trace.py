@@ -125,11 +125,11 @@ def _shown(event_id: str, stands: Sequence[Now], steps: Sequence[Step], told: To
         table.add_column(name, no_wrap=name != "WHAT", overflow="fold")
     for step in steps:
         more = f" ({step.times} times, last {shown(step.last, now)})" if step.times > 1 else ""
-        table.add_row(shown(step.at, now), step.where, Text(f"{step.what}{more}"))
+        table.add_row(shown(step.at, now), Text(step.where), Text(f"{step.what}{more}"))
     ends = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     ends.add_column("", no_wrap=True)
     ends.add_column("", overflow="fold")
     for each in stands:
         do = f" → {each.do}" if each.do else ""
-        ends.add_row(each.where, Text.assemble((each.told, _STYLES.get(each.state, "")), do))
+        ends.add_row(Text(each.where), Text.assemble((each.told, _STYLES.get(each.state, "")), do))
     return Group(Text(event_id, "bold"), ends, Text(""), table, *([Text(told.gap, "dim")] if told.gap else []))

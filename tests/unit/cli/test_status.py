@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
 
-from cli.command import Answer
+from cli.command import Answer, Output, console, show
 from cli.condition import Account
 from cli.index import Letter
 from cli.look import Age, Alarm, LaneSeen, Queue, Seen
@@ -283,3 +283,12 @@ def test_a_watch_outlives_a_moment_in_which_aws_cannot_be_asked() -> None:
     assert second.data["n"] == 1
     assert "could not look" in second.data["error"]
     assert again(second).data == {"n": 2}
+
+
+def test_a_provider_s_words_are_shown_as_they_are() -> None:
+    """GIVEN what looks like markup in a reason THEN it is no error and no colour."""
+    hostile = Letter("l-1", SLOW, NOW, reason="HTTP 422: [/no] [red]:boom:", destination=SLOWS, event_id="[/e]")
+    seen = look(refused(SLOWS), reasons=grouped([hostile]))
+    with console.capture() as written:
+        show(Answer({}, _shown(seen, ringing(seen), everything=False)), Output.TABLE)
+    assert "HTTP 422: [/no] [red]:boom:" in written.get()
