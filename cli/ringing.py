@@ -106,7 +106,7 @@ def _of_intake(seen: Seen) -> Iterator[Ring]:
 
 def _of_alarm(seen: Seen, alarm: Alarm) -> Ring:
     """An alarm that rings for more than is seen now: it may have been, and be over soon."""
-    about = _LINK.sub("", alarm.about).strip().rstrip(".")
+    about = _LINK.sub("", alarm.about).strip().partition(". ")[0].rstrip(".")
     link = _LINK.search(alarm.about)
     provider, _, what = alarm.name.partition("-")
     do: tuple[str, ...] = (link[1],) if link else ()

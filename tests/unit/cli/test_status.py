@@ -204,7 +204,7 @@ def test_what_is_as_it_should_be_does_not(seen: Seen) -> None:
 
 def test_an_alarm_says_more_than_is_seen() -> None:
     """It may be of what is over; one of what is seen anyway is said once."""
-    about = "The deliver function crashed or ran out of time. Runbook: docs/runbook.md#a-function-fails"
+    about = "What delivers broke off: some are late. More of it. Runbook: docs/runbook.md#a-function-fails"
     alarms = [
         Alarm(f"{FAST}-errors", about, NOW - 60),
         Alarm(f"{SLOW}-dead-letters-age", "10 days old. Runbook: docs/runbook.md#x", NOW - 60),
@@ -214,7 +214,7 @@ def test_an_alarm_says_more_than_is_seen() -> None:
     assert names(seen) == ["rejected", f"{FAST}-errors", f"{SLOW}-dead-letters-age"]
     crashed = ring(seen, f"{FAST}-errors")
     assert crashed.do == ("docs/runbook.md#a-function-fails",)
-    assert crashed.detail == "since 22:45:10: The deliver function crashed or ran out of time"
+    assert crashed.detail == "since 22:45:10: What delivers broke off: some are late"
     assert ring(seen, f"{SLOW}-dead-letters-age").do == (f"relay dead list {SLOW}",)
 
 
