@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import dead, forget, outputs
+from cli import dead, forget, outputs, status, trace
 from cli.command import command
 
 app = typer.Typer(
@@ -11,6 +11,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+command(app)(status.status)
+command(app)(trace.trace)
 command(app)(forget.forget)
 command(app)(outputs.outputs)
 

@@ -3,6 +3,7 @@
 import inspect
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
@@ -12,6 +13,7 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 import typer
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
 from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.text import Text
 
 from cli.stack import DEFAULT_STACK, NoStackError, Relay, Where
@@ -54,7 +56,12 @@ class Answer:
     data: Any
     shown: RenderableType = ""
     exit_code: Exit = Exit.OK
+    again: Callable[[], "Answer"] | None = None
+    """What whoever watches is shown next; None: nobody does."""
 
+
+WATCHED_SECONDS = 2.0
+"""Between two looks."""
 
 _STACK = "Which stack"
 
@@ -83,9 +90,12 @@ _DEFAULTS: dict[str, Any] = {
 WIDE = 160
 """Columns of a table that goes into a file or a pipe."""
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+# What a provider or a producer wrote is shown as it is: none of it is markup.
+_PLAIN: Any = {"highlight": False, "markup": False, "emoji": False}
+
+console = Console(**_PLAIN, width=None if sys.stdout.isatty() else WIDE)
 """For answers."""
-beside = Console(stderr=True, highlight=False, soft_wrap=True)
+beside = Console(**_PLAIN, stderr=True, soft_wrap=True)
 """For progress, questions and errors: an answer in JSON stays one."""
 
 
@@ -109,6 +119,8 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
                 for key, kind in several.items():
                     given[key] = kind(**{each.name: given.pop(each.name) for each in fields(kind)})
                 answer = function(Relay(where), **given)
+                if answer.again:
+                    watch(answer, wanted)
                 show(answer, wanted)
                 raise typer.Exit(answer.exit_code)
 
@@ -146,6 +158,34 @@ def show(answer: Answer, wanted: Output) -> None:
         sys.stdout.write("\n")
     elif answer.shown:
         console.print(answer.shown)
+
+
+def watch(answer: Answer, wanted: Output) -> NoReturn:
+    """Shows one answer after the other until Ctrl-C: for people in one place, as JSON one a line."""
+    try:
+        if wanted is Output.JSON or not console.is_terminal:
+            _write_on(answer, wanted)
+        with Live(answer.shown, console=console, screen=True, auto_refresh=False) as live:
+            while answer.again:
+                live.update(answer.shown, refresh=True)
+                time.sleep(WATCHED_SECONDS)
+                answer = answer.again()
+    except KeyboardInterrupt:
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    raise typer.Exit(answer.exit_code)
+
+
+def _write_on(answer: Answer, wanted: Output) -> None:
+    while True:
+        if wanted is Output.JSON:
+            sys.stdout.write(json.dumps(answer.data, ensure_ascii=False, default=str) + "\n")
+            sys.stdout.flush()
+        else:
+            console.print(answer.shown, "")
+        if answer.again is None:
+            return
+        time.sleep(WATCHED_SECONDS)
+        answer = answer.again()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rich.console import Group as Lines
 from rich.json import JSON
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from cli.command import Answer, CommandError, Exit, beside
 from cli.index import Index, Letter, State
@@ -261,7 +262,7 @@ def _shown(relay: Relay, name: str, *, with_body: bool, rejects: bool) -> Answer
         table = Table(box=None, show_header=False, pad_edge=False)
         for key, value in known.items():
             if key != "body":
-                table.add_row(f"[bold]{key}[/]", str(value))
+                table.add_row(Text(key, "bold"), str(value))
         lines += [table, *([_pretty(letter.body)] if with_body and letter.body else []), ""]
     return Answer(data, Lines(*lines[:-1]))
 

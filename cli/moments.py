@@ -28,13 +28,39 @@ def moment(text: str) -> float:
     return said.timestamp()
 
 
-def shown(at: float) -> str:
-    """A moment for a table: the time if it was today, else the date, too; of this machine."""
+def shown(at: float, now: float | None = None, *, to_the_minute: bool = False) -> str:
+    """A moment for a table: the time if it is today, else the date, too; of this machine."""
     when = datetime.fromtimestamp(at).astimezone()
-    today = datetime.now().astimezone().date()
-    return f"{when:%H:%M:%S}" if when.date() == today else f"{when:%m-%d %H:%M}"
+    today = datetime.fromtimestamp(time.time() if now is None else now).astimezone().date()
+    if when.date() != today:
+        return f"{when:%m-%d %H:%M}"
+    return f"{when:%H:%M}" if to_the_minute else f"{when:%H:%M:%S}"
+
+
+def zone(at: float) -> str:
+    """What this machine calls its own time."""
+    return f"{datetime.fromtimestamp(at).astimezone():%Z}"
+
+
+def lasting(seconds: float) -> str:
+    """A span in its two largest units: `0.4s`, `12s`, `3m25`, `2h04`, `5d3h`."""
+    if seconds < 9.95 and seconds != int(seconds):
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02}"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600}h"
 
 
 def iso(at: float) -> str:
     """A moment for programs."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_if(at: float | None) -> str | None:
+    """The same, None for no moment."""
+    return iso(at) if at else None

@@ -126,6 +126,11 @@ class Relay:
         return found
 
     @cached_property
+    def parameters(self) -> dict[str, str]:
+        """What the stack was deployed with, by name."""
+        return {each["ParameterKey"]: each["ParameterValue"] for each in self._described.get("Parameters", [])}
+
+    @cached_property
     def lanes(self) -> dict[str, Lane]:
         """By provider."""
         return {

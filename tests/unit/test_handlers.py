@@ -277,6 +277,53 @@ def test_a_notification_that_cannot_be_taken_comes_again(intake: IntakeHandler, 
         intake.handle(sns_call(event_data()), CONTEXT)
 
 
+@pytest.fixture
+def logged_ways(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Message and way of each line logged. Asked for before the handler, whose logger takes its level at birth."""
+    monkeypatch.setenv("POWERTOOLS_LOG_LEVEL", "INFO")
+    return lambda: {(record.message, vars(record)["via"]) for record in caplog.records}
+
+
+@pytest.mark.parametrize(
+    ("call", "via"),
+    [
+        (sqs_batch(sqs_record(event_json())), "sqs"),
+        (sqs_batch(sqs_record(json.dumps(eventbridge(event_data())))), "eventbridge, sqs"),
+        (sqs_batch(sqs_record(json.dumps(sns(event_data())))), "sns, sqs"),
+        (sqs_batch(sqs_record(json.dumps(sns(eventbridge(event_data()))))), "eventbridge, sns, sqs"),
+        (eventbridge(event_data()), "eventbridge"),
+        (sns_call(event_data()), "sns"),
+        (sns_call(eventbridge(event_data())), "eventbridge, sns"),
+        (event_data(), "direct"),
+        ({"events": [event_data()]}, "direct"),
+    ],
+)
+def test_the_log_says_which_way_a_record_came(
+    logged_ways: Callable[[], Any], intake: IntakeHandler, call: dict[str, Any], via: str
+) -> None:
+    """The services it came through, the first one first: whoever asks what happened to an event begins there."""
+    intake.handle(call, CONTEXT)
+    assert logged_ways() == {("accepted", via)}
+
+
+@pytest.mark.parametrize(
+    ("call", "via"),
+    [
+        (sqs_batch(sqs_record("{")), "sqs"),
+        (sqs_batch(sqs_record(json.dumps(sns(eventbridge({}))))), "eventbridge, sns, sqs"),
+        (eventbridge(None, time="soon"), "eventbridge"),
+        (sns_call("hello"), "sns"),
+        ({"events": 5}, "direct"),
+    ],
+)
+def test_the_way_of_a_reject_is_logged_too(
+    logged_ways: Callable[[], Any], intake: IntakeHandler, call: dict[str, Any], via: str
+) -> None:
+    """As far as it could be read; its producer has to be told."""
+    intake.handle(call, CONTEXT)
+    assert logged_ways() == {("rejected", via)}
+
+
 # ------------------------------------------------------------------------------------------------ intake: direct
 
 

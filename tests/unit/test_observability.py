@@ -67,13 +67,13 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_accepted_event(capsys: pytest.CaptureFixture[str]) -> None:
     """One line with the ids and where it goes, one count."""
     observer = IntakeObserver()
-    observer.saw(Accepted("evt-1", ("yotpo/main", "sender/main")), "corr-1")
+    observer.saw(Accepted("evt-1", ("yotpo/main", "sender/main"), via="eventbridge, sqs"), "corr-1")
     observer.flush()
     output = Output(capsys)
     (line,) = output.logs
     assert (line["level"], line["service"]) == ("INFO", "intake")
     assert (line["event_id"], line["correlation_id"]) == ("evt-1", "corr-1")
-    assert line["destinations"] == ["yotpo/main", "sender/main"]
+    assert (line["destinations"], line["via"]) == (["yotpo/main", "sender/main"], "eventbridge, sqs")
     assert output.metrics == {"Accepted": [1], "IntakeAge": [0]}
     assert output.dimensions == {"service"}
 

@@ -34,6 +34,7 @@ class IntakeObserver:
             "event_id": mask_identifiers(verdict.event_id or ""),
             "correlation_id": correlation_id,
             "age": round(verdict.age, 3),
+            "via": verdict.via,
         }
         match verdict:
             case Accepted():

@@ -40,12 +40,13 @@ def unwrap(record: object) -> Carried:
         record = parse_json(str(notification.Message))
         if is_sns(record):
             raise InvalidEventError([FieldError("Message", "holds another SNS envelope")])
-        carried = Carried(record, f"sns {notification.MessageId}", _seconds(notification.Timestamp))
+        carried = Carried(record, f"sns {notification.MessageId}", _seconds(notification.Timestamp), via=("sns",))
     if is_eventbridge(record):
         envelope = _envelope(record, _EventBridge)
         # In whole seconds: its last moment, or it would come before what has come in elsewhere since.
         within = 0.0 if envelope.time.microsecond else 0.999
-        carried = Carried(envelope.detail, f"eventbridge {envelope.id}", _seconds(envelope.time), within)
+        via = ("eventbridge", *carried.via)
+        carried = Carried(envelope.detail, f"eventbridge {envelope.id}", _seconds(envelope.time), within, via)
         if is_sns(carried.content) or is_eventbridge(carried.content):
             raise InvalidEventError([FieldError("detail", "holds another envelope")])
     return carried

@@ -68,33 +68,33 @@ def _from_sqs(record: SQSRecord) -> Incoming:
     first = moment(attribute(record, "accepted_at"))
     milliseconds = str(record.raw_event.get("attributes", {}).get("SentTimestamp", ""))
     sent_at = int(milliseconds) / 1000 if milliseconds.isdecimal() else None
-    return Incoming(record.body, correlation_id(record.message_id), record.message_id, sent_at, first)
+    return Incoming(record.body, correlation_id(record.message_id), record.message_id, sent_at, first, via="sqs")
 
 
 def _from_call(event: Any, request_id: str) -> list[Incoming]:
     """The records of a call that is none of SQS's: of EventBridge, of SNS, or of anybody."""
     if is_eventbridge(event):
-        return [Incoming(event, correlation_id(event.get("id")) or request_id, request_id)]
+        return [Incoming(event, correlation_id(event.get("id")) or request_id, request_id, via="eventbridge")]
     if is_sns_call(event):
         notifications = [record.get("Sns") for record in event["Records"]]
         ids = [each.get("MessageId") if isinstance(each, Mapping) else None for each in notifications]
         return [
-            Incoming(each, correlation_id(name) or request_id, f"{request_id} {index}")
+            Incoming(each, correlation_id(name) or request_id, f"{request_id} {index}", via="sns")
             for index, (each, name) in enumerate(zip(notifications, ids, strict=True))
         ]
     if not isinstance(event, Mapping) or "events" not in event:
-        return [Incoming(event, request_id, f"{request_id} 0")]
+        return [Incoming(event, request_id, f"{request_id} 0", via="direct")]
     many = event["events"]
     if not isinstance(many, list) or len(event) > 1:
         return [_wrong_call(event, request_id, "must be a list, with nothing beside it")]
     if len(many) > MOST_EVENTS:
         message = f"holds {len(many)} events, at most {MOST_EVENTS}: send them in several calls, or to the queue"
         return [_wrong_call(event, request_id, message)]
-    return [Incoming(each, request_id, f"{request_id} {index}") for index, each in enumerate(many)]
+    return [Incoming(each, request_id, f"{request_id} {index}", via="direct") for index, each in enumerate(many)]
 
 
 def _wrong_call(event: object, request_id: str, message: str) -> Incoming:
-    return Incoming(event, request_id, request_id, errors=(FieldError("events", message),))
+    return Incoming(event, request_id, request_id, errors=(FieldError("events", message),), via="direct")
 
 
 def _answer(verdicts: Sequence[Verdict]) -> Json:

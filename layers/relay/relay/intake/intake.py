@@ -34,6 +34,8 @@ class Incoming:
     """When it was for the first time, where it was rejected and is put in again."""
     errors: tuple[FieldError, ...] = ()
     """What its handler has found wrong with it."""
+    via: str = ""
+    """Who handed it over: `sqs`, `eventbridge`, `sns`, or `direct` for anybody else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +49,18 @@ class Carried:
     put_at: float | None = None
     granularity: float = 0.0
     """Seconds within which that moment may lie later than it says."""
+    via: tuple[str, ...] = ()
+    """Whose envelopes they were, the innermost first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """`age`, in each verdict: seconds since the record was put before us."""
+    """In each verdict, `age`: seconds since the record was put before us; `via`: the services that it came through."""
 
     event_id: str
     destinations: tuple[str, ...]
     age: float = 0.0
+    via: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Rejected:
     kept: bool = False
     """Whether the whole of it is in RejectedQueue."""
     age: float = 0.0
+    via: str = ""
 
     @property
     def reason(self) -> str:
@@ -79,6 +85,7 @@ class Failed:
     event_id: str | None
     error: UnavailableError
     age: float = 0.0
+    via: str = ""
 
 
 type Verdict = Accepted | Rejected | Failed
@@ -140,6 +147,7 @@ class Intake:
         record = taken.record
         content = parse_json(record.content) if isinstance(record.content, str) else record.content
         carried = self.unwrap(content)
+        taken.envelopes = carried.via
         if carried.put_at is not None and carried.put_at > 0:
             # What all copies have in common, not the moment of this one; and never one to come.
             taken.accepted_at = min(carried.put_at + carried.granularity, taken.accepted_at)
@@ -185,6 +193,7 @@ class _Taken:
     accepted_at: float
     event_id: str | None = None
     event_type: str = ""
+    envelopes: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()
     errors: tuple[FieldError, ...] = ()
     kept: bool = False
@@ -192,11 +201,13 @@ class _Taken:
 
     def verdict(self, now: float) -> Verdict:
         age = max(0.0, now - self.came_at)
+        # Whoever handed it over may be the one whose envelope it is in.
+        via = ", ".join(dict.fromkeys(filter(None, (*self.envelopes, self.record.via))))
         if self.failure:
-            return Failed(self.event_id, self.failure, age)
+            return Failed(self.event_id, self.failure, age, via)
         if self.errors:
-            return Rejected(self.event_id, self.errors, self.kept, age)
-        return Accepted(self.event_id or "", self.destinations, age)
+            return Rejected(self.event_id, self.errors, self.kept, age, via)
+        return Accepted(self.event_id or "", self.destinations, age, via)
 
     def reject(self) -> RejectedRecord:
         """The record as RejectedQueue takes it: whole, or as much of it as a message holds."""
