@@ -74,7 +74,7 @@ class Secrets(Protocol):
     """
 
     def get(self, destination: str, resumed: int = 0) -> Mapping[str, str]:
-        """`resumed`: how often its account was, as far as is known. What was fetched before the last time is not used."""
+        """What was fetched before its account was `resumed` so often is fetched anew."""
         ...
 
     def refresh(self, destination: str, seen: Mapping[str, str]) -> Mapping[str, str]:
