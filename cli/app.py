@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import dead, forget, outputs, status, trace
+from cli import check, connect, dead, forget, hold, outputs, status, trace
 from cli.command import command
 
 app = typer.Typer(
@@ -15,6 +15,10 @@ command(app)(status.status)
 command(app)(trace.trace)
 command(app)(forget.forget)
 command(app)(outputs.outputs)
+command(app)(connect.connect)
+command(app)(check.check)
+command(app)(hold.hold)
+command(app)(hold.resume)
 
 letters = typer.Typer(help="Dead letters: accepted events that were given up.", no_args_is_help=True)
 app.add_typer(letters, name="dead")

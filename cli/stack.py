@@ -128,7 +128,7 @@ class Relay:
     @cached_property
     def parameters(self) -> dict[str, str]:
         """What the stack was deployed with, by name."""
-        return {each["ParameterKey"]: each["ParameterValue"] for each in self._described.get("Parameters", [])}
+        return {each["ParameterKey"]: each.get("ParameterValue", "") for each in self._described.get("Parameters", [])}
 
     @cached_property
     def lanes(self) -> dict[str, Lane]:

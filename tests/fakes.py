@@ -14,6 +14,7 @@ from relay.ports import (
     AccountRecord,
     Claim,
     DeadLetter,
+    Hidden,
     LaneEntry,
     LaneMessage,
     Record,
@@ -92,9 +93,12 @@ class FakeSecrets:
         self.failure: Exception | None = None
         self.refresh_failure: Exception | None = None
         self.refreshed = 0
+        self.resumed = 0
+        """As of which resume they were asked for."""
         self._rotations = iter(rotations)
 
-    def get(self, destination: str) -> Mapping[str, str]:
+    def get(self, destination: str, resumed: int = 0) -> Mapping[str, str]:
+        self.resumed = max(self.resumed, resumed)
         if self.failure:
             raise self.failure
         return self.credentials
@@ -143,6 +147,8 @@ class FakeAccounts:
         self._table = AccountsTable()
         self.records = self._table.items
         self.fails = False
+        self.noted: list[Hidden] = []
+        self.loses_notes = False
         self.meanwhile: Callable[[], None] = lambda: None
         """Happens before each write."""
         self._lock = threading.Lock()
@@ -158,6 +164,16 @@ class FakeAccounts:
             raise UnavailableError("DynamoDB")
         with self._lock:
             return self._table.write(record)
+
+    def note(self, hidden: Hidden) -> None:
+        if self.fails or self.loses_notes:
+            raise UnavailableError("DynamoDB")
+        self.noted.append(hidden)
+
+    def resume(self, destination: str) -> None:
+        """An operator ends whatever the account waits for."""
+        with self._lock:
+            self._table.resume(destination)
 
     def change(self, destination: str, **values: Any) -> None:
         """Another environment, or an operator, changes the account's record."""

@@ -30,6 +30,7 @@ from relay.intake.outbox import Outbox
 from relay.intake.routing import route
 from relay.ports import (
     MOST_BYTES,
+    OPERATORS,
     AccountRecord,
     Accounts,
     Claim,
@@ -889,7 +890,7 @@ def test_all_that_is_known_of_an_account_comes_back(accounts: Accounts) -> None:
     defaults = AccountRecord("yotpo/main")
     assert [each.name for each in fields(KNOWN) if getattr(KNOWN, each.name) == getattr(defaults, each.name)] == [
         "destination",
-        "held",
+        *OPERATORS,
     ]
     assert accounts.write(KNOWN) is None
     assert accounts.write(account(writer="other")) == KNOWN

@@ -22,6 +22,10 @@ FAILING = ("outage", "refused", "auth", "forbidden", "capped", "burst", "odd_sta
 UNCOUNTED = ("reset_before", "timeout_before", "outage", "auth", "forbidden", "odd_status", "burst")
 """What stops a request before the provider counts it: its `Remaining` does not show it to another environment."""
 
+HELD_WITHIN = WITHIN_SIDE_BY_SIDE + 1.5
+"""Seconds after which nothing is sent any more to an account that an operator holds: turns that are planned, and late.
+"""
+
 STORM_SECONDS, STORM, STORM_EACH = 600.0, 100, 25
 
 
@@ -64,6 +68,8 @@ class Conduct:
         self._kernel = kernel
         self._history = history
         self._links: dict[tuple[str, str], Link] = {}
+        self._held: dict[str, tuple[float, float]] = {}
+        """Since when, and until when, an operator holds an account."""
 
     def on_account_met(self, environment: "DeliverEnvironment", destination: str) -> None:
         """An environment has an account before it for the first time."""
@@ -75,6 +81,17 @@ class Conduct:
         """
         if link := self._links.get(("", destination)):
             link.silent_until = 0.0
+
+    def on_held(self, destination: str, until: float) -> None:
+        """An operator holds an account, until that Unix second or, where it is zero, until it is resumed."""
+        self._held[destination] = (self._kernel.now, until - EPOCH if until else math.inf)
+
+    def on_resumed(self, destination: str) -> None:
+        """An operator has it go on at once, whatever it waits for."""
+        self._held.pop(destination, None)
+        for (_, name), link in self._links.items():
+            if name == destination:
+                link.silent_until = 0.0
 
     def on_request_sent(
         self, environment: "DeliverEnvironment", account: Account, request: Request, *, refused: bool = False
@@ -95,6 +112,9 @@ class Conduct:
         )
         if history.timeline.on:
             history.timeline.note(now, destination, delivery.event_id, f"posted by {environment.name}")
+        since, until = self._held.get(destination, (math.inf, math.inf))
+        if since + HELD_WITHIN < now < until - history.plan.skew:
+            history.fail("held", f"{destination} was sent {delivery.event_id} {now - since:.1f} s after it was held")
         if now + environment.longest > environment.deadline + 1e-6:
             history.fail("deadline", f"{delivery.event_id} posted {environment.deadline - now:.3f} s before the end")
         if delivery.holder in delivery.parked:

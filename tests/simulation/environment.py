@@ -27,6 +27,7 @@ from relay.ports import (
     AccountRecord,
     Claim,
     DeadLetter,
+    Hidden,
     LaneEntry,
     LaneMessage,
     Record,
@@ -189,6 +190,7 @@ class DeliverEnvironment(Environment):
         self._accounts: dict[str, OwnAccount] = {}
         self._providers: dict[str, Provider] = {}
         self._secrets: dict[str, tuple[float, Mapping[str, str]]] = {}
+        self._resumed: dict[str, int] = {}
         self._fetching = Mutex(self.kernel)
         self._connections = 0
         """Open ones that nobody uses."""
@@ -341,11 +343,17 @@ class DeliverEnvironment(Environment):
             "reserve", "DynamoDB", 0.008, self.plan.ledger_fails, lambda: self.services.accounts_table.write(record)
         )
 
+    def note(self, hidden: Hidden) -> None:
+        self.call("note", "DynamoDB", 0.008, self.plan.ledger_fails, lambda: self.services.accounts_table.note(hidden))
+
     # Secrets
 
-    def get(self, destination: str) -> Mapping[str, str]:
+    def get(self, destination: str, resumed: int = 0) -> Mapping[str, str]:
         with self._fetching:
             kept = self._secrets.get(destination)
+            if kept and resumed > self._resumed.get(destination, 0):
+                kept = self._secrets[destination] = (-math.inf, kept[1])
+            self._resumed[destination] = resumed
             if kept and self.monotonic() - kept[0] < SECRET_MAX_AGE:
                 return kept[1]
             try:

@@ -19,6 +19,7 @@
 - `asked`: from one second after a 429 that names its `Retry-After`, that environment sends nothing to the account until
   then, and no other, but for what had its turn already (five seconds where an account has several groups), where clocks
   go alike and nothing stalls or crashes (unless the event is given up as itself the cause).
+- `held`: from seconds after an operator has held an account nothing is sent to it, until that is over or it is resumed.
 - `storm`: while an account does not work, at most 100 requests to it in ten minutes, and 25 more for each environment.
 - `spin`: a group whose batches achieve nothing comes back at most 90 times in a minute. `delay`: a group that is ready
   waits for at most one batch (30 s) for every `concurrency` other groups of its lane, whatever state those are in, and

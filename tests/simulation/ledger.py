@@ -8,7 +8,7 @@ and its removal of an old `status`, `reason`, `delivered_hash` and `claimants`.
 
 from dataclasses import replace
 
-from relay.ports import AccountRecord, Claim, Record
+from relay.ports import OPERATORS, AccountRecord, Claim, Hidden, Record
 
 
 class Clauses:
@@ -110,10 +110,14 @@ class Table:
 
 
 class AccountsTable:
-    """The accounts' table. Mirrors `DynamoAccounts.write`: its condition, and `held`, which it leaves alone."""
+    """The accounts' table. Mirrors `DynamoAccounts`: the condition of `write`, what it leaves to operators, and what
+    `note` keeps; and what operators do (cli/accounts.py).
+    """
 
     def __init__(self) -> None:
         self.items: dict[str, AccountRecord] = {}
+        self.hidden: dict[tuple[str, str], Hidden] = {}
+        """By destination and group."""
         self.writes = 0
 
     def write(self, record: AccountRecord) -> AccountRecord | None:
@@ -123,5 +127,27 @@ class AccountsTable:
             return None
         if stands.version != record.version - 1:
             return stands
-        self.items[record.destination] = replace(record, held=stands.held)
+        self.items[record.destination] = replace(record, **{name: getattr(stands, name) for name in OPERATORS})
         return None
+
+    def note(self, hidden: Hidden) -> None:
+        self.hidden[hidden.destination, hidden.group] = hidden
+
+    def hold(self, destination: str, reason: str, until: float = 0.0) -> None:
+        stands = self.items.get(destination, AccountRecord(destination))
+        self.items[destination] = replace(stands, held=reason, held_until=until, version=stands.version + 1)
+
+    def resume(self, destination: str) -> None:
+        stands = self.items.get(destination, AccountRecord(destination))
+        self.items[destination] = replace(
+            stands,
+            held="",
+            held_until=0.0,
+            resumed=stands.resumed + 1,
+            until=0.0,
+            probe="",
+            quiet_until=0.0,
+            asked_until=0.0,
+            throttled=0,
+            version=stands.version + 1,
+        )

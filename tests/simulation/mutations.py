@@ -269,6 +269,11 @@ def _(swap: Swap) -> None:
     swap(relay.account.breaker, "denied_for", lambda record, me, now, **more: 0.0)
 
 
+@mutation("an operator's hold is overlooked", drawn="now")
+def _(swap: Swap) -> None:
+    swap(relay.account.breaker, "held_for", lambda record, now: 0.0)
+
+
 @mutation("a customer's events go to any group", drawn="now")
 def _(swap: Swap) -> None:
     numbers = count()

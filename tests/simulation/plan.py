@@ -107,6 +107,18 @@ class EventPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Hand:
+    """An operator holds an account at a second of the run, and resumes it at a later one; `until`: it says when that is
+    over by itself. Without a `hold`, it is only resumed, whatever it waits for.
+    """
+
+    destination: str
+    resume: float
+    hold: float | None = None
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything a run depends on, besides the code under test."""
 
@@ -165,6 +177,8 @@ class Plan:
     """How many there are once half the events have come; zero: as many as before."""
     redrive: bool = False
     """An operator puts all dead letters back, ten minutes after the faults."""
+    hands: tuple[Hand, ...] = ()
+    """What operators do."""
     races: int = 0
     """Direct deliveries of events that are on the lane as well."""
     settle_down: bool = field(default=True)
@@ -187,6 +201,28 @@ HAND_OVERS = ((0.0, 0.0), (0.0, 0.0), (0.045, 0.13), (0.195, 0.38), (0.395, 0.78
 
 def draw(seed: int) -> Plan:
     """A plan with a few of all possible troubles: which ones, and how bad, the seed says."""
+    rng, plan = random.Random(f"hands {seed}"), draw_untouched(seed)
+    return replace(plan, hands=tuple(_hands(rng, plan))) if rng.random() < 0.3 else plan
+
+
+def _hands(rng: random.Random, plan: Plan) -> Iterator[Hand]:
+    """Now and then an operator holds an account for a while, or has one go on that waits for whatever it is."""
+    for account in plan.accounts:
+        at = 0.0
+        for _ in range(rng.choice((0, 1, 1, 2, 4))):
+            at = rng.uniform(at, plan.faults_end)
+            ends = at + rng.choice((1.0, 20.0, 90.0, 900.0))
+            is_over = rng.random() < 0.3
+            if ends < plan.faults_end:
+                if rng.random() < 0.5:
+                    yield Hand(account.destination, at)
+                else:
+                    yield Hand(account.destination, ends, at, (at + ends) / 2 if is_over else 0.0)
+            at = ends
+
+
+def draw_untouched(seed: int) -> Plan:
+    """A plan of the days before operators had a hand in it (2026-11-29)."""
     rng, single = random.Random(f"groups {seed}"), draw_single(seed)
     return replace(
         single,
@@ -328,5 +364,10 @@ def _again(rng: random.Random, event: EventPlan) -> Iterator[EventPlan]:
         yield replace(event, at=at, version=rng.choice((0, 0, 1, 2)))
 
 
-DRAWN: dict[str, Callable[[int], Plan]] = {"now": draw, "single": draw_single, "plain": draw_plain}
+DRAWN: dict[str, Callable[[int], Plan]] = {
+    "now": draw,
+    "untouched": draw_untouched,
+    "single": draw_single,
+    "plain": draw_plain,
+}
 """Ways in which plans were drawn."""

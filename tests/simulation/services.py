@@ -75,6 +75,25 @@ class Services:
             self.letters.append(letter)
             self.checker.on_dead_letter_sent(letter)
 
+    def hold(self, destination: str, until: float) -> None:
+        """What `relay hold` does."""
+        self.accounts_table.hold(destination, "their maintenance", until)
+        self.checker.conduct.on_held(destination, until)
+
+    def resume(self, destination: str) -> None:
+        """What `relay resume` does: for some seconds it has shown what batches that were under way hid meanwhile."""
+        self.accounts_table.resume(destination)
+        self.checker.conduct.on_resumed(destination)
+        for seconds in range(10):
+            self.kernel.call_in(float(seconds), lambda: self._show(destination))
+
+    def _show(self, destination: str) -> None:
+        lane = self.lanes[Destination(destination).provider]
+        for hidden in self.accounts_table.hidden.values():
+            if hidden.destination == destination:
+                for receipt in reversed(hidden.receipts):
+                    lane.hide(receipt.partition("#")[0], receipt, hidden.group, 0)
+
     def redrive(self) -> None:
         """Puts every dead letter back on its lane, as an operator does: the body as it lies there, a fresh id."""
         letters, self.letters = self.letters, []

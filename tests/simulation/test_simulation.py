@@ -12,7 +12,7 @@ from tests.kinds import FAST
 from tests.simulation import seeds
 from tests.simulation.campaign import campaign
 from tests.simulation.figures import groups_for
-from tests.simulation.plan import AccountPlan, EventPlan, Plan, draw, draw_plain, draw_single
+from tests.simulation.plan import AccountPlan, EventPlan, Plan, draw, draw_plain, draw_single, draw_untouched
 from tests.simulation.world import play
 
 pytestmark = pytest.mark.long
@@ -40,7 +40,7 @@ def test_what_aws_does_now_and_then_is_drawn_beside_the_rest() -> None:
     """GIVEN many seeds WHEN they are drawn THEN each of the four things happens in some plans and not in others, and
     all else is as it was drawn before it was known.
     """
-    plans = [draw(seed) for seed in range(200)]
+    plans = [draw_untouched(seed) for seed in range(200)]
     plain = Plan(seed=0, accounts=(), events=())
     new = ("hand_over", "held_up", "twice", "opens_by_head")
     for name in new:
@@ -54,6 +54,18 @@ def test_what_aws_does_now_and_then_is_drawn_beside_the_rest() -> None:
     assert {each.groups for each in plans} == {1, 2, 3, 4}
     assert max(account.answers_in for each in plans for account in each.accounts) > 4
     assert {account.limiter for each in plans for account in each.accounts} >= {"counter", "leaky"}
+
+
+def test_operators_are_drawn_beside_the_rest() -> None:
+    """GIVEN many seeds WHEN they are drawn THEN accounts are held and resumed in some plans, always before the faults
+    end, and all else is as it was drawn before there were operators.
+    """
+    plans = [draw(seed) for seed in range(200)]
+    assert all(replace(each, hands=()) == draw_untouched(each.seed) for each in plans)
+    hands = [(plan, hand) for plan in plans for hand in plan.hands]
+    assert 20 < sum(bool(plan.hands) for plan in plans) < 100
+    assert {(hand.hold is None, hand.until > 0) for _, hand in hands} == {(True, False), (False, True), (False, False)}
+    assert all((hand.hold or 0.0) < hand.resume < plan.faults_end for plan, hand in hands)
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 1), (2, 3)])

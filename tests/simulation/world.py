@@ -77,6 +77,11 @@ class World:
             kernel.call_at(event.at, lambda event=event: self._produce(event))  # type: ignore[misc]
         for _ in range(plan.races):
             kernel.call_at(self._rng.uniform(0, plan.faults_end), self._race)
+        for hand in plan.hands:
+            if hand.hold is not None:
+                until = EPOCH + hand.until if hand.until else 0.0
+                kernel.call_at(hand.hold, lambda hand=hand, until=until: self.services.hold(hand.destination, until))  # type: ignore[misc]
+            kernel.call_at(hand.resume, lambda hand=hand: self.services.resume(hand.destination))  # type: ignore[misc]
         if plan.redrive:
             kernel.call_at(plan.faults_end + 600.0, self.services.redrive)
         last = max([plan.faults_end, *(each.at for each in plan.events)])

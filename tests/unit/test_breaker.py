@@ -10,6 +10,7 @@ from relay.account.breaker import (
     PROBE_SECONDS,
     admit,
     denied_for,
+    held_for,
     reset,
     trip,
 )
@@ -96,6 +97,16 @@ def test_what_an_operator_holds_is_held_in_every_state(state: State, passed: flo
     for after in (reset(record), trip(record, 1.0, "failing", NOW)):
         assert denied_for(after, "a", NOW + passed) == HELD_LOOK_SECONDS
     assert admit(replace(reset(record), held=""), "a", NOW + passed)[0] == 0
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_hold_that_has_an_end(state: State) -> None:
+    """Is over by the clock, whatever is written; who waits looks then, or a minute later at the latest."""
+    record = replace(CLOSED, state=state, held="their maintenance", held_until=NOW + 90)
+    assert denied_for(record, "a", NOW) == HELD_LOOK_SECONDS
+    assert denied_for(record, "a", NOW + 80) == 10
+    assert held_for(record, NOW + 90) == 0
+    assert admit(record, "a", NOW + 90)[0] == 0
 
 
 def test_what_else_is_known_of_the_account_stays() -> None:

@@ -689,6 +689,22 @@ def test_delivered_directly() -> None:
     assert harness.ledger.records["evt-1", "yotpo/main"].state == "delivered"
 
 
+def test_a_direct_call_knows_what_an_operator_has_just_done() -> None:
+    """GIVEN an environment that takes its account for one that works, or does not WHEN an operator has held it, or
+    resumed it, since THEN a direct call goes by that.
+    """
+    harness = Harness()
+    handler = deliver_handler(harness)
+    handler.handle(call(), CONTEXT)
+    harness.records.change("yotpo/main", held="they asked us to stop")
+    held = handler.handle(call(event=event_data(id="evt-2", properties={"name": "y"})), CONTEXT)
+    assert (held["outcome"], held["request"]) == ("throttled", None)
+    harness.records.resume("yotpo/main")
+    answer = handler.handle(call(event=event_data(id="evt-3", properties={"name": "z"})), CONTEXT)
+    assert answer["outcome"] == "delivered"
+    assert harness.secrets.resumed == 1
+
+
 def test_any_account_directly() -> None:
     """GIVEN `yotpo/*` THEN a direct call may name every account that can have a secret, and no other."""
     handler = deliver_handler(Harness(names=("*",)), ("yotpo/*", "sender/*"))

@@ -15,7 +15,7 @@ from relay.account.schedule import LONGEST_DEFERRAL
 from relay.adapters.clock import ThreadWorkers
 from relay.contract.destination import KNOWN, recent
 from relay.contract.event import Event
-from relay.delivery.batch import BAD_RECORD_RETRY, LETTER_SECONDS, BatchReport, Lane
+from relay.delivery.batch import BAD_RECORD_RETRY, LETTER_SECONDS, NOTE_SECONDS, BatchReport, Lane
 from relay.delivery.post import BROKEN
 from relay.delivery.services import RESERVE
 from relay.errors import CredentialsError, FieldError, NoAnswerError
@@ -827,6 +827,80 @@ def test_an_account_that_an_operator_holds(sender: Harness, knows: bool) -> None
     assert sender.handle([message("e0"), message("e1")]).failed == []
 
 
+REFUSED = [make_reply(401)] * 2
+"""Once, and once more with the secret read again."""
+
+
+def test_what_an_accounts_trouble_hides_for_long_is_noted() -> None:
+    """GIVEN credentials that are refused THEN the receipts of what is hidden for minutes are written down, by message
+    group, the first message first, with the moment at which they come up by themselves.
+    """
+    answers: dict[str, list[Reply | NoAnswerError]] = {name: list(REFUSED) for name in ("e0", "e1", "e2")}
+    harness = Harness(provider="sender", answers=answers, settings={"groups": 2})
+    report = harness.handle([message("e0"), replace(message("e2"), group="main#1"), message("e1")])
+    seconds = report.deferred["sender/main"]
+    assert seconds == 300
+    assert (report.troubles, report.not_noted) == ({"sender/main": "unauthorized"}, 0)
+    until = harness.clock.now() + seconds
+    assert {(each.destination, each.group, each.receipts) for each in harness.records.noted} == {
+        ("sender/main", "main", ("receipt-e0", "receipt-e1")),
+        ("sender/main", "main#1", ("receipt-e2",)),
+    }
+    assert all(abs(each.until - until) < 1 for each in harness.records.noted)
+
+
+def test_what_waits_for_its_turn_is_not_noted(sender: Harness) -> None:
+    """It would be a write for each minute of a backlog, and an operator could not make it any sooner."""
+    report = sender.handle([message(f"e{number}") for number in range(70)])
+    assert report.deferred["sender/main"] > 50
+    assert (sender.records.noted, report.troubles) == ([], {})
+
+
+def test_what_is_hidden_for_seconds_is_not_noted(sender: Harness) -> None:
+    """It is back before anybody could have typed a command."""
+    sender.answers["e0"] = [make_reply(500)]
+    report = sender.handle([message("e0")])
+    assert 0 < report.deferred["sender/main"] < 15
+    assert sender.records.noted == []
+
+
+@pytest.mark.parametrize("seconds", [30.0, NOTE_SECONDS])
+def test_what_cannot_be_noted_is_counted(sender: Harness, seconds: float) -> None:
+    """GIVEN a table that fails, or no time to wait for it THEN the batch ends as ever, and says how many it was."""
+    sender.records.loses_notes = seconds == 30.0
+    sender.handle([message("before")])
+    sender.account("sender/main").pace.trip(300.0, "failing")
+    report = sender.handle([message("e0"), message("e1")], seconds)
+    assert report.failed == ["e0", "e1"]
+    assert (report.deferred, report.not_noted) == ({"sender/main": 300}, 2)
+    assert sender.records.noted == []
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_an_account_that_an_operator_resumes(knows: bool) -> None:
+    """GIVEN an account that waits for minutes WHEN it is resumed and its messages are shown THEN the next batch
+    delivers, also in an environment that knows of the wait: one probes, and the others follow.
+    """
+    harness = Harness(provider="sender", answers={"e0": list(REFUSED)})
+    assert harness.handle([message("e0"), message("e1")]).deferred == {"sender/main": 300}
+    harness.clock.pass_by(3)
+    harness.records.resume("sender/main")
+    environment = harness if knows else another(harness)
+    assert environment.handle([message("e0"), message("e1")]).failed == []
+    assert environment.secrets.resumed == 1
+
+
+def test_an_account_that_waits_on_is_looked_up_once(sender: Harness) -> None:
+    """GIVEN messages that come before their time, and no resume THEN nothing is sent; they are hidden for the rest."""
+    sender.answers["e0"] = list(REFUSED)
+    sender.handle([message("e0")])
+    sender.clock.pass_by(100)
+    writes = sender.records.writes
+    report = sender.handle([message("e0")])
+    assert (len(sender.sent), report.deferred) == (2, {"sender/main": 200})
+    assert sender.records.writes == writes + 1
+
+
 def test_turns_that_are_not_used_are_given_back() -> None:
     """GIVEN three a minute, and of three events two that were delivered before THEN two others go in their place."""
     harness = Harness(provider="sender", settings={"requests": 3})
@@ -969,7 +1043,7 @@ def test_an_account_that_does_not_exist() -> None:
     """
     harness, _ = any_account()
 
-    def get(destination: str) -> Any:
+    def get(destination: str, resumed: int = 0) -> Any:
         if destination == "yotpo/mian":
             raise CredentialsError(f"no readable secret for {destination}")
         return harness.secrets.credentials

@@ -326,6 +326,20 @@ def test_a_batch_with_deferrals(capsys: pytest.CaptureFixture[str]) -> None:
     assert (trouble["level"], trouble["not_hidden"], trouble["abandoned"]) == ("WARNING", 1, 2)
 
 
+def test_a_batch_of_an_account_in_trouble(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its deferral says why; what could not be noted is a warning."""
+    why = "held by Ann: they asked us to stop"
+    report = BatchReport(
+        failed=["m-1"], results=[], deferred={"yotpo/main": 60.0}, troubles={"yotpo/main": why}, not_noted=1
+    )
+    DeliverObserver("yotpo").saw(report)
+    logs = Output(capsys).logs
+    (deferred,) = [line for line in logs if line["message"] == "deferred"]
+    assert (deferred["destination"], deferred["seconds"], deferred["reason"]) == ("yotpo/main", 60.0, why)
+    (trouble,) = [line for line in logs if "not_noted" in line]
+    assert (trouble["level"], trouble["not_noted"]) == ("WARNING", 1)
+
+
 def test_a_batch_without_results_has_no_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing happened to any event: no age, no count, no warning of Powertools."""
     DeliverObserver("yotpo").saw(BatchReport(failed=["m-1"], results=[], deferred={"yotpo/main": 30.0}))

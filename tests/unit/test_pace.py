@@ -1,5 +1,6 @@
 """The turns of one account: reserved in its record, which all environments share, and learned from by all."""
 
+import re
 import threading
 from dataclasses import replace
 
@@ -538,6 +539,71 @@ def test_an_operator_holds_the_account(world: World, pace: Pace) -> None:
     assert pace.reserve(3) == 0
     world.accounts.change(NAME, held="")
     assert pace.reserve(3) == 3
+
+
+def test_a_hold_that_is_over_is_none(world: World, pace: Pace) -> None:
+    """GIVEN a hold with an end THEN turns are given again from then on, though nobody has written anything."""
+    pace.reserve(1)
+    world.accounts.change(NAME, held="their maintenance", held_until=world.clock.now() + 90)
+    assert pace.reserve(3) == 0
+    world.clock.pass_by(90)
+    assert (pace.trouble, pace.delay()) == ("", 0)
+    assert pace.reserve(3) == 3
+
+
+def test_who_holds_an_account_and_why_is_told_without_what_is_personal(world: World, pace: Pace) -> None:
+    """An operator's words are for people, and go into logs: masked, and not without end."""
+    world.accounts.change(NAME, held="ada@example.com asked, call +15551234567", held_by="Ann")
+    pace.look()
+    assert pace.trouble == "held by Ann: *** asked, call ***"
+    world.accounts.change(NAME, held="x" * 5_000, held_by="", held_until=world.clock.now() + 3_600)
+    pace.look()
+    assert re.match(r"held until \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ: x+", pace.trouble)
+    assert len(pace.trouble.encode()) <= 512
+    world.accounts.change(NAME, held="")
+    pace.look()
+    assert pace.trouble == ""
+
+
+def test_what_does_not_work_is_told(world: World, pace: Pace) -> None:
+    """As long as it is not known to work again."""
+    pace.trip(300, "unauthorized")
+    assert pace.trouble == "unauthorized"
+    world.clock.pass_by(301)
+    assert pace.trouble == "unauthorized"
+    pace.reset()
+    assert pace.trouble == ""
+
+
+def test_an_account_that_is_resumed_is_asked_at_once(world: World, pace: Pace) -> None:
+    """GIVEN an account that is open for minutes WHEN an operator resumes it THEN who looks has a turn, one to probe."""
+    pace.trip(300, "unauthorized")
+    pace.flush()
+    world.accounts.resume(NAME)
+    assert pace.open_for == 300
+    pace.look()
+    assert (pace.open_for, pace.resumed) == (0, 1)
+    assert pace.reserve(5) == 1
+
+
+def test_what_was_found_before_a_resume_says_nothing_of_now(world: World, pace: Pace) -> None:
+    """GIVEN a refusal that is not written yet WHEN an operator resumes the account meanwhile THEN it stays resumed."""
+    pace.reserve(1)
+    pace.trip(300, "unauthorized")
+    world.accounts.resume(NAME)
+    pace.flush()
+    assert (world.record.state, world.record.resumed) == ("closed", 1)
+    assert pace.open_for == 0
+    pace.trip(300, "unauthorized")
+    pace.flush()
+    assert world.record.state == "open"
+
+
+def test_a_look_that_cannot_be_had(world: World, pace: Pace) -> None:
+    """Is said to be none."""
+    world.accounts.fails = True
+    with pytest.raises(UnavailableError):
+        pace.look()
 
 
 def test_limits_that_were_set_anew(world: World, pace: Pace) -> None:

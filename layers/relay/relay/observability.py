@@ -73,7 +73,10 @@ class DeliverObserver:
         batch = {"results": len(report.results), "failed": len(report.failed), "seconds": round(report.seconds, 3)}
         self.logger.info("batch", extra=batch)
         for destination, seconds in report.deferred.items():
-            self.logger.info("deferred", extra={"destination": destination, "seconds": seconds})
+            why = {"reason": report.troubles[destination]} if destination in report.troubles else {}
+            self.logger.info("deferred", extra={"destination": destination, "seconds": seconds, **why})
+        if report.not_noted:
+            self.logger.warning("not noted: a resume will not show them", extra={"not_noted": report.not_noted})
         if report.not_hidden or report.abandoned:
             trouble = {"not_hidden": report.not_hidden, "abandoned": report.abandoned}
             self.logger.warning("left to the visibility timeout", extra=trouble)

@@ -73,7 +73,10 @@ class Secrets(Protocol):
     Raises CredentialsError when there are none to be had, UnavailableError when they cannot be read just now.
     """
 
-    def get(self, destination: str) -> Mapping[str, str]: ...
+    def get(self, destination: str, resumed: int = 0) -> Mapping[str, str]:
+        """What was fetched before its account was `resumed` so often is fetched anew."""
+        ...
+
     def refresh(self, destination: str, seen: Mapping[str, str]) -> Mapping[str, str]:
         """Fetches again unless someone already replaced the credentials `seen`."""
         ...
@@ -274,6 +277,27 @@ class AccountRecord:
     """Ids of events that were answered 429, 401 or 403, or failed twice, last: they are asked after the others."""
     held: str = ""
     """Why an operator holds it; empty: nobody does."""
+    held_by: str = ""
+    held_until: float = 0.0
+    """When that is over by itself; zero: never."""
+    resumed: int = 0
+    """How often an operator has ended its waiting."""
+
+
+OPERATORS = ("held", "held_by", "held_until", "resumed")
+"""What an operator writes into an account's record, and no environment does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Messages of one group that SQS hides until then, in Unix seconds. With their `receipts`, the first message's
+    first, an operator can have them shown sooner.
+    """
+
+    destination: str
+    group: str
+    receipts: tuple[str, ...] = field(repr=False)
+    until: float
 
 
 class Accounts(Protocol):
@@ -283,8 +307,12 @@ class Accounts(Protocol):
         """Writes the record, whose `version` is one above that of the record it comes from, unless another was written
         since. Returns the one that stands where it was not written; one of version 0 where there is none.
 
-        `held` is not written: it is the operator's.
+        What is the operator's (`OPERATORS`) is not written.
         """
+        ...
+
+    def note(self, hidden: Hidden) -> None:
+        """Writes down what is hidden, in the place of what was of that group before."""
         ...
 
 

@@ -56,6 +56,7 @@ def test_it_says_what_it_is(name: str) -> None:
     assert windows
     assert kind.backoff is None or kind.backoff > 0
     assert kind.credentials
+    assert set(kind.open_credentials) < set(kind.credentials), "something is secret"
     assert isinstance(kind.overrides_by_id, bool)
     assert issubclass(kind.settings_model, DestinationSettings)
 

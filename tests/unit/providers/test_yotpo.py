@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
 from relay.intake.routing import route
+from relay.providers.checks import Answer, judge
 from relay.providers.limits import Limit
 from relay.providers.yotpo import Yotpo, YotpoSettings
 from tests.unit.providers.golden import case
@@ -81,3 +82,26 @@ def test_other_settings_are_checked_too(given: dict[str, object]) -> None:
     """Never both identifiers; never a token without a parameter."""
     with pytest.raises(ValidationError):
         YotpoSettings.model_validate(given)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "verdict", "assumed"),
+    [
+        (
+            404,
+            '{"status": {"message": "Couldn\'t find Account with app_key = x", "code": 404}}',
+            "wrong account",
+            False,
+        ),
+        (404, '{"message": "Not Found"}', "wrong account", True),
+        (404, "<html>", "wrong address", False),
+        (400, '{"error": "invalid_client"}', "wrong token", False),
+        (401, '{"error": "invalid_client"}', "wrong token", False),
+    ],
+)
+def test_a_store_that_yotpo_does_not_know(status: int, body: str, verdict: str, assumed: bool) -> None:
+    """The store is in the path: what is not found is the store, unless no API answers. By Yotpo's page on
+    troubleshooting API calls (https://support.yotpo.com/docs/troubleshooting-api-calls-generic-integrations).
+    """
+    found = judge(Answer(status, body), Yotpo.checks)
+    assert (found.verdict, found.assumed) == (verdict, assumed)

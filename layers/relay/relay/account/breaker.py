@@ -17,7 +17,7 @@ FIRST_SECONDS = 12.0
 """For so long a batch that has other events may probe before one that has only such as were turned away."""
 
 HELD_LOOK_SECONDS = 60.0
-"""After which it is seen whether an operator still holds the account."""
+"""After which it is seen whether an operator still holds the account, at the latest."""
 
 
 def admit(record: AccountRecord, me: str, now: float, *, suspect: bool = False) -> tuple[float, AccountRecord]:
@@ -34,8 +34,8 @@ def denied_for(record: AccountRecord, me: str, now: float, *, suspect: bool = Fa
     """Seconds until it is worth asking again; zero where `me` may send, or be the probe. Who is `suspect` lets the
     others probe first.
     """
-    if record.held:
-        return HELD_LOOK_SECONDS
+    if held := held_for(record, now):
+        return held
     left = max(0.0, record.until - now)
     match record.state:
         case State.OPEN:
@@ -43,6 +43,13 @@ def denied_for(record: AccountRecord, me: str, now: float, *, suspect: bool = Fa
         case State.HALF_OPEN if record.probe != me:
             return min(left, LOOK_SECONDS)
     return 0.0
+
+
+def held_for(record: AccountRecord, now: float) -> float:
+    """Seconds after which to look whether an operator still holds the account; zero where nobody does any more."""
+    if not record.held:
+        return 0.0
+    return min(max(0.0, record.held_until - now), HELD_LOOK_SECONDS) if record.held_until else HELD_LOOK_SECONDS
 
 
 def trip(record: AccountRecord, seconds: float, why: str, now: float) -> AccountRecord:

@@ -11,11 +11,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import uuid4
 
 from relay.account import breaker, schedule
 from relay.errors import UnavailableError
-from relay.ports import AccountRecord, Accounts, Clock, State
+from relay.masking import mask, shorten
+from relay.ports import AccountRecord, Accounts, Clock, Hidden, State
 from relay.providers.limits import Budget, Terms
 
 WITHIN = 1.25
@@ -133,6 +135,14 @@ class Pace:
             self._record = change(self._record)
             self._is_urgent = self._is_urgent or urgent
 
+    def look(self) -> None:
+        """Hears what others did to the account's record. Raises UnavailableError where it cannot be written."""
+        self._write(lambda record: (None, record))
+
+    def note(self, hidden: Hidden) -> None:
+        """Writes down what is hidden for long, so that an operator need not wait for it. Raises UnavailableError."""
+        self._accounts.note(hidden)
+
     def flush(self) -> None:
         """Writes what others must know, if there is anything; what cannot be written is told with the next write."""
         if self._is_urgent:
@@ -186,6 +196,24 @@ class Pace:
             return max(0.0, self._record.until - self._clock.now()) if self._record.state is State.OPEN else 0.0
 
     @property
+    def resumed(self) -> int:
+        """How often an operator has ended the account's waiting, as far as is known here."""
+        return self._record.resumed
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is sent, or only a probe: an operator's words, masked, or what does not work. Empty where nothing
+        but the limit stands in the way.
+        """
+        with self._lock:
+            record = self._record
+            if not breaker.held_for(record, self._clock.now()):
+                return record.why if record.state is not State.CLOSED else ""
+        by = f" by {mask(record.held_by)}" if record.held_by else ""
+        until = f" until {datetime.fromtimestamp(record.held_until, UTC):%FT%TZ}" if record.held_until else ""
+        return shorten(f"held{by}{until}: {mask(record.held)}", 512)
+
+    @property
     def is_throttled(self) -> bool:
         """Whether it is 429s that the account is open for."""
         with self._lock:
@@ -193,8 +221,13 @@ class Pace:
 
     def trip(self, seconds: float, why: str) -> None:
         """The account does not work: nothing for so long, then one probe."""
-        now = self._clock.now()
-        self._learn(lambda record: breaker.trip(record, seconds, why, now), urgent=True)
+        now, resumed = self._clock.now(), self.resumed
+
+        def learn(record: AccountRecord) -> AccountRecord:
+            # What was found before an operator resumed it says nothing of how it is since.
+            return breaker.trip(record, seconds, why, now) if record.resumed == resumed else record
+
+        self._learn(learn, urgent=True)
 
     def reset(self) -> None:
         """The account works."""
@@ -377,6 +410,11 @@ class Permit:
         self.close()
         self._turn = self._pace._wait(at_most)
         return self._turn is not None
+
+    @property
+    def resumed(self) -> int:
+        """How often an operator has ended the account's waiting."""
+        return self._pace.resumed
 
     def observe(self, budget: Budget) -> None:
         """Learns from the reply to this request."""

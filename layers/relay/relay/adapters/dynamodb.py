@@ -21,7 +21,18 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.errors import UnavailableError
-from relay.ports import AccountRecord, Claim, DeadLetter, Failure, Record, RejectedRecord, State, Window
+from relay.ports import (
+    OPERATORS,
+    AccountRecord,
+    Claim,
+    DeadLetter,
+    Failure,
+    Hidden,
+    Record,
+    RejectedRecord,
+    State,
+    Window,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -37,6 +48,9 @@ LONGEST_BODY = 300_000
 
 REJECTED = "rejected"
 """What rejects have in place of a lane."""
+
+HIDDEN_KEEP_SECONDS = 86_400
+"""How long it is kept what was hidden, after it came up by itself."""
 
 TICKS = 10_000
 """In a second: how finely an account's turns are kept. `schedule` finds a turn again by its moment, to 0.1 ms."""
@@ -142,7 +156,9 @@ class DynamoLedger:
 
 
 class DynamoAccounts:
-    """Satisfies `ports.Accounts`. One item per destination, its `windows` as JSON; an operator's `held` beside it."""
+    """Satisfies `ports.Accounts`. One item per destination, its `windows` as JSON; what is an operator's beside them.
+    What is hidden has items of its own, see `hidden_key`.
+    """
 
     def __init__(self, client: "DynamoDBClient", table: str, now: Callable[[], float] = time.time) -> None:
         self._client = client
@@ -151,7 +167,10 @@ class DynamoAccounts:
 
     def write(self, record: AccountRecord) -> AccountRecord | None:
         # By the clock, not by the record: what is never sent to, because it is held, must not be forgotten for that.
-        kept = _account_item(record) | {"ttl": int(self._now()) + KEEP_SECONDS}
+        kept = _account_item(record)
+        if not record.held or record.held_until:
+            # Who is held until somebody ends it stays held, whether or not an event comes meanwhile.
+            kept["ttl"] = int(max(self._now(), record.held_until)) + KEEP_SECONDS
         values = {f":{name}": value for name, value in kept.items()}
         try:
             self._client.update_item(
@@ -174,6 +193,31 @@ class DynamoAccounts:
         except BotoCoreError as error:
             raise UnavailableError("DynamoDB", error) from None
         return None
+
+    def note(self, hidden: Hidden) -> None:
+        values = {":receipts": hidden.receipts, ":until": hidden.until, ":ttl": int(hidden.until) + HIDDEN_KEEP_SECONDS}
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key={"destination": {"S": hidden_key(hidden.destination, hidden.group)}},
+                UpdateExpression="SET receipts = :receipts, #until = :until, #ttl = :ttl",
+                ExpressionAttributeNames={"#until": "until", "#ttl": "ttl"},
+                ExpressionAttributeValues=_values(values),
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise UnavailableError("DynamoDB", error) from None
+
+
+def hidden_key(destination: str, group: str) -> str:
+    """Where it is written down what is hidden of a group. With a space in it, it is never a destination."""
+    return f"{destination} {group}"
+
+
+def read_hidden(item: Mapping[str, Any]) -> Hidden:
+    """A DynamoDB item as what is hidden of a group."""
+    destination, _, group = str(_deserialize(item["destination"])).partition(" ")
+    receipts = tuple(map(str, _deserialize(item["receipts"])))
+    return Hidden(destination, group, receipts, float(_plain(_deserialize(item["until"]))))
 
 
 class DynamoLetters:
@@ -227,7 +271,7 @@ def _account_item(record: AccountRecord) -> dict[str, Any]:
     kept = {
         each.name: _rounded(getattr(record, each.name))
         for each in fields(record)
-        if each.name not in ("destination", "held")
+        if each.name not in ("destination", *OPERATORS)
     }
     windows = json.dumps([_compact(window) for window in record.windows], separators=(",", ":"))
     return kept | {"windows": windows, "state": str(record.state)}

@@ -32,6 +32,7 @@ class _Secret:
     fetched_at: float = float("-inf")
     failed_at: float = float("-inf")
     failure: RelayError | None = None
+    resumed: int = 0
 
 
 class SecretsManagerSecrets:
@@ -55,9 +56,12 @@ class SecretsManagerSecrets:
         self._lock = threading.Lock()
         self._of = recent(lambda _destination: _Secret(), most)
 
-    def get(self, destination: str) -> Mapping[str, str]:
+    def get(self, destination: str, resumed: int = 0) -> Mapping[str, str]:
         secret = self._secret(destination)
         with secret.lock:
+            if resumed > secret.resumed:
+                # An operator may have stored another one, or the first.
+                secret.resumed, secret.fetched_at, secret.failure = resumed, float("-inf"), None
             if secret.value is not None and self._monotonic() - secret.fetched_at < MAX_AGE_SECONDS:
                 return secret.value
             try:

@@ -15,7 +15,7 @@ from relay.delivery.services import RESERVE, Services
 from relay.errors import FieldError, InvalidEventError, UnavailableError
 from relay.masking import mask_identifiers, shorten
 from relay.outcome import Outcome, Result
-from relay.ports import DeadLetter, LaneMessage, Workers
+from relay.ports import DeadLetter, Hidden, LaneMessage, Workers
 
 AHEAD = 0.2
 """An attempt may begin so many seconds before its turn: enough to claim the event, not so much that its claim competes
@@ -27,6 +27,12 @@ PAUSES = (0.2, 1.0, 2.0)
 
 BAD_RECORD_RETRY = 30
 """Seconds after which a bad record, whose dead letter could not be written, is tried again."""
+
+NOTED_SECONDS = 15
+"""What an account's trouble hides for so long or longer is written down, so that an operator can have it shown."""
+
+NOTE_SECONDS = 10.0
+"""What it takes at most to write that down, or to learn that it cannot be: three tries of three seconds."""
 
 LETTER_SECONDS = 19.0
 """What it takes at most to write a dead letter, or to learn that it cannot be written: three tries of three seconds,
@@ -45,6 +51,10 @@ class BatchReport:
     results: list[Result]
     deferred: dict[str, float]
     """Seconds by destination."""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """Why, where it is not the limit alone: an operator's words or what does not work, masked, by destination."""
+    not_noted: int = 0
+    """Messages hidden for long that an operator cannot have shown sooner: it could not be written down."""
     not_hidden: int = 0
     """Messages whose deferral SQS refused: they come back after the queue's own visibility timeout."""
     seconds: float = 0.0
@@ -167,6 +177,7 @@ class _Batch:
         self._groups: dict[Destination, _Group] = {}
         self._bad: list[_Bad] = []
         self._results: list[Result] = []
+        self._not_noted = 0
 
     def run(self) -> BatchReport:
         for message in self._messages:
@@ -183,6 +194,11 @@ class _Batch:
                 break
         abandoned = len(self._in_flight())
         deferred, not_hidden = self._defer()
+        troubles = {
+            str(group.destination): trouble
+            for group in self._groups.values()
+            if group.destination in deferred and (trouble := group.account.pace.trouble)
+        }
         for group in self._groups.values():
             group.account.pace.end_batch()
             group.account.leave(item.delivery.event.id for item in group.items if not item.done)
@@ -192,6 +208,8 @@ class _Batch:
             failed=[message.message_id for message in self._messages if message.message_id in failed],
             results=self._results,
             deferred=deferred,
+            troubles=troubles,
+            not_noted=self._not_noted,
             not_hidden=not_hidden,
             abandoned=abandoned,
             seconds=self._clock.monotonic() - self._began,
@@ -267,8 +285,12 @@ class _Batch:
     def _start_group(self, group: _Group) -> float | None:
         account, pace = group.account, group.account.pace
         while items := group.startable():
-            free = min(account.max_in_flight - group.in_flight, self._workers.size - len(self._in_flight()))
-            if free <= 0:
+            room = self._workers.size - len(self._in_flight())
+            if room > 0 and pace.open_for and not group.asked:
+                # It was hidden for as long as that, and is here: an operator may have resumed the account.
+                self._reserve(group, items, 1)
+            free = min(account.max_in_flight - group.in_flight, room)
+            if free <= 0 or group.is_away:
                 return None
             if pace.spare <= 0:
                 self._reserve(group, items, min(free, len(items)))
@@ -345,6 +367,7 @@ class _Batch:
             seconds = min(max(math.ceil(wait), 1), LONGEST_DEFERRAL - 60)
             deferred[destination] = seconds
             unhidden += self._hide(left, seconds)
+            self._note(destination, left, seconds)
         return deferred, unhidden
 
     def _left(self) -> Iterator[tuple[Destination, list[LaneMessage], float]]:
@@ -386,6 +409,24 @@ class _Batch:
             left = max(math.ceil(until - self._clock.monotonic()), 1)
             failed = queue.defer([each for each in messages if each.message_id in failed], left)
         return len(failed)
+
+    def _note(self, destination: Destination, messages: Sequence[LaneMessage], seconds: float) -> None:
+        """Writes down what is hidden for long because its account is held, or does not work."""
+        group = self._groups.get(destination)
+        if seconds < NOTED_SECONDS or group is None or not group.account.pace.trouble:
+            return
+        until = self._clock.now() + seconds
+        receipts: dict[str, list[str]] = {}
+        for message in messages:
+            receipts.setdefault(message.group or message.account, []).append(message.receipt_handle)
+        for name, noted in receipts.items():
+            in_time = self._clock.monotonic() + NOTE_SECONDS + RESERVE / 2 <= self._deadline
+            try:
+                if group.is_away or not in_time:
+                    raise UnavailableError("DynamoDB")
+                group.account.pace.note(Hidden(destination, name, tuple(noted), until))
+            except UnavailableError:
+                self._not_noted += len(noted)
 
     def _in_flight(self) -> list[Future[Result]]:
         attempts = [item.future for group in self._groups.values() for item in group.items]

@@ -66,7 +66,7 @@ class Post:
         """
         began = self.services.clock.now()
         try:
-            credentials = self.services.secrets.get(self.delivery.destination)
+            credentials = self.services.secrets.get(self.delivery.destination, self.permit.resumed)
         except CredentialsError as error:
             return Exchange(Outcome.UNAUTHORIZED, str(error), started_at=began)
         except UnavailableError as error:

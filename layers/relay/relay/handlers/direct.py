@@ -1,6 +1,7 @@
 """Deliver is called directly: the exact request shown, or one event delivered once, for testing and repair."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from relay.delivery.attempt import Attempt
 from relay.delivery.delivery import Delivery
 from relay.delivery.post import Exchange
 from relay.delivery.services import Services
-from relay.errors import CredentialsError, FieldError, InvalidEventError, UndeliverableError
+from relay.errors import CredentialsError, FieldError, InvalidEventError, UnavailableError, UndeliverableError
 from relay.handlers.envelope import open_record
 from relay.handlers.records import Context, Json, described
 from relay.masking import hide
@@ -57,6 +58,9 @@ class DirectHandler:
             wrong = [FieldError("destination", str(error))]
             return {"outcome": str(Outcome.UNAUTHORIZED), "errors": described(wrong)}
         account = self.accounts(delivery.destination)
+        with suppress(UnavailableError):
+            # A person asks: what others wrote since, a hold or its end, is to be known.
+            account.pace.look()
         attempt = Attempt(self.services, delivery, account, deadline)
         result = attempt.run()
         account.pace.end_batch()

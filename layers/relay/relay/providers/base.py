@@ -13,6 +13,7 @@ from relay.errors import CredentialsError, FieldError, NotSentError, TransportEr
 from relay.masking import mask, shorten
 from relay.outcome import Outcome
 from relay.ports import Reply, Request
+from relay.providers.checks import Check
 from relay.providers.limits import Budget, Limit, Terms, read_count, read_quotas, read_wait
 
 JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "customer-event-relay"}
@@ -86,6 +87,10 @@ class Provider(ABC):
     """Every window it counts, the shortest first."""
     credentials: ClassVar[tuple[str, ...]]
     """The keys its secret must hold, each non-empty text."""
+    open_credentials: ClassVar[tuple[str, ...]] = ()
+    """Those of them that are no secret: what the provider calls the account."""
+    checks: ClassVar[tuple[Check, ...]] = ()
+    """What its answer to a test event tells, where that is more than everybody's does."""
     overrides_by_id: ClassVar[bool]
     """True where the provider overwrites an event with the same id: other content is then an update, not an error."""
     rules: ClassVar[tuple[Rule, ...]] = ()

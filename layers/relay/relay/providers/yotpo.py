@@ -15,6 +15,7 @@ from relay.errors import FieldError
 from relay.outcome import Outcome
 from relay.ports import Reply, Request
 from relay.providers.base import JSON_HEADERS, DestinationSettings, Provider, Rule, read_count, read_wait
+from relay.providers.checks import Check, Verdict
 from relay.providers.limits import Budget, Limit, Quota
 
 JsonName = Annotated[str, Field(min_length=1)]
@@ -51,13 +52,24 @@ class YotpoSettings(DestinationSettings):
     identify_by: Literal["email", "phone_number"] = "email"
 
 
+_STORE = "Yotpo knows no such store: correct store_id (the app key) with relay connect {destination}"
+_TOKEN = "the token does not go with the store: relay connect {destination}"  # noqa: S105 it is none
+
+
 class Yotpo(Provider):
     name = "yotpo"
     limits = (Limit(requests=5, window=1.0),)
     credentials = ("store_id", "access_token")
+    open_credentials = ("store_id",)
     overrides_by_id = True
     backoff = 1.0
     rules = (Rule(Outcome.REJECTED, range(200, 300), body={"success": False}),)
+    # Yotpo's page on troubleshooting API calls has these words for a store that it does not know.
+    checks = (
+        Check(Verdict.ACCOUNT, _STORE, (400, 401, 403, 404), r"find account with app_?key"),
+        Check(Verdict.TOKEN, _TOKEN, (400, 401, 403), "invalid_client"),
+        Check(Verdict.ACCOUNT, f"{_STORE}, or the setting `path`", (404,), page=False, assumed=True),
+    )
     settings_model = YotpoSettings
     settings: YotpoSettings
 

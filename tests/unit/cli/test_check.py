@@ -1,0 +1,105 @@
+"""`relay check`: what an answer says of how an account is set up."""
+
+import time
+from typing import Any
+
+import pytest
+
+from cli.check import CHECK_EMAIL, HELD, INVALID, NO_SECRET, NO_TURN, OURS, WAITS, read, test_event, waits
+from relay.contract.event import parse_event
+from relay.ports import AccountRecord, State
+from relay.providers import PROVIDERS
+from relay.providers.checks import CHECKS, Verdict
+from tests.kinds import SLOW
+
+test_event.__test__ = False  # type: ignore[attr-defined]
+
+every_provider = pytest.mark.parametrize("name", PROVIDERS)
+
+
+def answered(status: int, body: str = "{}", outcome: str = "rejected", detail: str = "") -> dict[str, Any]:
+    return {
+        "outcome": outcome,
+        "reason": f"HTTP {status}",
+        "detail": detail,
+        "response": {"status": status, "body": body},
+    }
+
+
+def unanswered(reason: str, outcome: str = "retry") -> dict[str, Any]:
+    return {"outcome": outcome, "reason": reason, "detail": "", "request": None, "response": None}
+
+
+@every_provider
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (answered(200, outcome="delivered"), Verdict.WORKS),
+        (answered(401, outcome="unauthorized"), Verdict.TOKEN),
+        (answered(402), Verdict.INACTIVE),
+        (answered(403, '{"message": "Forbidden"}', outcome="unauthorized"), Verdict.ACCOUNT),
+        (answered(403, '{"message": "Upgrade your plan"}', outcome="unauthorized"), Verdict.INACTIVE),
+        (answered(403, "<html>upgrade your browser</html>", outcome="unauthorized"), Verdict.ACCOUNT),
+        (answered(404, "<!doctype html><title>404</title>"), Verdict.ADDRESS),
+        (answered(405, '{"message": "Method Not Allowed"}'), Verdict.ADDRESS),
+        (answered(302, "", outcome="retry"), Verdict.ADDRESS),
+        (answered(400, '{"message": "type is not known"}'), Verdict.NAMES),
+        (answered(422, '{"errors": {"type": ["unknown"]}}'), Verdict.NAMES),
+        (answered(429, '{"message": "upgrade your plan for more"}', outcome="throttled"), Verdict.BUSY),
+        (answered(500, outcome="retry"), Verdict.DOWN),
+        (answered(503, "<html>", outcome="retry"), Verdict.DOWN),
+        (answered(408, outcome="retry"), Verdict.DOWN),
+        (answered(200, '{"success": false}'), Verdict.NAMES),
+        (unanswered("no answer: NameResolutionError / gaierror"), Verdict.ADDRESS),
+        (unanswered("no answer: SSLError / SSLCertVerificationError"), Verdict.ADDRESS),
+        (unanswered("no answer: NewConnectionError"), Verdict.ADDRESS),
+        (unanswered("no answer: ConnectTimeoutError"), Verdict.ADDRESS),
+        (unanswered("no answer: ReadTimeoutError", "unknown"), Verdict.DOWN),
+        (unanswered("no answer: ProtocolError / ConnectionResetError"), Verdict.DOWN),
+        (unanswered("no readable secret for x/main", "unauthorized"), NO_SECRET),
+        (unanswered("no budget left", "throttled"), NO_TURN),
+        (unanswered("Secrets Manager unavailable (ThrottlingException)"), OURS),
+        ({"outcome": "rejected", "errors": [{"field": "customer.email", "message": "is none"}]}, INVALID),
+        ({"outcome": "unauthorized", "errors": [{"field": "destination", "message": "no secret"}]}, NO_SECRET),
+    ],
+    ids=str,
+)
+def test_what_each_provider_s_answers_say(name: str, answer: dict[str, Any], verdict: str) -> None:
+    """Whichever provider: the same verdict; and where something is wrong it is said what to do."""
+    found = read(answer, f"{name}/main")
+    assert found.verdict == verdict
+    assert found.is_well is (verdict in (Verdict.WORKS, Verdict.BUSY))
+    assert found.do or verdict == Verdict.WORKS
+    assert "{" not in found.do
+
+
+def test_what_no_page_says_is_marked() -> None:
+    """A guess is told as one: what an account says for which custom events are not activated is no provider's word."""
+    assert all(check.assumed for check in CHECKS if check.verdict is Verdict.INACTIVE)
+    assert read(answered(403), f"{SLOW}/main").assumed
+
+
+@every_provider
+def test_the_test_event_is_an_event_that_every_provider_takes(name: str) -> None:
+    """And nobody takes it for a customer's."""
+    event = parse_event(test_event(f"{name}/main", CHECK_EMAIL))
+    credentials = dict.fromkeys(PROVIDERS[name].credentials, "x")
+    body = PROVIDERS[name]("https://provider.example").build(event, credentials).body.decode()
+    assert "relay_check" in body
+    assert "No customer did this." in body
+    assert CHECK_EMAIL.endswith("@example.com")
+
+
+def test_an_account_that_waits_is_not_asked() -> None:
+    """Held by an operator, or open for what the provider said: it says so, and which command ends it."""
+    now = time.time()
+    well = AccountRecord("a/b")
+    assert waits(well, "a/b") is None
+    held = waits(AccountRecord("a/b", held="their maintenance", held_by="Ann"), "a/b")
+    assert held is not None
+    assert (held.verdict, held.do) == (HELD, "held by Ann: their maintenance. End it with: relay resume a/b")
+    assert waits(AccountRecord("a/b", held="their maintenance", held_until=now - 1), "a/b") is None
+    refused = waits(AccountRecord("a/b", state=State.OPEN, until=now + 60, why="unauthorized"), "a/b")
+    assert refused is not None
+    assert refused.verdict == WAITS
+    assert waits(AccountRecord("a/b", state=State.OPEN, until=now - 1, why="unauthorized"), "a/b") is None
