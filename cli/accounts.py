@@ -1,14 +1,18 @@
 """An account as an operator has it: what is known of it, what its lane hides, and the operator's word on it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import batched
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from cli.command import CommandError, Exit
 from cli.stack import Relay
 from relay.account.breaker import held_for
+from relay.account.forgotten import KEEP_SECONDS as KEEP_MARKS_SECONDS
+from relay.account.forgotten import mark, moment
 from relay.adapters.dynamodb import KEEP_SECONDS, hidden_key, read_account, read_hidden
 from relay.contract.destination import ACCOUNT, GROUP, Destination
 from relay.ports import MOST_ENTRIES, AccountRecord, Hidden, State
@@ -24,6 +28,8 @@ LEAST_SECONDS, MOST_SECONDS = 2.0, 12.0
 """For how long a resumed account is watched: a batch that was under way may hide what it has once more."""
 
 LOOK_SECONDS = 0.5
+
+TRIES = 20
 
 _HOLD = "SET held = :why, held_by = :who, #version = if_not_exists(#version, :none) + :one"
 _RESUME = (
@@ -46,6 +52,15 @@ def destination_of(relay: Relay, name: str) -> Destination:
             Exit.USAGE,
         )
     return destination
+
+
+def all_known(relay: Relay) -> list[Destination]:
+    """Every destination that is configured by name, and every one that has a record."""
+    pages = relay.dynamodb.get_paginator("scan").paginate(
+        TableName=relay.outputs["AccountsTableName"], ProjectionExpression="destination"
+    )
+    found = {item["destination"]["S"] for page in pages for item in page["Items"]}
+    return sorted({*relay.destinations, *(Destination(name) for name in found if " " not in name)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +102,42 @@ class Account:
             ExpressionAttributeNames=_NAMES,
             ExpressionAttributeValues=values,
         )
+
+    def forget(self, identities: Iterable[str], now: float) -> int:
+        """What waits for that customer is taken out of the lane when it is next looked at, which is now where that can
+        be: what the lane hides is shown. Returns how many messages are shown.
+        """
+        marks = [mark(self.destination, each, now) for each in identities]
+        # The oldest are of no use any more. What another wrote meanwhile is not undone: it is tried again.
+        for _ in range(TRIES):
+            record = self.read()
+            kept = [each for each in record.forgotten if each not in marks and moment(each) > now - KEEP_MARKS_SECONDS]
+            if self._write_marks([*kept, *marks], record.version, held=bool(record.held)):
+                return self.show()
+        raise CommandError(f"{self.destination}: its record changes all the time; run it again")
+
+    def _write_marks(self, marks: list[str], version: int, *, held: bool) -> bool:
+        try:
+            self._relay.dynamodb.update_item(
+                TableName=self._table,
+                Key=self._key,
+                # A record that stands keeps its end, or has none while it is held.
+                UpdateExpression="SET forgotten = :marks, #version = :next, #ttl = if_not_exists(#ttl, :ttl)"
+                if not held
+                else "SET forgotten = :marks, #version = :next",
+                ConditionExpression="#version = :seen" if version else "attribute_not_exists(#version)",
+                ExpressionAttributeNames={"#version": "version"} if held else _NAMES,
+                ExpressionAttributeValues={
+                    ":marks": {"L": [{"S": each} for each in marks]},
+                    **_number(next=version + 1, **({} if held else {"ttl": int(time.time()) + KEEP_SECONDS})),
+                    **(_number(seen=version) if version else {}),
+                },
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
 
     def resume(self) -> AccountRecord:
         """Nobody holds it any more, and it is asked at once, whatever it waits for. What is known of its limit

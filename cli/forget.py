@@ -12,6 +12,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Group as Lines
 
+from cli.accounts import Account, all_known
 from cli.command import Answer, CommandError, Exit
 from cli.dead import progress_bar
 from cli.index import Index, State
@@ -36,12 +37,15 @@ def forget(relay: Relay, email: Email = "", phone: Phone = "", yes: Yes = False,
     """Remove a customer's stored copies: from rejects, from dead letters, from the lanes that wait."""
     customer = _customer(_asked(email, "e-mail address"), _asked(phone, "phone number"))
     is_theirs = names(customer)
-    index = Index(relay)
+    index, now = Index(relay), time.time()
     if dry_run:
         found = Counter(each.lane for each in index.everything() if each.body and is_theirs(each.body))
         return Answer({"would forget": dict(found)}, f"{found.total()} in the index hold them; nothing was removed")
     if not yes and not typer.confirm("remove all that is stored of this customer, for good?", err=True):
         raise CommandError("nothing was done")
+    # First the lanes: what is given up meanwhile is found among the dead letters.
+    destinations = [each for each in all_known(relay) if each.provider in PROVIDERS]
+    shown = sum(Account(relay, each).forget(customer.identities, now) for each in destinations)
     removed: Counter[str] = Counter()
     with progress_bar() as progress:
         for lane in (*PROVIDERS, REJECTED):
@@ -52,9 +56,23 @@ def forget(relay: Relay, email: Email = "", phone: Phone = "", yes: Yes = False,
         for letter in index.everything():
             if letter.body and is_theirs(letter.body):
                 removed[_place(letter.lane)] += index.settle(letter.letter, State.FORGOTTEN, who(), time.time())
-    receipt = {"forgotten at": iso(time.time()), "by": who(), "stack": relay.where.stack, "removed": dict(removed)}
-    lines = [f"{count} of {place}" for place, count in removed.items()]
-    return Answer(receipt, Lines(f"forgotten at {receipt['forgotten at']} by {receipt['by']}:", *lines))
+    receipt = {
+        "forgotten at": iso(now),
+        "by": who(),
+        "stack": relay.where.stack,
+        "removed": dict(removed),
+        "accounts": len(destinations),
+        "shown": shown,
+    }
+    return Answer(
+        receipt,
+        Lines(
+            f"forgotten at {iso(now)} by {who()}:",
+            *(f"{count} of {place}" for place, count in removed.items()),
+            f"What waits in the lanes of {len(destinations)} accounts, accepted until then, is taken out unsent when "
+            f"it is next looked at ({shown} hidden messages are looked at now).",
+        ),
+    )
 
 
 def _place(lane: str) -> str:

@@ -6,16 +6,19 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cli import dead, forget, sweep
+from cli.accounts import Account
 from cli.command import CommandError, Exit
 from cli.dead import Consent, DeadFilter, Filter
 from cli.index import Index, State
 from cli.stack import Lane, Relay, Where
 from cli.sweep import Sweep, depth
+from relay.account.forgotten import is_marked, mark
 from relay.adapters.dynamodb import REJECTED, DynamoLedger, DynamoLetters
 from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
 from relay.contract.destination import Destination
@@ -48,7 +51,9 @@ class Stack:
                 "IntakeQueueUrl": self.intake,
                 "LettersTableName": aws.letters,
                 "LedgerTableName": aws.table,
+                "AccountsTableName": aws.accounts,
             },
+            "settings": {FAST: SimpleNamespace(destinations=(f"{FAST}/main",))},
             "lanes": {
                 name: Lane(name, url, aws.dead_letters if name == FAST else aws.fifo(f"{name}-dead"), "function")
                 for name, url in aws.lanes.items()
@@ -403,7 +408,49 @@ def test_a_customer_is_forgotten(stack: Stack) -> None:
         f"the dead letters of {name}": 2 if name == FAST else 0 for name in stack.relay.lanes
     } | {"the rejects": 1}
     assert "gone" not in json.dumps(receipt)
+    account = Account(stack.relay, Destination(f"{FAST}/main"))
+    (made,) = account.read().forgotten
+    assert is_marked([made], f"{FAST}/main", {"email=gone@example.com"}, time.time() - 5)
     assert named(stack.drain(stack.aws.dead_letters)) == ["e-2"]
     assert named(stack.drain(stack.aws.rejected)) == ["r-2"]
     assert all("gone@" not in (each.body or "").lower() for each in Index(stack.relay).everything())
     assert (stack.waiting(), stack.waiting(REJECTED)) == ({"m-2"}, {"j-2"})
+
+
+def test_marks_are_kept_while_they_are_of_use(stack: Stack) -> None:
+    """GIVEN an account that is held, with an old mark and a new one WHEN another customer is to be forgotten
+    THEN the old mark goes, the new ones stay, and so does the hold, for as long as nobody ends it."""
+    account, now = Account(stack.relay, Destination(f"{FAST}/main")), time.time()
+    account.forget(["email=old@example.com"], now - 16 * 86_400)
+    account.hold("their maintenance", "ada")
+    account.forget(["email=one@example.com"], now - 60)
+    account.forget(["email=two@example.com", "phone=+15551234567"], now)
+    record = account.read()
+    assert record.forgotten == tuple(
+        mark(account.destination, each, at)
+        for each, at in (
+            ("email=one@example.com", now - 60),
+            ("email=two@example.com", now),
+            ("phone=+15551234567", now),
+        )
+    )
+    assert (record.held, record.version) == ("their maintenance", 4)
+    item = stack.aws.dynamodb.get_item(TableName=stack.aws.accounts, Key={"destination": {"S": account.destination}})
+    assert "ttl" not in item["Item"]
+
+
+def test_a_record_that_changes_meanwhile_is_not_undone(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a record that another writes between our look and our write THEN both are in it."""
+    account, now = Account(stack.relay, Destination(f"{FAST}/main")), time.time()
+    read = Account.read
+
+    def contended(self: Account) -> Any:
+        record = read(self)
+        if not record.held:
+            account.hold("their maintenance", "ada")
+        return record
+
+    monkeypatch.setattr(Account, "read", contended)
+    account.forget(["email=one@example.com"], now)
+    record = read(account)
+    assert (record.held, len(record.forgotten)) == ("their maintenance", 1)

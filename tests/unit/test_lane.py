@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from relay.account.account import IDLE, PASSES_AFTER, POISON_FAILURES, SHORTEST_HOLD, Account
+from relay.account.forgotten import mark
 from relay.account.pace import Pace
 from relay.account.schedule import LONGEST_DEFERRAL
 from relay.adapters.clock import ThreadWorkers
@@ -825,6 +826,34 @@ def test_an_account_that_an_operator_holds(sender: Harness, knows: bool) -> None
     assert sender.queue.letters == []
     sender.records.change("sender/main", held="")
     assert sender.handle([message("e0"), message("e1")]).failed == []
+
+
+@pytest.mark.parametrize("knows", [True, False])
+@pytest.mark.parametrize("held", ["", "their maintenance"])
+def test_who_is_to_be_forgotten_is_sent_nothing(sender: Harness, knows: bool, held: str) -> None:
+    """GIVEN a mark in the account's record, held or not, whatever the environment knew before
+    THEN what waits for that customer is taken out unsent, without a dead letter; others', and what comes later, is not.
+    """
+    if knows:
+        sender.handle([message("before")])
+    sender.clock.pass_by(60.0)
+    now = sender.clock.now()
+    marks = (mark("sender/main", "email=gone@example.com", now), mark("sender/main", "phone=+15551234567", now))
+    sender.records.change("sender/main", forgotten=marks, held=held)
+    theirs = [
+        replace(message("mail", "gone"), accepted_at=now - 5),
+        replace(message("lane", "gone"), accepted_at=None, sent_at=now - 5),
+    ]
+    others = [
+        replace(message("other"), accepted_at=now - 5),
+        replace(message("later", "gone"), accepted_at=now + 5),
+    ]
+    report = sender.handle([*theirs, *others])
+    assert [name for name, found in outcomes(report).items() if found == [Outcome.REJECTED]] == ["mail", "lane"]
+    assert all("forgotten" in each.reason for each in report.results if each.outcome is Outcome.REJECTED)
+    assert report.failed == (["other", "later"] if held else [])
+    assert sender.sent == ["before"] * knows + ([] if held else ["other", "later"])
+    assert sender.queue.letters == []
 
 
 REFUSED = [make_reply(401)] * 2

@@ -282,9 +282,11 @@ class AccountRecord:
     """When that is over by itself; zero: never."""
     resumed: int = 0
     """How often an operator has ended its waiting."""
+    forgotten: tuple[str, ...] = ()
+    """The marks of customers who are to be forgotten, see `account.forgotten`."""
 
 
-OPERATORS = ("held", "held_by", "held_until", "resumed")
+OPERATORS = ("held", "held_by", "held_until", "resumed", "forgotten")
 """What an operator writes into an account's record, and no environment does."""
 
 

@@ -8,13 +8,13 @@ of the record (`schedule`, `breaker`).
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from relay.account import breaker, schedule
+from relay.account import breaker, forgotten, schedule
 from relay.errors import UnavailableError
 from relay.masking import mask, shorten
 from relay.ports import AccountRecord, Accounts, Clock, Hidden, State
@@ -199,6 +199,10 @@ class Pace:
     def resumed(self) -> int:
         """How often an operator has ended the account's waiting, as far as is known here."""
         return self._record.resumed
+
+    def forgets(self, identities: Collection[str], accepted_at: float) -> bool:
+        """Whether the customer of an event, accepted at that Unix second, was to be forgotten since."""
+        return forgotten.is_marked(self._record.forgotten, self._record.destination, identities, accepted_at)
 
     @property
     def trouble(self) -> str:

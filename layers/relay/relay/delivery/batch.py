@@ -39,6 +39,8 @@ LETTER_SECONDS = 19.0
 for the index and for the queue.
 """
 
+FORGOTTEN = "forgotten: an operator had the customer's events removed; nothing is kept of it"
+
 PATIENT_AFTER_RECEIVES = 100
 """Receives after which a message waits a second for each: SQS gives up at 1,000, which then takes five days."""
 
@@ -289,11 +291,15 @@ class _Batch:
             if room > 0 and pace.open_for and not group.asked:
                 # It was hidden for as long as that, and is here: an operator may have resumed the account.
                 self._reserve(group, items, 1)
+                if self._forget(group):
+                    continue
             free = min(account.max_in_flight - group.in_flight, room)
             if free <= 0 or group.is_away:
                 return None
             if pace.spare <= 0:
                 self._reserve(group, items, min(free, len(items)))
+                if self._forget(group):
+                    continue
             delay = pace.delay()
             if delay > AHEAD or pace.spare <= 0:
                 return max(delay - AHEAD / 2, AHEAD) if delay <= pace.within and not group.is_away else None
@@ -302,6 +308,32 @@ class _Batch:
             attempt = Attempt(self._services, item.delivery, account, self._deadline)
             item.future = self._workers.submit(attempt.run)
         return None
+
+    def _forget(self, group: _Group) -> bool:
+        """Takes out what waits for customers who are to be forgotten, once the account's record was heard. Returns
+        whether there was any. The event of an attempt that runs is not stopped.
+        """
+        theirs = [
+            item
+            for item in group.waiting
+            if group.account.pace.forgets(
+                item.delivery.event.customer.identities, item.message.accepted_at or item.delivery.accepted_at
+            )
+        ]
+        for item in theirs:
+            item.done = True
+            self._results.append(
+                Result(
+                    Outcome.REJECTED,
+                    FORGOTTEN,
+                    final=True,
+                    event_id=item.delivery.event.id,
+                    destination=group.destination,
+                    correlation_id=item.delivery.correlation_id,
+                    age=self._clock.now() - item.delivery.accepted_at,
+                )
+            )
+        return bool(theirs)
 
     def _reserve(self, group: _Group, items: Sequence[_Item], most: int) -> None:
         """Reserves turns for the group, at most so many. Where the account's record cannot be written the event that
