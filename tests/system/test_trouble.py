@@ -135,7 +135,7 @@ def test_a_poison_event_becomes_a_dead_letter_and_the_others_arrive(relay: Relay
         [letter] = relay.dead_letters(provider, poison["id"])
         failures = len(relay.providers.requests("poison", provider))
         assert failures >= 5
-        kept = {"content_hash", "accepted_at", "correlation_id", "reason"}
+        kept = {"content_hash", "accepted_at", "correlation_id", "letter", "reason"}
         assert {name: value for name, value in letter.attributes.items() if name not in kept} == {
             "destination": f"{provider}/poison",
             "event_id": poison["id"],
