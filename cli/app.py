@@ -2,7 +2,7 @@
 
 import typer
 
-from cli import check, connect, dead, forget, hold, outputs, status, trace
+from cli import check, connect, dead, forget, hold, outputs, preview, send, status, trace
 from cli.command import command
 
 app = typer.Typer(
@@ -19,6 +19,8 @@ command(app)(connect.connect)
 command(app)(check.check)
 command(app)(hold.hold)
 command(app)(hold.resume)
+command(app)(send.send)
+command(app)(preview.preview)
 
 letters = typer.Typer(help="Dead letters: accepted events that were given up.", no_args_is_help=True)
 app.add_typer(letters, name="dead")
