@@ -25,20 +25,29 @@ class Checked:
     destinations: tuple[Destination, ...] = ()
     errors: tuple[FieldError, ...] = ()
     event_id: str = ""
-    """To be shown: without personal data."""
     repeats: bool = False
+
+    @property
+    def shown_id(self) -> str:
+        """The event's id without personal data."""
+        return mask_identifiers(printable(self.event_id))
 
 
 def check(record: Record, configured: Sequence[str] | None) -> Checked:
     """By the contract, and by the destinations that are `configured` (None: by no such), as intake checks it."""
-    if record.errors:
+    if record.content is None and record.errors:
         return Checked(record, errors=record.errors)
     try:
         event = parse_event(unwrap(record.content).content)
         destinations = () if configured is None else tuple(destinations_of(event, configured))
     except InvalidEventError as error:
-        return Checked(record, errors=error.errors, event_id=_shown(error.event_id))
-    return Checked(record, event, destinations, event_id=_shown(event.id))
+        # A cell that could not be read is no field of the event, and that it lacks it is no second error.
+        named = {each.field for each in record.errors}
+        errors = (*record.errors, *(each for each in error.errors if each.field not in named))
+        return Checked(record, errors=errors, event_id=error.event_id or "")
+    if record.errors:
+        return Checked(record, errors=record.errors, event_id=event.id)
+    return Checked(record, event, destinations, event_id=event.id)
 
 
 class Seen:
@@ -100,7 +109,3 @@ class Seen:
             "SELECT content, place FROM events WHERE key = ?", (key,)
         ).fetchone()
         return earlier
-
-
-def _shown(event_id: str | None) -> str:
-    return mask_identifiers(printable(event_id)) if event_id else ""

@@ -63,7 +63,7 @@ def _integer(text: str) -> Scalar:
 
 def _boolean(text: str) -> Scalar:
     if text.lower() not in (*_YES, *_NO):
-        raise CellError(f"must be one of {', '.join((*_YES, *_NO))}")
+        raise CellError(f"must be {' or '.join(_YES)}, or {' or '.join(_NO)}")
     return text.lower() in _YES
 
 
@@ -194,7 +194,7 @@ class Rows:
                 _put(data, entry.field, convert(text))
             except CellError as error:
                 errors.append(FieldError(named([entry.field]), str(error)))
-        if self._derives_id and not errors:
+        if self._derives_id:
             data = {"id": derived_id(data), **data}
         return data, errors
 

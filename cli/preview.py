@@ -89,7 +89,7 @@ class Previews:
         if checked.event and self.only:
             told = checked.event.model_copy(update={"destinations": list(self.only)})
             checked = check(replace(record, content=json.loads(told.to_json())), self.configured)
-        event, event_id = checked.event, checked.event_id
+        event, event_id = checked.event, checked.shown_id
         if event is None:
             yield Previewed(record.place, event_id, errors=checked.errors)
             return

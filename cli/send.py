@@ -35,9 +35,13 @@ from cli.records import Reading, Source
 from cli.stack import Relay
 from cli.ways import Outgoing, Sending, Settled, StoppedError, Via, Way, way_into
 from relay.errors import FieldError
+from relay.masking import mask_identifiers, printable
 
 MOST_NAMED = 1_000
 """Records that are named one by one with their errors. The others are counted."""
+
+FEW = 20
+"""Records whose errors are seen at a glance. Those of more are summed up."""
 
 REJECTED = ".rejected.jsonl"
 """What is left out is written to a file of this name beside its own."""
@@ -160,7 +164,9 @@ class _Named:
         return bool(self.count)
 
     def add(self, file: str, place: str, event_id: str, errors: Sequence[FieldError]) -> None:
+        """Says so at once, beside the answer."""
         self.count += 1
+        event_id = mask_identifiers(printable(event_id))
         for error in errors:
             text = str(error)
             if text in self.errors or len(self.errors) < MOST_NAMED:
@@ -229,10 +235,9 @@ class _Report:
             data = part.data
             table.add_row(Text(part.source.name), *(f"{data[name]:,}" for name in numbers))
         shown: list[RenderableType] = [table]
-        if self.invalid:
-            shown.append(self.invalid.table("What is wrong"))
-        if self.refused:
-            shown.append(self.refused.table("What was refused"))
+        for named, title in ((self.invalid, "What is wrong"), (self.refused, "What was refused")):
+            if named.count > FEW:
+                shown.append(named.table(title))
         return Group(*shown, *(Text(line) for line in self._said()))
 
     def _said(self) -> Iterator[str]:
@@ -253,6 +258,8 @@ class _Report:
             yield f"Interrupted: {how}."
         elif self.stopped:
             yield f"Stopped: {self.stopped}; {how}."
+        else:
+            yield "Taken by the relay; relay status shows how it goes on, relay trace EVENT_ID what became of one."
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An event as it leaves. `place` and `event_id` are what a person is told of it."""
+    """An event as it leaves; `place` is where it stands, `number` its record's."""
 
     place: str
     event_id: str
