@@ -1,8 +1,10 @@
 """The command `relay` and its subcommands: each is a plain function of a module beside this one."""
 
+from typing import Annotated
+
 import typer
 
-from cli import check, connect, dead, forget, hold, outputs, preview, send, status, trace
+from cli import VERSION, check, connect, dead, forget, hold, outputs, preview, send, status, trace
 from cli.command import command
 
 app = typer.Typer(
@@ -37,6 +39,19 @@ command(rejects, "show")(dead.show_rejected)
 command(rejects, "redrive")(dead.redrive_rejected)
 command(rejects, "drop")(dead.drop_rejected)
 command(rejects, "collect")(dead.collect_rejected)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"relay {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    _: Annotated[bool, typer.Option("--version", help="Show it and end.", is_eager=True, callback=_version)] = False,
+) -> None:
+    """What may stand before a command. (The program's help is above.)"""
 
 
 def main() -> None:

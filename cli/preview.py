@@ -130,8 +130,9 @@ def preview(
 ) -> Answer:
     """Show the exact request that each destination would get.
 
-    Nothing is sent, and no provider is asked. Secrets are masked; without --from-function they are not even read, and
-    a name in capitals stands for what they hold.
+    Nothing is sent, and no provider is asked.
+
+    Secrets are masked. Without --from-function they are not even read: a name in capitals stands for what they hold.
     """
     if offline and from_function:
         raise CommandError("--offline or --from-function, not both", Exit.USAGE)

@@ -67,8 +67,9 @@ def send(
 ) -> Answer:
     """Send files of events: JSON, JSON lines or CSV.
 
-    All of them are checked first, by the relay's own contract and the stack's destinations; if anything is wrong,
-    nothing is sent. What is sent twice, in one file or in two runs, is dropped by the relay as the same event.
+    All is checked first, by the relay's own contract and the stack's destinations. If anything is wrong, nothing goes.
+
+    What is sent twice, in one file or in two runs, is the same event: the relay drops it.
     """
     if resume and restart:
         raise CommandError("--resume or --restart, not both", Exit.USAGE)
