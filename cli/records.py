@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -135,6 +136,7 @@ class Source:
     def _keep(self) -> IO[bytes]:
         # Unlinked while it is open: it holds customers.
         kept = tempfile.TemporaryFile()  # noqa: SIM115  # open as long as the source is there
+        weakref.finalize(self, kept.close)
         try:
             if self.path is None:
                 shutil.copyfileobj(sys.stdin.buffer, kept)

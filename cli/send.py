@@ -275,7 +275,7 @@ class _Rules:
         """By what a record alone does not tell: the way it takes, and the records before it."""
         if checked.event is None:
             return checked
-        size = self.way.size(Outgoing.of(checked.event, "", ""))
+        size = self.way.size(Outgoing.of(checked.event))
         if size > self.way.most_bytes:
             error = FieldError("body", f"is {size} bytes long, this way in takes {self.way.most_bytes}")
             return Checked(checked.record, errors=(error,), event_id=checked.event_id)
@@ -356,7 +356,7 @@ def _outgoing(index: int, part: _Part, seen: Seen) -> Iterator[Outgoing]:
         checked = check(record, None)
         if checked.event is None or record.number > part.records:
             raise StoppedError(f"{part.source.name} has changed since it was checked")
-        yield Outgoing.of(checked.event, record.place, checked.event_id, record.number)
+        yield Outgoing.of(checked.event, record.place, record.number)
 
 
 def _note(settled: Settled, part: _Part, report: _Report) -> None:

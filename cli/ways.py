@@ -57,8 +57,8 @@ class Outgoing:
     number: int = 0
 
     @classmethod
-    def of(cls, event: Event, place: str, event_id: str, number: int = 0) -> "Outgoing":
-        return cls(place, event_id, event.source, event.type, event.to_json(), number)
+    def of(cls, event: Event, place: str = "", number: int = 0) -> "Outgoing":
+        return cls(place, event.id, event.source, event.type, event.to_json(), number)
 
 
 @dataclass(frozen=True, slots=True)
