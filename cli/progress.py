@@ -56,7 +56,7 @@ class Progress:
         self._written_at = now
         kept = {name: value for name, value in asdict(self).items() if name not in ("path", "_written_at")}
         beside = self.path.with_name(f"{self.path.name}.new")
-        beside.write_text(json.dumps(kept, indent=1))
+        beside.write_text(json.dumps(kept, indent=1) + "\n")
         os.replace(beside, self.path)
 
     def end(self) -> None:
