@@ -142,14 +142,14 @@ def test_a_column_named_as_a_field_is_that_field() -> None:
 def test_without_an_id_it_has_one_of_its_content() -> None:
     """GIVEN no map of `id` WHEN the same row comes again, or goes elsewhere THEN it is the same event; else another."""
     columns = ColumnMap.read(("type=@seen", "customer.email=Mail", "properties.n=N", "destinations=To"), None)
-    rows = columns.bind(["Mail", "N", "To"])
+    rows = columns.bind(["Mail", "N", "To", "expires_at"])
 
     def id_of(*cells: str) -> str:
         return str(rows.event(cells)[0]["id"])
 
-    first = id_of("ada@example.com", "1", "one/main")
-    assert first == id_of("ada@example.com", "1", "two/main")
-    assert first != id_of("ada@example.com", "2", "one/main")
+    first = id_of("ada@example.com", "1", "one/main", "")
+    assert first == id_of("ada@example.com", "1", "two/main", "2026-12-01T10:00:00Z")
+    assert first != id_of("ada@example.com", "2", "one/main", "")
     assert "ada" not in first
     # As it is written down in the docs: for good.
     assert derived_id({"type": "seen"}) == "row-b6c466fae2099c73587d1787692d42f3"

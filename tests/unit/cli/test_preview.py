@@ -70,6 +70,7 @@ def test_what_is_no_event_is_told_by_its_fields(tmp_path: Path) -> None:
     answer = preview(stack(), [file(tmp_path, event_data(type="a b"))], offline=True)
     assert answer.exit_code is Exit.FAILED
     assert [(each["place"], each["destination"]) for each in answer.data] == [("line 1", None)]
+    assert "is no event" in shown(answer)
 
 
 def test_an_account_that_a_stack_does_not_have_is_told(tmp_path: Path) -> None:

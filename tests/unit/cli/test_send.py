@@ -99,11 +99,11 @@ def test_nothing_is_sent_if_anything_is_wrong(tmp_path: Path, capsys: pytest.Cap
 
 def test_a_row_s_cells_and_its_event_are_both_told(tmp_path: Path) -> None:
     """A cell that could not be read is one error, and not that its field is lacking as well."""
-    (tmp_path / "x.csv").write_text("Id,Mail,Value\n1,nobody,much\n")
-    columns = ["id=Id", "source=@shop", "type=@seen", "customer.email=Mail", "value=Value"]
+    (tmp_path / "x.csv").write_text("Id,Mail,Value,Kind\n1,nobody,much,odd\n")
+    columns = ["id=Id", "source=@shop", "type:integer=Kind", "customer.email=Mail", "value=Value"]
     answer = send(stack(), [str(tmp_path / "x.csv")], columns, dry_run=True, via=Via.DIRECT)
     (record,) = answer.data["invalid"]
-    assert [error["field"] for error in record["errors"]] == ["value", "customer.email"]
+    assert [error["field"] for error in record["errors"]] == ["type", "value", "customer.email"]
 
 
 def test_destinations_are_the_stack_s(tmp_path: Path) -> None:

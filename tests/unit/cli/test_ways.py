@@ -174,13 +174,31 @@ def test_a_rate_is_kept() -> None:
 
 
 def test_ending_early_begins_nothing_more() -> None:
-    """GIVEN somebody who stops after the first batch WHEN closed THEN no more than what was under way is sent."""
-    service = Service(taken)
+    """GIVEN two calls under way and a third that waits for them WHEN ended THEN the two are let through, no more."""
+    drawn, release = threading.Event(), threading.Event()
+
+    def events() -> Iterator[Outgoing]:
+        for event in many(1_000):
+            if event.number > 40:
+                drawn.set()
+            yield event
+
+    def first(entries: Sequence[Json]) -> Json:
+        assert drawn.wait(10)
+        return taken(entries)
+
+    def later(entries: Sequence[Json]) -> Json:
+        assert release.wait(10)
+        return taken(entries)
+
+    service = Service(later, [first])
     way = QueueWay(service, "intake")  # type: ignore[arg-type]
-    sending = Sending(way).run(many(1_000))
+    way.at_once = 2
+    sending = Sending(way).run(events())
     next(sending)
+    threading.Timer(0.1, release.set).start()
     sending.close()
-    assert len(service.calls) <= 2 * way.at_once + 1
+    assert len(service.calls) <= 3
 
 
 def put(entries: Sequence[Json]) -> Json:
