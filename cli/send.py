@@ -259,7 +259,7 @@ class _Report:
             yield f"Interrupted: {how}."
         elif self.stopped:
             yield f"Stopped: {self.stopped}; {how}."
-        else:
+        elif any(part.progress and part.progress.sent for part in self.parts):
             yield "Taken by the relay; relay status shows how it goes on, relay trace EVENT_ID what became of one."
 
 
