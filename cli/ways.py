@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import count
 from threading import Event as Signal
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -175,6 +174,7 @@ class DirectWay:
 
 
 def way_into(relay: Relay, via: Via) -> Way:
+    """The way of that name into the stack."""
     match via:
         case Via.SQS:
             return QueueWay(relay.sqs, relay.outputs["IntakeQueueUrl"])
@@ -241,23 +241,23 @@ class Sending:
     def settle(self, batch: Sequence[Outgoing]) -> Settled:
         """Sends what is not taken again and again, with longer and longer pauses. Raises StoppedError."""
         refused: dict[int, NotTaken] = {}
-        left = list(range(len(batch)))
-        for number in count(1):
+        left, why = list(range(len(batch))), ""
+        for number in range(TRIES):
+            if number:
+                self._pause(FIRST_PAUSE * 2 ** (number - 1) * (0.5 + self.chance() / 2))
+                if self._ended.is_set():
+                    break
             try:
                 answer = self.way.send([batch[place] for place in left])
-                code = ""
             except UnavailableError as error:
-                answer = {place: NotTaken.by(error.code, again=True) for place in range(len(left))}
-                code = str(error)
+                why = str(error)
+                continue
             refused |= {left[place]: each for place, each in answer.items() if not each.again}
             again = {left[place]: each for place, each in answer.items() if each.again}
             if not again:
                 return Settled(batch, refused)
-            if number == TRIES or self._ended.is_set():
-                raise StoppedError(code or str(next(iter(again.values())).errors[0].message))
-            self._pause(FIRST_PAUSE * 2 ** (number - 1) * (0.5 + self.chance() / 2))
-            left = list(again)
-        raise AssertionError("unreachable")
+            left, why = list(again), next(iter(again.values())).errors[0].message
+        raise StoppedError(why)
 
     def _pause(self, seconds: float) -> None:
         (self.sleep or self._ended.wait)(seconds)
