@@ -1,8 +1,10 @@
 """The command `relay` and its subcommands: each is a plain function of a module beside this one."""
 
+from typing import Annotated
+
 import typer
 
-from cli import check, connect, dead, forget, hold, outputs, status, trace
+from cli import VERSION, check, connect, dead, forget, hold, outputs, preview, send, status, trace
 from cli.command import command
 
 app = typer.Typer(
@@ -19,6 +21,8 @@ command(app)(connect.connect)
 command(app)(check.check)
 command(app)(hold.hold)
 command(app)(hold.resume)
+command(app)(send.send)
+command(app)(preview.preview)
 
 letters = typer.Typer(help="Dead letters: accepted events that were given up.", no_args_is_help=True)
 app.add_typer(letters, name="dead")
@@ -35,6 +39,19 @@ command(rejects, "show")(dead.show_rejected)
 command(rejects, "redrive")(dead.redrive_rejected)
 command(rejects, "drop")(dead.drop_rejected)
 command(rejects, "collect")(dead.collect_rejected)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"relay {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    _: Annotated[bool, typer.Option("--version", help="Show it and end.", is_eager=True, callback=_version)] = False,
+) -> None:
+    """What may stand before a command. (The program's help is above.)"""
 
 
 def main() -> None:

@@ -155,6 +155,11 @@ class Relay:
         return self._any_settings.stage
 
     @property
+    def configured(self) -> tuple[str, ...]:
+        """The stack's parameter `Destinations`: names, and providers of which any account will do."""
+        return self._any_settings.destinations
+
+    @property
     def destinations(self) -> list[Destination]:
         """Those that are configured by name."""
         return [each for name in self._any_settings.destinations if (each := Destination(name)).account != ANY]

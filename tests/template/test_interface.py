@@ -38,6 +38,12 @@ def test_parameters_are_fixed(stack: Stack) -> None:
     assert all("Default" in parameter for parameter in stack.parameters.values())
 
 
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_a_provider_s_address_is_the_one_it_documents(stack: Stack, name: str) -> None:
+    """Unless a parameter says else."""
+    assert stack.parameters[f"{name.capitalize()}BaseUrl"]["Default"] == PROVIDERS[name].address
+
+
 def test_outputs_are_fixed(stack: Stack) -> None:
     """Tools read these outputs by name, and every one says what it is."""
     assert set(stack.outputs) == OUTPUTS

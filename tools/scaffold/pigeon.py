@@ -12,6 +12,8 @@ from relay.providers.limits import Budget, Limit, Quota
 
 class Pigeon(Provider):
     name = "pigeon"
+    # BLANK: where is its API? Without a trailing slash; template.yaml has the same as its default.
+    address = "https://api.pigeon.example"
     # BLANK: what may an account send, in a window of how many seconds? Several windows: the shortest first.
     limits = (Limit(requests=10, window=1.0),)
     # BLANK: which keys does its secret have?

@@ -50,6 +50,7 @@ def test_it_says_what_it_is(name: str) -> None:
     assert kind.name == name
     assert re.fullmatch(r"[a-z][a-z0-9]*", name), "it begins destinations and the template's logical names"
     assert Path(inspect.getfile(kind)).name == f"{name}.py", "one provider, one file"
+    assert re.fullmatch(r"https://[^\s?#/@]+(/[^\s?#@]*[^\s?#/@])?", kind.address), "as the template takes it"
     assert all(limit.requests >= 1 and 0 < limit.window <= DAY for limit in kind.limits)
     windows = [limit.window for limit in kind.limits]
     assert windows == sorted(set(windows)), "each window once, the shortest first"

@@ -49,7 +49,7 @@ class SqsIntakeQueues:
         self._letters = letters
 
     def send(self, entries: Sequence[LaneEntry]) -> Mapping[int, Refusal]:
-        return _send_batch(
+        return send_batch(
             self._client,
             self._lanes[entries[0].destination.provider],
             [
@@ -67,7 +67,7 @@ class SqsIntakeQueues:
     def reject(self, records: Sequence[RejectedRecord]) -> Mapping[int, Refusal]:
         if self._letters:
             self._letters.keep(records)
-        return _send_batch(
+        return send_batch(
             self._client,
             self._rejected_url,
             [
@@ -133,10 +133,13 @@ def _send(client: "SQSClient", **message: Any) -> None:
         raise _unavailable(error) from None
 
 
-def _send_batch(
+def send_batch(
     client: "SQSClient", url: str, entries: "list[SendMessageBatchRequestEntryTypeDef]"
 ) -> dict[int, Refusal]:
-    """Returns the entries that SQS does not say it took."""
+    """Returns, by place, the entries that SQS does not say it took; `Id` is each one's place.
+
+    Raises UnavailableError where nothing can be known to have been.
+    """
     try:
         reply = client.send_message_batch(QueueUrl=url, Entries=entries)
     except (BotoCoreError, ClientError) as error:
@@ -146,7 +149,7 @@ def _send_batch(
         if len(entries) == 1:
             return {0: Refusal(refusal.code, again=False)}
         # Of some faults AWS's pages do not say whether they are one entry's or the batch's: the others must not suffer.
-        alone = (_send_batch(client, url, [entry]) for entry in entries)
+        alone = (send_batch(client, url, [entry]) for entry in entries)
         return {place: refused[0] for place, refused in enumerate(alone) if refused}
     taken = {entry["Id"] for entry in reply.get("Successful", [])}
     refused = {

@@ -20,22 +20,9 @@ def route(
     the same event sent twice is still the same event. `correlation_id` is what both functions log, `record_id` what
     tells the record that held the event from every other.
 
-    An event that names no destination goes to those that are configured by name.
-
-    Raises InvalidEventError for a destination this stack does not have, and for none where it knows none by name.
+    Raises InvalidEventError as `destinations_of` does.
     """
-    named = [each for each in map(Destination, configured) if each.account != ANY]
-    wanted = list(dict.fromkeys(map(Destination, event.destinations or named)))
-    if not wanted:
-        message = f"is required: no destination is configured here by name, only {', '.join(configured)}"
-        raise InvalidEventError([FieldError("destinations", message)], event.id)
-    unknown = [
-        index for index, name in enumerate(event.destinations or ()) if not Destination(name).is_configured(configured)
-    ]
-    if unknown:
-        message = f"is not configured here: {', '.join(configured)}"
-        errors = name_some(unknown, lambda index: FieldError(f"destinations.{index}", message))
-        raise InvalidEventError(errors, event.id)
+    wanted = destinations_of(event, configured)
     content_hash, identities = event.content_hash, event.customer.identities
     occurred_at = event.occurred_at or datetime.fromtimestamp(accepted_at, UTC).replace(microsecond=0)
     record_id = record_id or str(uuid.uuid4())
@@ -52,6 +39,26 @@ def route(
         )
         for each in wanted
     ]
+
+
+def destinations_of(event: Event, configured: Sequence[str]) -> list[Destination]:
+    """Where an event goes: to the destinations it names, each once, else to those that are configured by name.
+
+    Raises InvalidEventError for a destination this stack does not have, and for none where it knows none by name.
+    """
+    named = [each for each in map(Destination, configured) if each.account != ANY]
+    wanted = list(dict.fromkeys(map(Destination, event.destinations or named)))
+    if not wanted:
+        message = f"is required: no destination is configured here by name, only {', '.join(configured)}"
+        raise InvalidEventError([FieldError("destinations", message)], event.id)
+    unknown = [
+        index for index, name in enumerate(event.destinations or ()) if not Destination(name).is_configured(configured)
+    ]
+    if unknown:
+        message = f"is not configured here: {', '.join(configured)}"
+        errors = name_some(unknown, lambda index: FieldError(f"destinations.{index}", message))
+        raise InvalidEventError(errors, event.id)
+    return wanted
 
 
 def deduplication_id(destination: str, record_id: str, event_id: str, content_hash: str) -> str:

@@ -83,6 +83,8 @@ class Provider(ABC):
     """One provider, for one destination of it. Pure: no network, no clock."""
 
     name: ClassVar[str]
+    address: ClassVar[str]
+    """The base URL that it documents: the template's default."""
     limits: ClassVar[tuple[Limit, ...]]
     """Every window it counts, the shortest first."""
     credentials: ClassVar[tuple[str, ...]]

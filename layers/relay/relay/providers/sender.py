@@ -24,6 +24,7 @@ class SenderSettings(DestinationSettings):
 
 class Sender(Provider):
     name = "sender"
+    address = "https://api.sender.net"
     limits = (Limit(requests=60, window=60.0),)
     credentials = ("access_token",)
     overrides_by_id = False

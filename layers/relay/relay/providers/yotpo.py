@@ -58,6 +58,7 @@ _TOKEN = "the token does not go with the store: relay connect {destination}"  # 
 
 class Yotpo(Provider):
     name = "yotpo"
+    address = "https://developers.yotpo.com"
     limits = (Limit(requests=5, window=1.0),)
     credentials = ("store_id", "access_token")
     open_credentials = ("store_id",)

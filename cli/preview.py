@@ -1,0 +1,188 @@
+"""`relay preview`: the exact request that each destination would get. Nothing is sent, no provider is asked."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.json import JSON
+from rich.text import Text
+
+from cli.checking import check
+from cli.command import Answer, CommandError, Exit
+from cli.reading import Delimiter, Encoding, Files, Map, MapFile, Timezone, WrittenAs, reading, sources
+from cli.records import Record
+from cli.stack import Relay
+from relay.contract.destination import ANY, Destination
+from relay.contract.event import Event
+from relay.errors import FieldError, UndeliverableError
+from relay.providers import PROVIDERS
+from relay.providers.base import Provider
+
+type Request = Mapping[str, Any]
+"""`method`, `url`, `headers` and `body`, secrets masked."""
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """One event at one destination (none, where the event is none): its request, or why there is none."""
+
+    place: str
+    event_id: str = ""
+    destination: str = ""
+    request: Request | None = None
+    errors: tuple[FieldError, ...] = ()
+    undated: bool = False
+    """The event names no moment: it gets that of its acceptance, here that of the preview."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return {
+            "place": self.place,
+            "event_id": self.event_id or None,
+            "destination": self.destination or None,
+            "request": self.request,
+            "errors": [{"field": error.field, "message": error.message} for error in self.errors],
+        }
+
+
+@dataclass(frozen=True)
+class Previews:
+    """Makes requests as a relay with these settings would, and with placeholders for its secrets."""
+
+    configured: Sequence[str]
+    build: Callable[[Event, Destination], Request]
+    """Raises UndeliverableError."""
+    only: Sequence[str] = ()
+    """In place of where events themselves go."""
+    now: Callable[[], float] = field(default=time.time)
+
+    @classmethod
+    def offline(cls, only: Sequence[str] = ()) -> "Previews":
+        """Of no stack: where each provider is by its documentation, every setting as it is by default."""
+        named = [Destination.of(name, account) for name in PROVIDERS for account in ("main", ANY)]
+        return cls(named, lambda event, to: built(PROVIDERS[to.provider](PROVIDERS[to.provider].address), event), only)
+
+    @classmethod
+    def of(cls, relay: Relay, only: Sequence[str] = ()) -> "Previews":
+        """Of a stack, by its settings as they are now."""
+
+        def build(event: Event, to: Destination) -> Request:
+            settings = relay.settings[to.provider]
+            return built(PROVIDERS[to.provider](settings.base_url, settings.of(to)), event)
+
+        return cls(relay.configured, build, only)
+
+    @classmethod
+    def from_functions(cls, relay: Relay, only: Sequence[str] = ()) -> "Previews":
+        """By the stack's own functions, with its real secrets, which they mask."""
+        return cls(relay.configured, lambda event, to: _asked(relay, event, to), only)
+
+    def each(self, record: Record) -> Iterator[Previewed]:
+        """One record at each of its destinations."""
+        checked = check(record, None if self.only else self.configured)
+        if checked.event and self.only:
+            told = checked.event.model_copy(update={"destinations": list(self.only)})
+            checked = check(replace(record, content=json.loads(told.to_json())), self.configured)
+        event, event_id = checked.event, checked.shown_id
+        if event is None:
+            yield Previewed(record.place, event_id, errors=checked.errors)
+            return
+        undated = event.occurred_at is None
+        moment = event.occurred_at or datetime.fromtimestamp(self.now(), UTC).replace(microsecond=0)
+        for each in checked.destinations:
+            of_one = event.model_copy(update={"occurred_at": moment, "destinations": [each]})
+            try:
+                yield Previewed(record.place, event_id, each, self.build(of_one, each), undated=undated)
+            except UndeliverableError as error:
+                yield Previewed(record.place, event_id, each, errors=error.errors, undated=undated)
+
+
+def built(provider: Provider, event: Event) -> Request:
+    """The provider's request, with the name of each credential in its place. Raises UndeliverableError."""
+    return provider.build(event, {key: key.upper() for key in provider.credentials}).masked()
+
+
+def preview(
+    relay: Relay,
+    files: Files,
+    columns: Map = None,
+    map_file: MapFile = None,
+    written_as: WrittenAs = None,
+    encoding: Encoding = None,
+    delimiter: Delimiter = None,
+    timezone: Timezone = None,
+    destination: Annotated[
+        list[str] | None, typer.Option("--destination", help="Instead of the events' own: provider/account.")
+    ] = None,
+    first: Annotated[int, typer.Option("--first", help="So many events of each file.", min=1)] = 10,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Without a stack: documented addresses, default settings.")
+    ] = False,
+    from_function: Annotated[
+        bool, typer.Option("--from-function", help="Built by the stack's functions, with its secrets, masked.")
+    ] = False,
+) -> Answer:
+    """Show the exact request that each destination would get.
+
+    Nothing is sent, and no provider is asked.
+
+    Secrets are masked. Without --from-function they are not even read: a name in capitals stands for what they hold.
+    """
+    if offline and from_function:
+        raise CommandError("--offline or --from-function, not both", Exit.USAGE)
+    read_as, only = reading(columns, map_file, written_as, encoding, delimiter, timezone), destination or ()
+    parts = sources(files, read_as)
+    if offline:
+        previews, by = Previews.offline(only), "Documented addresses and default settings, no stack"
+    elif from_function:
+        previews, by = Previews.from_functions(relay, only), f"Built by the functions of {relay.where.stack}"
+    else:
+        previews, by = Previews.of(relay, only), f"By the settings of {relay.where.stack}"
+    found: list[Previewed] = []
+    shown: list[RenderableType] = []
+    for part in parts:
+        records = iter(part)
+        for record in islice(records, first):
+            for each in previews.each(record):
+                found.append(each)
+                shown.append(_shown(each, part.name))
+        if next(records, None):
+            shown.append(Text(f"{part.name} holds more: --first says how many are shown.\n", "dim"))
+    if not found:
+        raise CommandError(f"there is no event in {', '.join(part.name for part in parts)}", Exit.USAGE)
+    failed = any(each.errors for each in found)
+    shown.append(Text(f"{by}. Nothing was sent.", "dim"))
+    return Answer([each.data for each in found], Group(*shown), Exit.FAILED if failed else Exit.OK)
+
+
+def _asked(relay: Relay, event: Event, to: Destination) -> Request:
+    call = {"destination": to, "event": json.loads(event.to_json()), "dry_run": True}
+    reply = relay.functions.invoke(FunctionName=relay.lanes[to.provider].function, Payload=json.dumps(call).encode())
+    answer = json.loads(reply["Payload"].read() or "null")
+    if "FunctionError" in reply or not isinstance(answer, dict):
+        told = answer.get("errorType") if isinstance(answer, dict) else "no answer"
+        raise CommandError(f"{relay.lanes[to.provider].function} failed: {told}")
+    if "request" in answer:
+        request: Request = answer["request"]
+        return request
+    raise UndeliverableError([FieldError(each["field"], each["message"]) for each in answer["errors"]], event.id)
+
+
+def _shown(each: Previewed, file: str) -> RenderableType:
+    who = each.event_id or f"{file}, {each.place}"
+    head = Text.assemble((who, "bold"), (f" → {each.destination}" if each.destination else "", "bold"))
+    if each.request is None:
+        what = "cannot be sent there" if each.destination else "is no event"
+        wrong = [Text.assemble("  ", (error.field, "yellow"), f": {error.message}") for error in each.errors]
+        return Group(head.append(f": {what}", "red"), *wrong, Text())
+    lines = [Text.assemble((each.request["method"], "bold green"), " ", each.request["url"])]
+    lines += [Text.assemble((name, "cyan"), f": {value}") for name, value in each.request["headers"].items()]
+    if each.undated:
+        head.append("  (without occurred_at: it gets the moment of its acceptance)", "dim")
+    return Group(head, *lines, Text(), JSON(each.request["body"], indent=2), Text())
