@@ -13,12 +13,12 @@ Beside what OpenAPI knows, the description holds:
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlencode
 
 from jsonschema_path import SchemaPath
 from openapi_core.datatypes import RequestParameters
@@ -30,6 +30,9 @@ from local.sandbox.limits import Limit
 from local.sandbox.names import CONTRACTS, NAMES
 
 type Json = dict[str, Any]
+
+MASK = "***"
+"""In place of a token."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,22 @@ class Contract:
                 found.append(Violation("", str(error)))
         return found or list(self._size_violations(call.parsed()))
 
+    def shown(self, call: Call, tokens: Collection[str]) -> tuple[str, dict[str, str]]:
+        """The address and the headers of ``call`` without the token: by its place in the contract, and any of
+        ``tokens`` wherever else it stands.
+        """
+        own, query, headers = self._token, dict(call.query), dict(call.headers)
+        if own["type"] == "http" and "authorization" in headers:
+            scheme, space, _ = headers["authorization"].partition(" ")
+            headers["authorization"] = f"{scheme} {MASK}" if space else MASK
+        elif own["type"] != "http" and own["in"] == "query" and own["name"] in query:
+            query[own["name"]] = MASK
+        elif own["type"] != "http" and own["name"].lower() in headers:
+            headers[own["name"].lower()] = f"{own.get('x-prefix', '')}{MASK}"
+        url = call.path + ("?" + urlencode(query, safe=MASK) if query else "")
+        hidden = {*tokens, self._carried(call)} - {""}
+        return masked(url, hidden), {name: masked(value, hidden) for name, value in headers.items()}
+
     def _carried(self, call: Call) -> str:
         if self._token["type"] == "http":
             scheme, _, token = call.headers.get("authorization", "").partition(" ")
@@ -187,6 +206,14 @@ class _OpenAPIRequest:
     @property
     def content_type(self) -> str:
         return self.call.headers.get("content-type", "application/octet-stream")
+
+
+def masked(text: str, hidden: Collection[str]) -> str:
+    """``text`` without any of these, as they are or as a URL has them."""
+    forms = {form for each in hidden for form in (each, quote(each), quote(each, safe=""))}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return text
 
 
 def _schema_at(schema: SchemaPath, path: str) -> Mapping[str, Any]:
