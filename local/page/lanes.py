@@ -16,7 +16,11 @@ type Json = dict[str, Any]
 SAMPLES = 120
 """Seconds that a line goes back."""
 _ACCOUNTS = 100
-_WHY = {"unauthorized": "the provider refused the credentials", "throttled": "the provider answers 429"}
+_WHY = {
+    "unauthorized": "the provider refuses the credentials",
+    "throttled": "the provider answers 429",
+    "failing": "requests fail",
+}
 
 
 @dataclass

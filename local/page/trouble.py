@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from local.sandbox.contract import contracts
 from local.sandbox.faults import Fault
 from local.sandbox.provider_side import Sandbox
+from relay.providers import PROVIDERS
 
 NORMAL = "normal"
 TOKEN = "token"  # noqa: S105 (the name of a trouble)
@@ -50,7 +51,7 @@ class Trouble:
 
     def now(self) -> dict[str, str]:
         """What each provider does now, also where others took it back."""
-        return {name: self._of(name) for name in contracts()}
+        return {name: self._of(name) for name in PROVIDERS}
 
     def _of(self, provider: str) -> str:
         if provider in self.sandbox.refusing:

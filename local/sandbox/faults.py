@@ -64,6 +64,11 @@ class Faults:
     def __contains__(self, number: int) -> bool:
         return number in self._faults
 
+    @property
+    def count(self) -> int:
+        """How many are in force."""
+        return len(self._faults)
+
     def clear(self) -> None:
         """Remove every fault."""
         self._faults.clear()

@@ -4,7 +4,7 @@ const SHOWN = 80; // things of a list, the newest
 const QUIET = 250; // milliseconds without a key until what was typed is looked at
 const TELL = 4000; // milliseconds between two sentences for who listens instead of looking
 
-const TROUBLES = { 429: "429s", 500: "500s", slow: "slow", reset: "resets", token: "revoked token", normal: "normal" };
+const TROUBLES = [["normal", "normal"], ["429", "429s"], ["500", "500s"], ["slow", "slow"], ["reset", "resets"], ["token", "revoked", "revoked token"]];
 const find = (id) => document.getElementById(id);
 
 /** An element with attributes and children; text children stay text. */
@@ -19,7 +19,7 @@ const chip = (text, kind = "") => make("span", { class: `chip ${kind}` }, text);
 const clock = (moment) => new Date(moment).toLocaleTimeString([], { hour12: false });
 const at = (moment) => make("time", { datetime: new Date(moment).toISOString() }, clock(moment));
 const pretty = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));
-const block = (text, label) => make("pre", { tabindex: "0", role: "region", "aria-label": label }, text);
+const block = (text, label) => make("pre", { tabindex: "0", role: "group", "aria-label": label }, text);
 const by = (one, many) => (one === 1 ? `1 ${many.replace(/s$/, "")}` : `${one} ${many}`);
 
 // ---------------------------------------------------------------------------------------------------- what came in
@@ -43,7 +43,8 @@ function wrong({ field, message }) {
 function arrival(item, one) {
   const kind = { accepted: "ok", rejected: "bad" }[one.verdict] ?? "wait";
   item.replaceChildren(
-    make("div", { class: "row" }, chip(one.verdict, kind), make("code", { class: "grow" }, one.event_id || "(no id to be read)"), at(one.at)),
+    make("div", { class: "row" }, chip(one.verdict, kind), make("span", { class: "grow" }), at(one.at)),
+    make("code", {}, one.event_id || "(no id to be read)"),
     one.verdict === "rejected"
       ? make("ul", { class: "reasons" }, ...one.errors.map(wrong))
       : one.failed_at
@@ -55,8 +56,8 @@ function arrival(item, one) {
 // ------------------------------------------------------------------------------------------- what providers received
 
 function verdict(one) {
-  if (one.violations === null) return chip("contract not looked at");
-  return one.violations.length ? chip(`breaks the contract: ${one.violations.length}`, "bad") : chip("fits the contract", "ok");
+  if (one.violations === null) return chip("not checked");
+  return one.violations.length ? chip(`breaks contract: ${one.violations.length}`, "bad") : chip("fits contract", "ok");
 }
 
 function status(one) {
@@ -67,8 +68,8 @@ function status(one) {
 
 function received(item, one) {
   const headers = (of) => Object.entries(of).map(([name, value]) => `${name}: ${value}`).join("\n");
-  const summary = make("summary", {}, at(one.time * 1000), make("b", {}, one.provider), make("span", { class: "grow" }, one.type ?? "(no type)"),
-    one.repeat ? chip("repeat", "bad") : one.update ? chip("update") : "", verdict(one), status(one));
+  const summary = make("summary", {}, at(one.time * 1000), make("b", {}, one.provider), make("span", { class: "grow type" }, one.type ?? "(no type)"),
+    one.repeat ? chip("same as before") : one.update ? chip("update") : "", verdict(one), status(one));
   const answer = one.ended && one.status !== null
     ? block([`HTTP ${one.status}`, headers(one.answer_headers), one.answer === null ? "" : `\n${pretty(one.answer)}`].filter(Boolean).join("\n"), "Answer")
     : make("p", { class: "soft" }, one.ended ? "none: the connection was reset" : "not yet");
@@ -110,7 +111,7 @@ function line(values, most, label) {
 function depth(queue, name) {
   const sum = queue.waiting + queue.hidden;
   return make("div", { class: "depth" }, make("b", {}, String(sum)),
-    make("span", { class: "soft" }, `${queue.waiting} waiting · ${queue.hidden} in work or put off`),
+    make("span", { class: "soft" }, `${queue.waiting} waiting · ${queue.hidden} in flight`),
     line(queue.past, null, `Messages in ${name} over two minutes, now ${sum}`));
 }
 
@@ -155,8 +156,8 @@ function showLanes() {
 function showTrouble(provider, { kind }) {
   const id = `trouble-${provider}`;
   if (!find(id)) {
-    const buttons = Object.entries(TROUBLES).map(([name, label]) => {
-      const button = make("button", { type: "button", class: name, "data-kind": name, "aria-pressed": "false", "aria-label": `${provider}: ${label}` }, label);
+    const buttons = TROUBLES.map(([name, label, words = label]) => {
+      const button = make("button", { type: "button", class: name, "data-kind": name, "aria-pressed": "false", "aria-label": `${provider}: ${words}` }, label);
       button.addEventListener("click", () => post("trouble", { provider, kind: name }));
       return button;
     });
@@ -296,7 +297,7 @@ find("form").addEventListener("submit", async (event) => {
     text: find("text").value,
     way: new FormData(find("form")).get("way"),
     copies: Number(find("copies").value),
-    fresh: find("fresh").checked ? Date.now().toString(36) : "",
+    fresh: find("fresh").checked ? Date.now().toString(36).slice(-5) : "",
   };
   const done = await post("send", order);
   button.removeAttribute("aria-disabled");
