@@ -5,12 +5,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 import urllib3
+from botocore.exceptions import EndpointConnectionError
 
 from local.machine import free_port
 from local.page.app import HEADERS, routes
@@ -21,10 +22,20 @@ from local.sandbox.client import SandboxClient
 from local.sandbox.contract import contracts
 from local.sandbox.provider_side import Sandbox
 from local.sandbox.server import server
+from local.stack import Stack
 from relay.providers import PROVIDERS
 from tests.factories import event_data, event_json, make_event
 from tests.kinds import FAST, SLOW
 from tests.unit.test_page import attempt, deployed, line
+
+
+class Gone:
+    """A stack that nobody answers for."""
+
+    outputs: ClassVar = {"IntakeQueueUrl": "http://127.0.0.1:1/q", "AccountsTableName": "accounts"}
+
+    def __getattr__(self, name: str) -> Any:
+        raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")
 
 
 class Watched(Follower):
@@ -271,8 +282,7 @@ def test_a_preview_over_http(served: Served) -> None:
 
 def test_a_stack_that_is_gone_is_said_to_be(served: Served) -> None:
     """GIVEN a stack that does not answer any more WHEN looked at THEN the page says so, and goes on."""
-    served.follower.deployed = deployed()
-    served.follower.deployed.stack.outputs["IntakeQueueUrl"] = "http://127.0.0.1:1/q"
+    served.follower.deployed = replace(deployed(), stack=cast(Stack, Gone()))
     with served.stream() as stream:
         assert heard(stream, "stack", "stack", {"state": "silent"})["why"]
     reply = served.post("/_page/send", {"text": event_json()})

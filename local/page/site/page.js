@@ -293,6 +293,7 @@ find("form").addEventListener("submit", async (event) => {
   const button = find("send");
   if (button.getAttribute("aria-disabled") === "true") return;
   button.setAttribute("aria-disabled", "true");
+  find("sent").textContent = "sending …";
   const order = {
     text: find("text").value,
     way: new FormData(find("form")).get("way"),
