@@ -125,7 +125,7 @@ function account(destination, one) {
     make("div", { class: "row" }, make("b", { class: "grow" }, destination), chip(one.state + until, STATES[one.state])),
     one.why ? make("p", { class: "soft" }, one.why) : "",
     line(one.past, 1, `Pace of ${destination} over two minutes, now ${pace}`),
-    make("p", { class: "soft number" }, `pace: ${pace}`));
+    make("div", { class: "row soft number" }, make("span", { class: "grow" }, `pace: ${pace}`), make("span", {}, "two minutes")));
 }
 
 function showLanes() {
