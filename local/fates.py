@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import SEEK_END
 from pathlib import Path
 from typing import Any, Self
 
@@ -89,9 +90,11 @@ class Lines:
         self._log = log
         self._read = start
 
-    def new(self) -> list[Json]:
-        """The lines since the last time."""
+    def new(self, most: int | None = None) -> list[Json]:
+        """The lines since the last time, or those in the last ``most`` bytes of the log."""
         with self._log.open("rb") as log:
+            if most:
+                self._read = max(self._read, log.seek(0, SEEK_END) - most)
             log.seek(self._read)
             whole, newline, _ = log.read().rpartition(b"\n")
         self._read += len(whole + newline)

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.fates import Lines
 from local.page.arrivals import Arrivals
-from local.page.board import Board
+from local.page.board import KEPT, Board
 from local.page.deployed import Deployed, find
 from local.page.lanes import Lanes
 from local.page.trouble import Trouble
@@ -22,7 +22,7 @@ from local.sandbox.provider_side import Sandbox
 OFTEN, EACH = 0.25, 1.0
 """Seconds between two looks at our own journal and log, and at the stack itself."""
 LONGEST_LOG = 4 * 1024 * 1024
-"""Bytes of the log that are read back when somebody looks first."""
+"""Bytes of the log that are read when somebody looks who has not for long."""
 
 
 class Follower:
@@ -71,9 +71,9 @@ class Follower:
         for provider, kind in self.trouble.now().items():
             self.board.put("trouble", provider, {"kind": kind})
         if self._lines is None and (log := self._state / "emulator.log").exists():
-            self._lines = Lines(log, max(0, log.stat().st_size - LONGEST_LOG))
+            self._lines = Lines(log)
         if self._lines:
-            for line in self._lines.new():
+            for line in self._lines.new(LONGEST_LOG):
                 self._arrivals.take(line)
 
     async def look_at_stack(self) -> None:
@@ -96,7 +96,7 @@ class Follower:
         if self._cleared != self._journal.cleared:
             self._cleared, self._seen, self._open = self._journal.cleared, 0, set()
             self.board.clear("received")
-        new = self._journal.since(self._seen)
+        new = self._journal.since(self._seen)[-KEPT:]
         again = [self._journal.at(number) for number in sorted(self._open)]
         for one in (*again, *new):
             self.board.put("received", str(one.seq), asdict(one))

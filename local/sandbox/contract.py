@@ -141,26 +141,32 @@ class Contract:
         """The address and the headers of ``call`` without the token: by its place in the contract, and any of
         ``tokens`` wherever else it stands.
         """
-        own, query, headers = self._token, dict(call.query), dict(call.headers)
-        if own["type"] == "http" and "authorization" in headers:
-            scheme, space, _ = headers["authorization"].partition(" ")
-            headers["authorization"] = f"{scheme} {MASK}" if space else MASK
-        elif own["type"] != "http" and own["in"] == "query" and own["name"] in query:
-            query[own["name"]] = MASK
-        elif own["type"] != "http" and own["name"].lower() in headers:
-            headers[own["name"].lower()] = f"{own.get('x-prefix', '')}{MASK}"
+        query, headers = dict(call.query), dict(call.headers)
+        place, name, prefix = self._token_place
+        part = query if place == "query" else headers
+        if name in part:
+            # Also what is no token for us, such as one behind another scheme.
+            kept = prefix if part[name].lower().startswith(prefix.lower()) else ""
+            part[name] = kept + MASK
         url = call.path + ("?" + urlencode(query, safe=MASK) if query else "")
         hidden = {*tokens, self._carried(call)} - {""}
         return masked(url, hidden), {name: masked(value, hidden) for name, value in headers.items()}
 
-    def _carried(self, call: Call) -> str:
+    @property
+    def _token_place(self) -> tuple[str, str, str]:
+        """Where the token stands: ``query`` or ``header``, by what name, and what stands before it there."""
         if self._token["type"] == "http":
-            scheme, _, token = call.headers.get("authorization", "").partition(" ")
-            return token if scheme.lower() == self._token["scheme"] else ""
-        place = call.query if self._token["in"] == "query" else call.headers
-        prefix = self._token.get("x-prefix", "")
-        given = place.get(self._token["name"], "")
-        return given.removeprefix(prefix) if given.startswith(prefix) else ""
+            return "header", "authorization", f"{self._token['scheme'].capitalize()} "
+        place, name = self._token["in"], self._token["name"]
+        return place, name if place == "query" else name.lower(), self._token.get("x-prefix", "")
+
+    def _carried(self, call: Call) -> str:
+        place, name, prefix = self._token_place
+        given = (call.query if place == "query" else call.headers).get(name, "")
+        is_alike = (
+            given.lower().startswith(prefix.lower()) if self._token["type"] == "http" else given.startswith(prefix)
+        )
+        return given[len(prefix) :] if is_alike else ""
 
     def _size_violations(self, body: Any) -> Iterator[Violation]:
         properties = self.event("properties", body) or {}

@@ -15,7 +15,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from local.machine import free_port
 from local.page.app import HEADERS, routes
-from local.page.board import Board
+from local.page.board import KEPT, Board
 from local.page.follow import Follower
 from local.sandbox.app import application
 from local.sandbox.client import SandboxClient
@@ -189,6 +189,38 @@ def test_a_token_is_hidden_wherever_it_stands(served: Served) -> None:
     assert one["headers"]["x-copy"] == "***"
 
 
+def test_what_stands_in_the_token_s_place_is_hidden(served: Served) -> None:
+    """GIVEN another scheme WHEN the request is shown THEN what stands there is masked: it may be a secret."""
+    for name in PROVIDERS:
+        request = PROVIDERS[name](f"{served.url}/{name}").build(make_event(), contracts()[name].secret())
+        headers = {"Authorization": "Basic c2VjcmV0Og=="}
+        assert served.pool.request("POST", request.url.partition("?")[0], body=b"{}", headers=headers).status == 401
+    shown = {one["provider"]: one["headers"] for one in served.get("/_sandbox/requests").json()["requests"]}
+    assert shown[SLOW]["authorization"] == "***"
+
+
+def test_a_request_is_shown_while_it_is_in_work(served: Served) -> None:
+    """GIVEN a provider that is slow WHEN a request comes THEN the page shows it at once, and then its answer."""
+    served.post("/_sandbox/faults", {"provider": FAST, "delay": 1.5})
+    with served.stream() as stream:
+        next(stream)
+        thread = threading.Thread(target=served.deliver, args=(FAST,))
+        thread.start()
+        assert heard(stream, "received", "1")["ended"] is None
+        assert heard(stream, "received", "1")["ended"] is not None
+        thread.join()
+
+
+def test_the_newest_of_many_are_shown(served: Served) -> None:
+    """GIVEN more requests than the page shows WHEN somebody looks for the first time THEN the newest are read."""
+    served.post("/_page/trouble", {"provider": FAST, "kind": "token"})
+    for _ in range(KEPT + 3):
+        served.deliver(FAST)
+    with served.stream() as stream:
+        heard(stream, "received", str(KEPT + 3))
+    assert "3" not in served.follower.board.since(0)["received"]
+
+
 def test_what_breaks_the_contract_is_named(served: Served) -> None:
     """GIVEN a request that the provider's page does not allow WHEN it is shown THEN with each violation."""
     contract = contracts()[SLOW]
@@ -278,6 +310,14 @@ def test_a_preview_over_http(served: Served) -> None:
     good = served.post("/_page/preview", {"text": json.dumps(event_data())}).json()
     assert all(one["request"] for one in good["requests"].values())
     assert served.post("/_page/preview", {"text": "{"}).json()["errors"]
+
+
+def test_what_the_bus_does_not_take_is_refused(served: Served) -> None:
+    """GIVEN text that is no JSON WHEN sent by another way than the queue THEN 422 with the reason, not a failure."""
+    served.follower.deployed = deployed()
+    reply = served.post("/_page/send", {"text": "{", "way": "bus"})
+    assert reply.status == 422
+    assert "no JSON" in reply.json()["error"]
 
 
 def test_a_stack_that_is_gone_is_said_to_be(served: Served) -> None:
