@@ -33,7 +33,7 @@ NOW = 1_000.0
 
 def deployed(**settings: Any) -> Deployed:
     """A stack of which nothing is called."""
-    given = {"stage": "local", "destinations": DESTINATIONS, "rejected_queue_url": "x", **settings}
+    given = {"stage": "local", "destinations": DESTINATIONS, "rejected_queue_url": "x", "letters_table": "x"} | settings
     intake = IntakeSettings.model_validate({**given, "lanes": dict.fromkeys(PROVIDERS, "x")})
     stack = Stack("http://127.0.0.1:1", "us-east-1", {}, "http://127.0.0.1:2", ())
     return Deployed(stack, intake, {name: f"http://127.0.0.1:2/{name}" for name in PROVIDERS})
