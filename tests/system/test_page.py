@@ -176,12 +176,13 @@ def test_it_can_be_read_and_fits(page: Page, scheme: Any, width: int) -> None:
     """GIVEN either scheme and a wide or a narrow window THEN texts have a contrast of 4.5 and fit."""
     page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     page.set_viewport_size({"width": width, "height": 900})
-    write(page, id=unique("page-look"), type="Page Look", customer={})
-    expect(page.locator("#errors li").first).to_be_visible()
-    found = page.evaluate(CONTRAST)
-    assert len(found) > 30
-    assert [one for one in found if one[0] < 4.5] == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for event, shows in (({"type": "page_look"}, "#requests pre"), ({"type": "Page Look"}, "#errors li")):
+        write(page, id=unique("page-look"), **event)
+        expect(page.locator(shows).first).to_be_visible()
+        found = page.evaluate(CONTRAST)
+        assert len(found) > 30
+        assert [one for one in found if one[0] < 4.5] == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("getComputedStyle(document.querySelector('.item')).animationName") == "none"
 
 
