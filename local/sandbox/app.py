@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
+from starlette.routing import BaseRoute, Route
 
 from local.sandbox.faults import Fault
 from local.sandbox.guard import OwnPages
@@ -89,7 +89,7 @@ def application(sandbox: Sandbox, more: Sequence[BaseRoute] = ()) -> Starlette:
 
 
 def _paths(routes: Sequence[BaseRoute]) -> list[str]:
-    return [one.path for one in routes if isinstance(one, Route | Mount)]
+    return [one.path for one in routes if isinstance(one, Route)]
 
 
 async def _refused(_: Request, error: Exception) -> Response:
