@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from local.page.deployed import Deployed
+from relay.account.breaker import held_for
 from relay.account.schedule import fit
 from relay.adapters.dynamodb import read_account
 from relay.contract.destination import Destination
@@ -83,8 +84,9 @@ class Lanes:
 
 def health(record: AccountRecord, now: float) -> tuple[str, str, float | None]:
     """``working``, ``waiting``, ``probing`` or ``held``; why; and until when, in Unix seconds."""
-    if record.held:
-        return "held", record.held, None
+    if held_for(record, now):
+        by = f", says {record.held_by}" if record.held_by else ""
+        return "held", f"{record.held}{by}", record.held_until or None
     why = _WHY.get(record.why, record.why)
     if record.state is State.OPEN and record.until > now:
         return "held" if record.why == "unauthorized" else "waiting", why, record.until

@@ -282,6 +282,8 @@ def test_trouble_leaves_the_faults_of_others_alone() -> None:
     [
         ({}, "working", None),
         ({"held": "vacation"}, "held", None),
+        ({"held": "vacation", "held_by": "ada", "held_until": NOW + 9}, "held", NOW + 9),
+        ({"held": "vacation", "held_until": NOW - 1}, "working", None),
         ({"state": State.OPEN, "until": NOW + 9, "why": "unauthorized"}, "held", NOW + 9),
         ({"state": State.OPEN, "until": NOW + 9, "why": "failing"}, "waiting", NOW + 9),
         ({"state": State.OPEN, "until": NOW - 1, "why": "failing"}, "probing", None),
