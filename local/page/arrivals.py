@@ -8,6 +8,9 @@ from local.page.board import KEPT, Board
 
 type Json = dict[str, Any]
 
+EARLY = "seen at deliver"
+"""Where intake has not told of it, or not yet: the emulator may hand on what a function logs with its next run only."""
+
 
 class Arrivals:
     """Puts onto the board, as ``came``, each record that intake told of, with what came of it at each destination."""
@@ -26,35 +29,52 @@ class Arrivals:
             self._attempted(line)
 
     def _arrived(self, line: Json) -> None:
-        self._count += 1
         if line["message"] in self._verdicts:
             self._verdicts[line["message"]] += 1
             self._board.put("counts", "came", dict(self._verdicts))
-        key = str(self._count)
-        record = (line["event_id"], line["correlation_id"])
-        self._last.pop(record, None)
-        self._last[record] = key
-        if len(self._last) > KEPT:
-            del self._last[next(iter(self._last))]
+        key = self._last.get(_record(line), "")
+        early = self._board.get("came", key)
+        is_known = early is not None and early["verdict"] == EARLY
+        fates = dict.fromkeys(line.get("destinations", ())) | (early["fates"] if early and is_known else {})
+        self._put(line, line["message"], fates, key if is_known else self._next(line))
+
+    def _attempted(self, line: Json) -> None:
+        key = self._last.get(_record(line), "")
+        arrival = self._board.get("came", key)
+        fate = {line["destination"]: asdict(Fate.of_line(line))}
+        if arrival is None:
+            self._put(line, EARLY, fate, self._next(line))
+        else:
+            self._board.put("came", key, arrival | {"fates": arrival["fates"] | fate})
+
+    def _put(self, line: Json, verdict: str, fates: Json, key: str) -> None:
+        reason = line.get("reason", "") if verdict == "rejected" else ""
         self._board.put(
             "came",
             key,
             {
                 "at": line["timestamp"],
                 "event_id": line["event_id"],
-                "verdict": line["message"],
-                "errors": [_field(one) for one in line.get("reason", "").split("; ") if one],
+                "verdict": verdict,
+                "errors": [_field(one) for one in reason.split("; ") if one],
                 "failed_at": line.get("failed_at", ""),
-                "fates": dict.fromkeys(line.get("destinations", ())),
+                "fates": fates,
             },
         )
 
-    def _attempted(self, line: Json) -> None:
-        key = self._last.get((line["event_id"], line["correlation_id"]), "")
-        arrival = self._board.get("came", key)
-        if arrival is not None:
-            fate = asdict(Fate.of_line(line))
-            self._board.put("came", key, arrival | {"fates": arrival["fates"] | {line["destination"]: fate}})
+    def _next(self, line: Json) -> str:
+        """A key for one that is new."""
+        self._count += 1
+        self._last.pop(_record(line), None)
+        self._last[_record(line)] = str(self._count)
+        if len(self._last) > KEPT:
+            del self._last[next(iter(self._last))]
+        return str(self._count)
+
+
+def _record(line: Json) -> tuple[str, str]:
+    """What all lines about one record have in common."""
+    return line["event_id"], line["correlation_id"]
 
 
 def _field(error: str) -> Json:

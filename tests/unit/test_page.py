@@ -80,6 +80,7 @@ def line(message: str, **fields: Any) -> dict[str, Any]:
 def attempt(outcome: str, destination: str, **fields: Any) -> dict[str, Any]:
     """What deliver logs of one attempt."""
     given = {"service": "deliver", "event_id": "evt-1", "correlation_id": "c-1", "reason": "", "detail": ""}
+    given["timestamp"] = "2026-11-22T10:00:01Z"
     return {**given, "outcome": outcome, "destination": destination, "final": True, "attempts": 1, "age": 0.4, **fields}
 
 
@@ -97,7 +98,25 @@ def test_an_arrival_is_followed_to_each_destination() -> None:
     assert first["fates"][DESTINATIONS[0]]["outcome"] == "delivered"
     assert first["fates"][DESTINATIONS[1]] is None
     assert second["fates"] == dict.fromkeys(DESTINATIONS)
+    assert board.get("came", "3") is not None, "of what no intake told"
     assert board.get("counts", "came") == {"accepted": 2, "rejected": 0}
+
+
+def test_what_intake_tells_late_is_put_together() -> None:
+    """GIVEN an attempt of which is told before its arrival WHEN that is told THEN both are one, and counted once."""
+    board = Board()
+    arrivals = Arrivals(board)
+    arrivals.take(attempt("delivered", DESTINATIONS[0]))
+    early = board.get("came", "1")
+    assert early is not None
+    assert early["verdict"] == "seen at deliver"
+    arrivals.take(line("accepted", destinations=list(DESTINATIONS)))
+    arrival = board.get("came", "1")
+    assert arrival is not None
+    assert board.get("came", "2") is None
+    assert arrival["verdict"] == "accepted"
+    assert [bool(arrival["fates"][name]) for name in DESTINATIONS] == [True, False]
+    assert board.get("counts", "came") == {"accepted": 1, "rejected": 0}
 
 
 def test_a_reject_stands_there_with_every_field() -> None:
