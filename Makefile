@@ -94,6 +94,10 @@ simulate-breakages: $(READY) ## Break the relay on purpose: all of it noticed?
 simulate-briefly: $(READY)
 	$(PYTHON) -m tests.simulation --fresh --seconds 60
 
+.PHONY: picture
+picture: $(READY) ## Draw docs/page.png again: the page of make up
+	@$(PYTHON) -m tools.picture
+
 .PHONY: provider
 provider: $(READY) ## The five places of a new provider: NAME=pigeon
 	@$(if $(NAME),,$(error name it, such as NAME=pigeon))

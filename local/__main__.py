@@ -12,6 +12,8 @@ from local.stack import base_url_parameter, load, start_stack, stop_stack
 from local.steps import Steps, terminal
 from relay.providers import PROVIDERS
 
+_HOLD_SECONDS = "20"
+"""Who plays with a revoked token on the page waits so long, not five minutes, once the token is back."""
 _BASE_URLS = {base_url_parameter(name): f"{name.upper()}_BASE_URL" for name in PROVIDERS}
 
 
@@ -23,10 +25,12 @@ def up(steps: Steps) -> int:
     else:
         if STATE.exists():
             stop_stack(STATE)
-        given = {name: url for name, variable in _BASE_URLS.items() if (url := OWN.get(variable))}
+        given = {"HoldSeconds": _HOLD_SECONDS}
+        given |= {name: url for name, variable in _BASE_URLS.items() if (url := OWN.get(variable))}
         stack = start_stack(STATE, steps, given)
     lines = "".join(f"   {line}\n" for line in credential_lines(stack))
     steps.console.print(
+        f"\n   page             {stack.sandbox_url}/"
         f"\n   outputs          {(STATE / 'stack.json').relative_to(ROOT)}"
         f"\n   provider sandbox {stack.sandbox_url}/_sandbox/requests"
         "\n   try              make invoke EVENT=events/direct-order-shipped.json"

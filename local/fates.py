@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import SEEK_END
 from pathlib import Path
 from typing import Any, Self
 
@@ -82,19 +83,42 @@ def expected_ids(content: Any) -> list[str]:
     return [_id_of(content)]
 
 
+class Lines:
+    """What the functions log, from byte ``start`` of the emulator's log."""
+
+    def __init__(self, log: Path, start: int = 0) -> None:
+        self._log = log
+        self._read = start
+
+    def new(self, most: int | None = None) -> list[Json]:
+        """The lines since the last time, or those in the last ``most`` bytes of the log."""
+        with self._log.open("rb") as log:
+            if most:
+                self._read = max(self._read, log.seek(0, SEEK_END) - most)
+            log.seek(self._read)
+            whole, newline, _ = log.read().rpartition(b"\n")
+        self._read += len(whole + newline)
+        found: list[Json] = []
+        for line in whole.decode("utf-8", "replace").splitlines():
+            # The emulator's own lines stand between those of the functions.
+            if line.startswith("{"):
+                with suppress(ValueError):
+                    found.append(json.loads(line))
+        return found
+
+
 class Watch:
     """The lines that the functions log from now on. ``log`` is the emulator's."""
 
     def __init__(self, log: Path) -> None:
-        self._log = log
-        self._read = log.stat().st_size
+        self._log = Lines(log, log.stat().st_size)
         self._lines: list[Json] = []
 
     def until_ended(self, event_ids: Sequence[str], patience: float) -> list[Fate]:
         """One fate for each event and destination, when each has its final one or ``patience`` seconds are over."""
         deadline = time.monotonic() + patience
         while True:
-            self._take_in()
+            self._lines += self._log.new()
             fates = list(self._fates(event_ids))
             if all(fate.final for fate in fates) or time.monotonic() > deadline:
                 return fates
@@ -118,17 +142,6 @@ class Watch:
         same = {"destination": destination} | {name: accepted[name] for name in ("event_id", "correlation_id")}
         attempts = [Fate.of_line(line) for line in self._lines if "outcome" in line and same.items() <= line.items()]
         return attempts[-1] if attempts else Fate(accepted["event_id"], destination, ON_THE_WAY, final=False)
-
-    def _take_in(self) -> None:
-        with self._log.open("rb") as log:
-            log.seek(self._read)
-            whole, newline, _ = log.read().rpartition(b"\n")
-        self._read += len(whole + newline)
-        for line in whole.decode("utf-8", "replace").splitlines():
-            # The emulator's own lines stand between those of the functions.
-            if line.startswith("{"):
-                with suppress(ValueError):
-                    self._lines.append(json.loads(line))
 
 
 def _id_of(record: object) -> str:

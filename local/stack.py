@@ -1,6 +1,7 @@
 """The stack on one machine: starts it, deploys the real template to it with the SAM CLI, finds it again, ends it."""
 
 import json
+import os
 import platform
 import shutil
 import sys
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +108,7 @@ class Stack:
     sandbox_url: str
     processes: tuple[Process, ...]
 
-    @property
+    @cached_property
     def clients(self) -> Clients:
         """AWS clients for this stack."""
         return Clients(self.endpoint_url, self.region)
@@ -174,8 +176,10 @@ def _start(state: Path, steps: Steps, changes: Mapping[str, str]) -> Stack:
 
 
 def _start_sandbox(state: Path, port: int) -> Process:
-    command = [sys.executable, "-m", "local.sandbox", "--port", str(port)]
-    return start("sandbox", command, env=server_environment(state), cwd=ROOT, log=state / "sandbox.log")
+    # The stack is deployed later: its page finds it there.
+    command = [sys.executable, "-m", "local.sandbox", "--port", str(port), "--state", str(state)]
+    env = server_environment(state) | {"PYTHONPATH": os.pathsep.join([str(ROOT / "layers" / "relay"), str(ROOT)])}
+    return start("sandbox", command, env=env, cwd=ROOT, log=state / "sandbox.log")
 
 
 def _serve(state: Path, start_server: Callable[[Path, int], Process], health: str) -> str:

@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped] 
 
 TOGETHER = {
     "stacks as a user deploys them": (
-        *("system/test_adoption", "system/test_connect", "system/test_roles"),
+        *("system/test_adoption", "system/test_connect", "system/test_page", "system/test_roles"),
         "[plain",
     ),
     "a copy of the repository": ("system/test_first_minute",),

@@ -4,9 +4,10 @@ Run it with ``python -m local.sandbox --port 8080``. What a provider is, its Ope
 says: every request is counted against the account's limit, checked, recorded, and answered by the examples there.
 Each is served at its own path, and at ``/<provider>`` before it, where several have the same one.
 
-Control, all JSON, at run time:
+Control, all JSON, at run time, for programs of this machine and for no page of others (``local.sandbox.guard``):
 
 =======  ====================  =========================================================================================
+GET      /                     the page, where it was started for a stack: ``local.page``
 GET      /_sandbox/health      ``{"status": "ok"}``
 GET      /_sandbox/requests    ``{"requests": [...]}``; query: provider, account, type, after (a ``seq``)
 DELETE   /_sandbox/requests    forget every request

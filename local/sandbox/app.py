@@ -1,12 +1,16 @@
 """The sandbox as a web application: the providers' paths, and its own under ``/_sandbox``."""
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from local.sandbox.faults import Fault
+from local.sandbox.guard import OwnPages
 from local.sandbox.limits import Limit
 from local.sandbox.names import ProviderName
 from local.sandbox.provider_side import Sandbox
@@ -29,8 +33,8 @@ class LimitChange(Limit):
     provider: ProviderName
 
 
-def application(sandbox: Sandbox) -> Starlette:
-    """The ASGI application of one sandbox."""
+def application(sandbox: Sandbox, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """The ASGI application of one sandbox, with the routes of ``more`` beside its own."""
 
     async def health(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -76,10 +80,16 @@ def application(sandbox: Sandbox) -> Starlette:
             Route("/_sandbox/faults", faults, methods=["POST", "DELETE"]),
             Route("/_sandbox/limits", limits, methods=["POST", "DELETE"]),
             Route("/_sandbox/tokens", tokens, methods=["POST", "DELETE"]),
+            *more,
             Route("/{path:path}", sandbox.provider_call, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]),
         ],
+        middleware=[Middleware(OwnPages, own=("/_sandbox/", *_paths(more)))],
         exception_handlers={ValidationError: _refused},
     )
+
+
+def _paths(routes: Sequence[BaseRoute]) -> list[str]:
+    return [one.path for one in routes if isinstance(one, Route)]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -13,12 +13,12 @@ Beside what OpenAPI knows, the description holds:
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote, urlencode
 
 from jsonschema_path import SchemaPath
 from openapi_core.datatypes import RequestParameters
@@ -30,6 +30,9 @@ from local.sandbox.limits import Limit
 from local.sandbox.names import CONTRACTS, NAMES
 
 type Json = dict[str, Any]
+
+MASK = "***"
+"""In place of a token."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +137,36 @@ class Contract:
                 found.append(Violation("", str(error)))
         return found or list(self._size_violations(call.parsed()))
 
-    def _carried(self, call: Call) -> str:
+    def shown(self, call: Call, tokens: Collection[str]) -> tuple[str, dict[str, str]]:
+        """The address and the headers of ``call`` without the token: by its place in the contract, and any of
+        ``tokens`` wherever else it stands.
+        """
+        query, headers = dict(call.query), dict(call.headers)
+        place, name, prefix = self._token_place
+        part = query if place == "query" else headers
+        if name in part:
+            # Also what is no token for us, such as one behind another scheme.
+            kept = prefix if part[name].lower().startswith(prefix.lower()) else ""
+            part[name] = kept + MASK
+        url = call.path + ("?" + urlencode(query, safe=MASK) if query else "")
+        hidden = {*tokens, self._carried(call)} - {""}
+        return masked(url, hidden), {name: masked(value, hidden) for name, value in headers.items()}
+
+    @property
+    def _token_place(self) -> tuple[str, str, str]:
+        """Where the token stands: ``query`` or ``header``, by what name, and what stands before it there."""
         if self._token["type"] == "http":
-            scheme, _, token = call.headers.get("authorization", "").partition(" ")
-            return token if scheme.lower() == self._token["scheme"] else ""
-        place = call.query if self._token["in"] == "query" else call.headers
-        prefix = self._token.get("x-prefix", "")
-        given = place.get(self._token["name"], "")
-        return given.removeprefix(prefix) if given.startswith(prefix) else ""
+            return "header", "authorization", f"{self._token['scheme'].capitalize()} "
+        place, name = self._token["in"], self._token["name"]
+        return place, name if place == "query" else name.lower(), self._token.get("x-prefix", "")
+
+    def _carried(self, call: Call) -> str:
+        place, name, prefix = self._token_place
+        given = (call.query if place == "query" else call.headers).get(name, "")
+        is_alike = (
+            given.lower().startswith(prefix.lower()) if self._token["type"] == "http" else given.startswith(prefix)
+        )
+        return given[len(prefix) :] if is_alike else ""
 
     def _size_violations(self, body: Any) -> Iterator[Violation]:
         properties = self.event("properties", body) or {}
@@ -187,6 +212,14 @@ class _OpenAPIRequest:
     @property
     def content_type(self) -> str:
         return self.call.headers.get("content-type", "application/octet-stream")
+
+
+def masked(text: str, hidden: Collection[str]) -> str:
+    """``text`` without any of these, as they are or as a URL has them."""
+    forms = {form for each in hidden for form in (each, quote(each), quote(each, safe=""))}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, MASK)
+    return text
 
 
 def _schema_at(schema: SchemaPath, path: str) -> Mapping[str, Any]:

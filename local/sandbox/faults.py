@@ -57,6 +57,18 @@ class Faults:
         self._faults[number] = fault.model_copy()
         return number
 
+    def remove(self, number: int) -> None:
+        """Take the fault of this ID back, if it is in force."""
+        self._faults.pop(number, None)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._faults
+
+    @property
+    def count(self) -> int:
+        """How many are in force."""
+        return len(self._faults)
+
     def clear(self) -> None:
         """Remove every fault."""
         self._faults.clear()

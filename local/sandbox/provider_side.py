@@ -10,8 +10,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from local.sandbox.answers import Answer
-from local.sandbox.contract import Call, Contract, contracts
+from local.sandbox.answers import Answer, Violation
+from local.sandbox.contract import Call, Contract, contracts, masked
 from local.sandbox.faults import Fault, Faults
 from local.sandbox.journal import Journal, Received
 from local.sandbox.limits import Limits
@@ -34,6 +34,7 @@ class _Verdict:
     delay: float = 0.0
     reset: bool = False
     accepted: bool = False
+    violations: Sequence[Violation] | None = None
 
 
 @dataclass
@@ -46,10 +47,13 @@ class Sandbox:
     journal: Journal = field(default_factory=Journal)
     tokens: dict[str, dict[str, str]] = field(default_factory=_own_tokens)
     """Provider → token → account."""
+    refusing: set[str] = field(default_factory=set)
+    """Providers that take no token at all."""
 
     def reset_tokens(self) -> None:
         """Back to the sandbox's own tokens."""
         self.tokens = _own_tokens()
+        self.refusing.clear()
 
     def change_tokens(self, provider: str, account: str, *, accept: Sequence[str], revoke: Sequence[str]) -> None:
         """Tokens that an account takes, and tokens that it no longer takes, from now on."""
@@ -71,7 +75,9 @@ class Sandbox:
         if contract is None or call.method.lower() != contract.method:
             return JSONResponse({"message": "Not Found"}, 404)
         body, readable = _read(call)
-        account = contract.account(call, self.tokens[contract.provider])
+        known = self.tokens[contract.provider]
+        account = contract.account(call, {} if contract.provider in self.refusing else known)
+        url, headers = contract.shown(call, known)
         received = Received(
             time=arrived,
             provider=contract.provider,
@@ -79,18 +85,27 @@ class Sandbox:
             type=_text(contract.event("type", body)),
             event_id=_text(contract.event("id", body)),
             body=body,
+            method=call.method,
+            url=url,
+            headers=headers,
         )
         self.journal.add(received)
         verdict = self._judge(contract, account, call, received, readable=readable)
+        if verdict.violations is not None:
+            received.violations = [
+                {"field": one.field, "message": masked(one.message, known)} for one in verdict.violations
+            ]
         if verdict.accepted:
             self.journal.accept(received)
         await asyncio.sleep(verdict.delay)
+        received.ended = time.time()
         if verdict.reset:
             request.state.reset()
             # The server sees the loss on its next turn; whatever is answered after that goes nowhere.
             await asyncio.sleep(0.01)
             return Response(status_code=500)
         received.status = verdict.answer.status
+        received.answer, received.answer_headers = verdict.answer.body, dict(verdict.headers)
         return _response(verdict.answer, verdict.headers)
 
     def _judge(
@@ -113,8 +128,10 @@ class Sandbox:
         if not readable:
             return _Verdict(answers.unreadable, headers)
         if violations := contract.violations(call):
-            return _Verdict(answers.invalid(violations), headers)
-        return _Verdict(answers.accepted, headers, fault.delay, reset=fault.reset == "after", accepted=True)
+            return _Verdict(answers.invalid(violations), headers, violations=violations)
+        return _Verdict(
+            answers.accepted, headers, fault.delay, reset=fault.reset == "after", accepted=True, violations=()
+        )
 
 
 def _response(answer: Answer, headers: Mapping[str, str]) -> Response:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tools.browser import PROGRAMS
+
 ROOT = Path(__file__).parents[2]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -65,3 +67,10 @@ def test_every_pin_has_a_hash_and_none_an_address(name: str) -> None:
     assert pins
     assert not [line for line in pins if not re.fullmatch(r"[a-z0-9._-]+==[\w.+!-]+ \\", line)]
     assert len(lines) >= 2 * len(pins)
+
+
+def test_ci_skips_no_test_of_the_page() -> None:
+    """Where it runs there is a browser, or it gets one; that one is missing is then a failure."""
+    assert "export REQUIRE_CHROMIUM=1" in (ROOT / ".ci/run").read_text()
+    assert WORKFLOW["jobs"]["check"]["env"]["REQUIRE_CHROMIUM"] == "1"
+    assert all(name in (ROOT / ".ci/run").read_text() for name in PROGRAMS)
