@@ -120,7 +120,7 @@ deploy: $(READY) ## To AWS: STAGE=dev PARAMETERS="AlarmEmail=… …=…"
 	@$(PYTHON) -m tools.deploy "$$STAGE" "$$PARAMETERS"
 
 .PHONY: bench-cost
-bench-cost: $(READY) ## Count what an event needs; the tables of README's cost and docs/scale.md
+bench-cost: $(READY) ## Count what an event needs; tables of cost and scale
 	$(PYTHON) -m bench.cost --count
 	$(PYTHON) -m bench.scale --write
 

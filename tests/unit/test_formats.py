@@ -163,8 +163,8 @@ def test_what_an_older_release_reads_is_still_written() -> None:
     DynamoLedger(client, "ledger").settle(record)
     DynamoAccounts(client, "accounts").write(read_account(NAME, ACCOUNT))
     assert DELIVERED.keys() <= written["ledger"]
-    # The hold is an operator's: no run writes it.
-    assert ACCOUNT.keys() - {"held"} <= written["accounts"]
+    # The hold is an operator's: no run writes it, and while it lasts the record has no end.
+    assert ACCOUNT.keys() - {"held", "ttl"} <= written["accounts"]
 
 
 def test_a_message_of_a_lane_is_read() -> None:
