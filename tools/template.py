@@ -4,7 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from samcli.lib.cfn_language_extensions.models import (  # type: ignore[import-untyped]  # the SAM CLI ships no types
+from samcli.lib.cfn_language_extensions.api import (  # type: ignore[import-untyped]  # the SAM CLI ships no types
+    process_template,
+)
+from samcli.lib.cfn_language_extensions.models import (  # type: ignore[import-untyped]
+    PseudoParameterValues,
     TemplateProcessingContext,
 )
 from samcli.lib.cfn_language_extensions.processors import ForEachProcessor  # type: ignore[import-untyped]
@@ -46,6 +50,17 @@ def load(path: Path = TEMPLATE) -> Json:
         for section in ("Resources", "Outputs")
         if section in expanded
     }
+
+
+def deployed(account: str, region: str, **parameters: str) -> Json:
+    """The template as CloudFormation sees it in that account and region: parameters filled in (those not given by their
+    defaults), conditions within a resource decided. A resource under a condition of its own stays, with that condition.
+    """
+    template = read()
+    defaults = {name: one["Default"] for name, one in template["Parameters"].items()}
+    where = PseudoParameterValues(region=region, account_id=account, partition="aws", url_suffix="amazonaws.com")
+    processed: Json = process_template(template, defaults | parameters, where)
+    return processed
 
 
 def _filled(node: Any, mappings: Json) -> Any:
