@@ -182,6 +182,13 @@ def test_roles_name_exact_resources(stack: Stack) -> None:
                     assert target(resource) in stack.resources, f"{role}: {resource}"
 
 
+def test_a_role_writes_to_its_own_log_group_only(stack: Stack) -> None:
+    """With the ":*" at the end of its ARN that AWS wants there, and the emulator does not know."""
+    for role in stack.of("AWS::IAM::Role"):
+        written = [one["Resource"] for one in stack.statements(role) if "logs:PutLogEvents" in listed(one["Action"])]
+        assert written == [{"Fn::GetAtt": [role.replace("Role", "LogGroup"), "Arn"]}]
+
+
 def test_rights_of_some_stacks_stay_with_those(stack: Stack) -> None:
     """Actions that AWS does not have are granted on one machine only, a key's where a key is named."""
     for role in stack.of("AWS::IAM::Role").values():
