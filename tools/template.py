@@ -1,6 +1,11 @@
-"""What AWS makes of template.yaml: its loops over the providers written out, as plain data."""
+"""What AWS makes of template.yaml: its loops over the providers written out, as plain data.
+
+``python -m tools.template FOLDER`` writes what ``make lint`` scans: ``expanded.json``, the template with its loops written
+out, and ``deployed.json``, the stack with every option on.
+"""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +91,27 @@ def _filled(node: Any, mappings: Json) -> Any:
 
 def _literal(text: str) -> Any:
     return {"Fn::Sub": text} if "${" in text else text
+
+
+_EVERY_OPTION = {
+    "Stage": "prod",
+    "AlarmEmail": "team@example.com",
+    "DataKeyArn": f"arn:aws:kms:eu-central-1:{'1' * 12}:key/data",
+    "SecretsKeyArn": f"arn:aws:kms:eu-central-1:{'1' * 12}:key/secrets",
+    "ProducerAccounts": "2" * 12,
+    "ProducerOrganization": "o-exampleorgid",
+    "IntakeReservedConcurrency": "20",
+}
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {"expanded": load(), "deployed": deployed("1" * 12, "eu-central-1", **_EVERY_OPTION)}
+    for name, template in made.items():
+        (folder / f"{name}.json").write_text(json.dumps(template, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

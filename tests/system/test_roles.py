@@ -30,7 +30,7 @@ def needed(function: str) -> set[Right]:
         takes = {
             (f"sqs:{action}", "IntakeQueueUrl") for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
         }
-        return sends | takes
+        return {*sends, *takes, ("dynamodb:BatchWriteItem", "LettersTableName")}
     takes = {
         (f"sqs:{action}", f"{function}QueueUrl")
         for action in (
@@ -43,6 +43,7 @@ def needed(function: str) -> set[Right]:
         ("sqs:SendMessage", f"{function}DeadLetterQueueUrl"),
         ("dynamodb:UpdateItem", "LedgerTableName"),
         ("dynamodb:UpdateItem", "AccountsTableName"),
+        ("dynamodb:BatchWriteItem", "LettersTableName"),
         # One function serves all accounts of its provider.
         ("secretsmanager:GetSecretValue", f"{function.lower()}/a"),
         ("secretsmanager:GetSecretValue", f"{function.lower()}/b"),

@@ -33,7 +33,7 @@ def test_the_workflow_and_the_hooks_call_targets_of_make() -> None:
     """Together all that a contributor is asked to run."""
     run = [*(step["run"] for step in STEPS if "run" in step), *(hook["entry"] for hook in HOOKS)]
     named = {target for command in run for target in targets(command)}
-    assert named == {"lint", "quick", "check"}
+    assert named == {"lint", "quick", "check", "audit"}
     assert named <= TARGETS
 
 
@@ -59,7 +59,7 @@ def test_the_hooks_bring_no_tools_of_their_own() -> None:
     assert not [hook["id"] for hook in HOOKS if hook["pass_filenames"]]
 
 
-@pytest.mark.parametrize("name", ["requirements-dev.txt", "layers/relay/requirements.txt"])
+@pytest.mark.parametrize("name", ["requirements-dev.txt", "requirements-scan.txt", "layers/relay/requirements.txt"])
 def test_every_pin_has_a_hash_and_none_an_address(name: str) -> None:
     """Where packages come from is for each machine to say, and no reason to trust them."""
     lines = [line for line in (ROOT / name).read_text().splitlines() if not re.match(r"\s*(#|$)", line)]
