@@ -159,7 +159,7 @@ requirements: $(READY) ## Pin the requirements again (UPGRADE=1: the newest)
 	cd layers/relay && $(COMPILE:$(VENV)/%=$(CURDIR)/$(VENV)/%) --constraint ../../requirements-dev.txt \
 		--output-file requirements.txt requirements.in
 
-PINNED := -qq --disable-pip-version-check --no-input --no-deps --require-hashes
+PINNED := -qq --disable-pip-version-check --no-input --no-deps
 
 $(READY): requirements-dev.txt
 	@found=""; \
@@ -169,6 +169,13 @@ $(READY): requirements-dev.txt
 	if [ -z "$$found" ]; then echo 'Python 3.13 is needed: as python3.13 on the PATH, or in pyenv or uv.' >&2; exit 1; fi; \
 	echo "Setting up $(VENV) with $$("$$found" --version), once ..." >&2; \
 	"$$found" -m venv $(VENV)
-	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-input --no-deps --require-hashes -r $<
-	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation --no-index -e . 2>/dev/null
+	@$(PYTHON) -m pip install $(PINNED) --require-hashes -r $<
+	@$(PYTHON) -m pip install $(PINNED) --no-build-isolation --no-index -e . 2>/dev/null
+	@touch $@
+
+# Apart, for it pins other versions of what the tools above use.
+$(SCANNER)/.ready: requirements-scan.txt $(READY)
+	@echo "Setting up $(SCANNER), once ..." >&2
+	@$(PYTHON) -m venv $(SCANNER)
+	@$(SCANNER)/bin/python -m pip install $(PINNED) --require-hashes --no-compile -r $<
 	@touch $@

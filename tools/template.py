@@ -1,7 +1,7 @@
 """What AWS makes of template.yaml: its loops over the providers written out, as plain data.
 
-``python -m tools.template FOLDER`` writes what ``make lint`` scans: ``expanded.json``, the template with its loops written
-out, and ``deployed.json``, the stack with every option on.
+``python -m tools.template FOLDER`` writes what ``make lint`` scans: ``expanded.json``, with the loops written out,
+and ``deployed.json``, the stack with every option on.
 """
 
 import json
