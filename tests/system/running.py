@@ -29,21 +29,8 @@ BOTH = EVERYWHERE
 PHONE = "+15557654321"
 
 ACCOUNTS = (
-    *(
-        "main",
-        "odd",
-        "burst",
-        "down",
-        "grouped",
-        "killed",
-        "leaky",
-        "missing",
-        "parked",
-        "poison",
-        "refused",
-        "rotated",
-    ),
-    *("rotating", "walled"),
+    *("main", "odd", "burst", "down", "grouped", "killed", "leaky", "missing", "parked", "poison", "refused"),
+    *("rotated", "rotating", "walled"),
 )
 """Configured at every provider."""
 _ODD = "../../x?y=1#z"
