@@ -11,9 +11,9 @@ from tests.system.running import Json, Relay, event, order_id, secret, token, un
 ACCOUNT = "rotating"
 TO = [f"{provider}/{ACCOUNT}" for provider in PROVIDERS]
 ROTATIONS = 3
-BETWEEN = 6
+BETWEEN = 4
 """Deliveries from one rotation to the next."""
-EVERY_SECONDS = 0.25
+EVERY_SECONDS = 0.4
 """Each provider takes more than that."""
 MOST_EVENTS = 400
 
