@@ -31,9 +31,10 @@ def rotate(relay: Relay, provider: str, number: int) -> None:
 
 def rotate_again_and_again(relay: Relay, provider: str) -> None:
     for number in range(1, ROTATIONS + 1):
+        wanted = len(relay.providers.accepted("rotating", provider)) + BETWEEN
         until(
-            lambda most=number * BETWEEN: len(relay.providers.accepted("rotating", provider)) >= most,  # type: ignore[misc]
-            f"{number * BETWEEN} events at {provider}",
+            lambda most=wanted: len(relay.providers.accepted("rotating", provider)) >= most,  # type: ignore[misc]
+            f"{wanted} events at {provider}",
         )
         rotate(relay, provider, number)
 
@@ -53,9 +54,12 @@ def test_a_secret_is_rotated_under_load_without_loss(relay: Relay) -> None:
     for rotation in rotations:
         rotation.start()
     bodies: list[Json] = []
-    while len(bodies) < MOST_EVENTS and any(rotation.is_alive() for rotation in rotations):
+    left = BETWEEN
+    while len(bodies) < MOST_EVENTS and left:
         bodies.append(event("rotating", len(bodies) + 1, destinations=TO))
         relay.send(bodies[-1])
+        # A few more after the last rotation, so that it is felt, too.
+        left -= not any(rotation.is_alive() for rotation in rotations)
         time.sleep(EVERY_SECONDS)
     for rotation in rotations:
         rotation.join()

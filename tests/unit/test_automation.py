@@ -75,6 +75,8 @@ def test_ci_skips_no_test_of_the_page() -> None:
     assert "export REQUIRE_CHROMIUM=1" in (ROOT / ".ci/run").read_text()
     assert WORKFLOW["jobs"]["check"]["env"]["REQUIRE_CHROMIUM"] == "1"
     assert all(name in (ROOT / ".ci/run").read_text() for name in PROGRAMS)
+
+
 @pytest.mark.parametrize("name", ["cfn-lint.yaml", "checkov.yaml"])
 def test_every_rule_that_is_left_out_has_its_reason(name: str) -> None:
     """Beside it."""
