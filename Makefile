@@ -17,6 +17,7 @@ export STAGE EVENT NAME PARAMETERS
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
+SCANNER := $(VENV)/scan
 export PYTHONPATH := $(CURDIR)/layers/relay:$(CURDIR)
 export SAM_CLI_TELEMETRY := 0
 # What is imported a hundred times is compiled once.
@@ -52,7 +53,7 @@ coverage: $(READY) ## Unit and contract tests, with branch coverage
 check: $(READY) lint simulate-briefly simulate-figures simulate-breakages coverage test ## All that CI runs
 
 .PHONY: lint
-lint: $(READY) ## Everything of check that runs none of the code
+lint: $(READY) $(SCANNER)/.ready ## Everything of check that runs none of the code
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
@@ -60,6 +61,14 @@ lint: $(READY) ## Everything of check that runs none of the code
 	$(PYTHON) -m tools.schema --check
 	$(PYTHON) -m tools.drawing --check
 	for stage in local dev prod; do $(VENV)/bin/sam validate --lint --region us-east-1 --config-env $$stage; done
+	$(PYTHON) -m tools.template $(SCANNER)/templates
+	$(VENV)/bin/cfn-lint --config-file tools/scan/cfn-lint.yaml --regions us-east-1 -- $(SCANNER)/templates/expanded.json
+	$(SCANNER)/bin/checkov --config-file tools/scan/checkov.yaml --file $(SCANNER)/templates/deployed.json
+
+.PHONY: audit
+audit: $(READY) $(SCANNER)/.ready ## Known vulnerabilities of what is pinned; asks pypi.org
+	for pins in requirements-dev.txt requirements-scan.txt layers/relay/requirements.txt; do \
+		$(SCANNER)/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $$pins; done
 
 .PHONY: up
 up: $(READY) ## Start the stack on this machine and leave it running
@@ -144,10 +153,13 @@ COMPILE := CUSTOM_COMPILE_COMMAND='make requirements' $(VENV)/bin/pip-compile --
 
 .PHONY: requirements
 requirements: $(READY) ## Pin the requirements again (UPGRADE=1: the newest)
-	$(if $(UPGRADE),: > requirements-dev.txt)
+	$(if $(UPGRADE),: > requirements-dev.txt; : > requirements-scan.txt)
 	$(COMPILE) --output-file requirements-dev.txt requirements-dev.in
+	$(COMPILE) --output-file requirements-scan.txt requirements-scan.in
 	cd layers/relay && $(COMPILE:$(VENV)/%=$(CURDIR)/$(VENV)/%) --constraint ../../requirements-dev.txt \
 		--output-file requirements.txt requirements.in
+
+PINNED := -qq --disable-pip-version-check --no-input --no-deps
 
 $(READY): requirements-dev.txt
 	@found=""; \
@@ -157,6 +169,13 @@ $(READY): requirements-dev.txt
 	if [ -z "$$found" ]; then echo 'Python 3.13 is needed: as python3.13 on the PATH, or in pyenv or uv.' >&2; exit 1; fi; \
 	echo "Setting up $(VENV) with $$("$$found" --version), once ..." >&2; \
 	"$$found" -m venv $(VENV)
-	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-input --no-deps --require-hashes -r $<
-	@$(PYTHON) -m pip install -qq --disable-pip-version-check --no-input --no-deps --no-build-isolation --no-index -e . 2>/dev/null
+	@$(PYTHON) -m pip install $(PINNED) --require-hashes -r $<
+	@$(PYTHON) -m pip install $(PINNED) --no-build-isolation --no-index -e . 2>/dev/null
+	@touch $@
+
+# Apart, for it pins other versions of what the tools above use.
+$(SCANNER)/.ready: requirements-scan.txt $(READY)
+	@echo "Setting up $(SCANNER), once ..." >&2
+	@$(PYTHON) -m venv $(SCANNER)
+	@$(SCANNER)/bin/python -m pip install $(PINNED) --require-hashes --no-compile -r $<
 	@touch $@

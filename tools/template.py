@@ -1,10 +1,19 @@
-"""What AWS makes of template.yaml: its loops over the providers written out, as plain data."""
+"""What AWS makes of template.yaml: its loops over the providers written out, as plain data.
+
+``python -m tools.template FOLDER`` writes what ``make lint`` scans: ``expanded.json``, with the loops written out,
+and ``deployed.json``, the stack with every option on.
+"""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-from samcli.lib.cfn_language_extensions.models import (  # type: ignore[import-untyped]  # the SAM CLI ships no types
+from samcli.lib.cfn_language_extensions.api import (  # type: ignore[import-untyped]  # the SAM CLI ships no types
+    process_template,
+)
+from samcli.lib.cfn_language_extensions.models import (  # type: ignore[import-untyped]
+    PseudoParameterValues,
     TemplateProcessingContext,
 )
 from samcli.lib.cfn_language_extensions.processors import ForEachProcessor  # type: ignore[import-untyped]
@@ -48,6 +57,17 @@ def load(path: Path = TEMPLATE) -> Json:
     }
 
 
+def deployed(account: str, region: str, **parameters: str) -> Json:
+    """The template as CloudFormation sees it in that account and region: parameters filled in (those not given by their
+    defaults), conditions within a resource decided. A resource under a condition of its own stays, with that condition.
+    """
+    template = read()
+    defaults = {name: one["Default"] for name, one in template["Parameters"].items()}
+    where = PseudoParameterValues(region=region, account_id=account, partition="aws", url_suffix="amazonaws.com")
+    processed: Json = process_template(template, defaults | parameters, where)
+    return processed
+
+
 def _filled(node: Any, mappings: Json) -> Any:
     """With a provider's row of the mapping, and the names put together from it, in their places."""
     if isinstance(node, list):
@@ -71,3 +91,27 @@ def _filled(node: Any, mappings: Json) -> Any:
 
 def _literal(text: str) -> Any:
     return {"Fn::Sub": text} if "${" in text else text
+
+
+_EVERY_OPTION = {
+    "Stage": "prod",
+    "AlarmEmail": "team@example.com",
+    "DataKeyArn": f"arn:aws:kms:eu-central-1:{'1' * 12}:key/data",
+    "SecretsKeyArn": f"arn:aws:kms:eu-central-1:{'1' * 12}:key/secrets",
+    "ProducerAccounts": "2" * 12,
+    "ProducerOrganization": "o-exampleorgid",
+    "IntakeReservedConcurrency": "20",
+}
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {"expanded": load(), "deployed": deployed("1" * 12, "eu-central-1", **_EVERY_OPTION)}
+    for name, template in made.items():
+        (folder / f"{name}.json").write_text(json.dumps(template, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -19,10 +19,11 @@ import urllib3.exceptions
 
 import relay.adapters.http
 from relay.adapters.http import LARGEST_BODY, HttpTransport
-from relay.errors import NoAnswerError, NotSentError, TransportError, UnavailableError
+from relay.errors import CredentialsError, NoAnswerError, NotSentError, TransportError, UnavailableError
 from relay.observability import silence_libraries
 from relay.ports import Reply, Request
-from tests.factories import TOKEN
+from relay.providers import PROVIDERS
+from tests.factories import CREDENTIALS, EMAIL, TOKEN, make_event
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Thing: a\r\n\r\n{}"
 BODY = b'{"id":"evt-1"}'
@@ -205,6 +206,72 @@ def test_a_redirect_is_not_followed(status: int) -> None:
         with transport() as client:
             assert client.send(request_to(server.port)).status == status
         assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+@pytest.mark.parametrize("header", ["Location", "Refresh", "Content-Location"])
+def test_nobody_else_is_ever_asked(status: int, header: str) -> None:
+    """GIVEN an answer that sends to a second server WHEN it is read THEN nobody so much as connects there."""
+    with Server(answering(OK)) as second:
+        elsewhere = f"{'0; url=' if header == 'Refresh' else ''}http://127.0.0.1:{second.port}/?access_token={TOKEN}"
+        answer = f"HTTP/1.1 {status} X\r\n{header}: {elsewhere}\r\nContent-Length: 0\r\n\r\n".encode()
+        with Server(answering(answer)) as first, transport() as client:
+            assert client.send(request_to(first.port)).status == status
+        assert len(first.requests) == 1
+        assert (second.connections, second.requests) == (0, [])
+
+
+INJECTED = [
+    "\r\nX-Injected: 1",
+    "\nX-Injected: 1",
+    "\rX-Injected: 1",
+    "\r\n\r\nPOST /injected HTTP/1.1\r\nX-Injected: 1\r\n\r\n",
+    "\x00X-Injected: 1",
+    "\u560d\u560aX-Injected: 1",  # what is a line's end to whoever keeps the low bytes only
+    "\u2028X-Injected: 1",
+]
+
+
+def heads(server: Server) -> list[list[bytes]]:
+    """The first lines of what the server got, up to each empty line, without the bodies."""
+    return [request.partition(b"\r\n\r\n")[0].split(b"\r\n") for request in server.requests]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("injected", INJECTED, ids=ascii)
+def test_an_event_writes_no_header(provider: str, injected: str) -> None:
+    """GIVEN an event with lines of HTTP in all that it says THEN they are content: of the body, or of the path."""
+    text = f"x{injected}"
+    customer = {"email": EMAIL, "id": text, "provider_ids": {provider: text}, "properties": {"name": text}}
+    event = make_event(id=text, customer=customer, properties={"text": text})
+    with Server(answering(OK)) as server, transport() as client:
+        build = PROVIDERS[provider](f"http://127.0.0.1:{server.port}").build
+        client.send(build(make_event(), CREDENTIALS))
+        client.send(build(event, CREDENTIALS))
+    assert server.connections == 1
+    plain, hostile = heads(server)
+    names = [[line.partition(b":")[0] for line in head[1:]] for head in (plain, hostile)]
+    assert names[0] == names[1]
+    assert plain[0] == hostile[0]
+    assert not [line for line in hostile if b"X-Injected:" in line]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("injected", INJECTED, ids=ascii)
+def test_a_secret_writes_no_header(provider: str, injected: str) -> None:
+    """GIVEN a secret with lines of HTTP in it THEN no request goes out, or one in which they are content."""
+    credentials = {name: f"{value}{injected}" for name, value in CREDENTIALS.items()}
+    refused = ""
+    with Server(answering(OK)) as server, transport() as client:
+        try:
+            client.send(PROVIDERS[provider](f"http://127.0.0.1:{server.port}").build(make_event(), credentials))
+        except (CredentialsError, NotSentError) as error:
+            refused = "".join(traceback.format_exception(error))
+    assert TOKEN not in refused
+    assert len(server.requests) == (not refused)
+    for head in heads(server):
+        assert not [line for line in head if line.startswith(b"X-Injected")]
+        assert [line for line in head if line.startswith(b"POST ")] == head[:1]
 
 
 # ------------------------------------------------------------------------------------------------ never sent
@@ -397,6 +464,24 @@ def test_an_oversized_body() -> None:
     size = 5_000_000
     reply = exchange(closing(b"HTTP/1.1 422 X\r\nContent-Length: %d\r\n\r\n%b" % (size, b"x" * size)))
     assert (reply.status, len(reply.body)) == (422, LARGEST_BODY)
+
+
+def test_ten_megabytes() -> None:
+    """GIVEN a body of 10 MB THEN it is not even taken off the wire: the connection ends after 64 KiB."""
+    piece, taken = b"x" * 65_536, 0
+
+    def serve(connection: Connection) -> None:
+        nonlocal taken
+        connection.read()
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+        connection.send(b"HTTP/1.1 500 X\r\nContent-Length: %d\r\n\r\n" % (160 * len(piece)))
+        for _ in range(160):
+            connection.send(piece)
+            taken += len(piece)
+
+    reply = exchange(serve)
+    assert (reply.status, len(reply.body), reply.complete) == (500, LARGEST_BODY, False)
+    assert taken < 160 * len(piece)
 
 
 def test_a_body_without_end() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from local.machine import REGION
 from local.stack import STAGE, Stack
 from relay.providers import PROVIDERS
 from tests.kinds import FAST, REPEATS, SLOW
@@ -16,6 +17,8 @@ from tests.system.running import ACCOUNTS, Relay, running_relay, running_stack, 
 HOLD_SECONDS = 3
 SLOW_REQUESTS, SLOW_WINDOW = 20, 5
 """The real limit of the slow provider, scaled so that three of its windows pass in seconds."""
+DATA_KEY = f"arn:aws:kms:{REGION}:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+"""The key of `deployed`; `plain` has none. The emulator notes which key is whose, and encrypts nothing with it."""
 
 _PARAMETERS = {
     "Destinations": ",".join(f"{provider}/{account}" for provider in PROVIDERS for account in ACCOUNTS) + f",{SLOW}/*",
@@ -31,6 +34,7 @@ _PARAMETERS = {
     "HoldSeconds": str(HOLD_SECONDS),
     # What is not even written now is never written.
     "LogLevel": "DEBUG",
+    "DataKeyArn": DATA_KEY,
 }
 
 

@@ -28,7 +28,10 @@ ON_THE_WAY = ("IntakeQueueUrl", *(f"{name.capitalize()}QueueUrl" for name in PRO
 BOTH = EVERYWHERE
 PHONE = "+15557654321"
 
-ACCOUNTS = ("main", "odd", "burst", "down", "grouped", "killed", "missing", "parked", "poison", "rotated", "walled")
+ACCOUNTS = (
+    *("main", "odd", "burst", "down", "grouped", "killed", "leaky", "missing", "parked", "poison", "refused"),
+    *("rotated", "rotating", "walled"),
+)
 """Configured at every provider."""
 _ODD = "../../x?y=1#z"
 
@@ -85,15 +88,19 @@ def until[T](look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
 
 @dataclass(frozen=True)
 class Letter:
-    """A rejected record or a dead letter. `attributes` are those that the producer of the body did not write."""
+    """A rejected record or a dead letter. `attributes` are those that the producer of the body did not write, `system`
+    those that SQS keeps: its group, its deduplication id, who sent it.
+    """
 
     body: str
     attributes: dict[str, str]
+    system: dict[str, str]
 
     @classmethod
     def read(cls, message: Any) -> Self:
         given = message.get("MessageAttributes", {})
-        return cls(message["Body"], {name: value["StringValue"] for name, value in given.items()})
+        attributes = {name: value["StringValue"] for name, value in given.items()}
+        return cls(message["Body"], attributes, message.get("Attributes", {}))
 
 
 class Providers:
@@ -259,7 +266,7 @@ class Relay:
         letters = self._letters.setdefault(queue, [])
         url = self.outputs[queue]
         while messages := self.clients.sqs.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"]
+            QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], MessageSystemAttributeNames=["All"]
         ).get("Messages"):
             letters.extend(map(Letter.read, messages))
             entries: list[Any] = [

@@ -1,32 +1,113 @@
-"""The functions' roles suffice, and the queue policies let the bus through: on an emulator that enforces IAM."""
+"""The functions' roles suffice and allow nothing else, and the queue policies let the bus through: on an emulator that
+enforces IAM. How it differs from AWS: tests/system/rights.py.
+"""
 
 import json
-from contextlib import closing
+from collections.abc import Iterator
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError
 
-from local.machine import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
+from local.stack import STAGE
 from relay.providers import PROVIDERS
 from tests.factories import eventbridge
-from tests.kinds import FAST
+from tests.kinds import FAST, SLOW
+from tests.system.rights import ANYTHING, FUNCTIONS, Proof, Right
 from tests.system.running import BOTH, Relay, event, until
 
 
-def test_the_emulator_enforces(plain: Relay) -> None:
-    """Else the test below would show nothing: what a function's role does not allow is refused."""
-    function = plain.clients.functions.get_function(FunctionName=plain.outputs["IntakeFunctionName"])
-    root = boto3.Session(ACCESS_KEY_ID, SECRET_ACCESS_KEY, region_name=REGION)
-    with closing(root.client("sts", endpoint_url=plain.clients.endpoint_url)) as sts:
-        given = sts.assume_role(RoleArn=function["Configuration"]["Role"], RoleSessionName="test")["Credentials"]
-    intake = boto3.Session(
-        given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name=REGION
-    ).client("sqs", endpoint_url=plain.clients.endpoint_url)
-    with closing(intake):
-        intake.receive_message(QueueUrl=plain.outputs["IntakeQueueUrl"])
-        with pytest.raises(ClientError, match="AccessDenied"):
-            intake.receive_message(QueueUrl=plain.outputs[f"{FAST.capitalize()}QueueUrl"])
+@pytest.fixture(scope="module")
+def proof(plain: Relay) -> Iterator[Proof]:
+    made = Proof(plain)
+    yield made
+    made.close()
+
+
+def needed(function: str) -> set[Right]:
+    """All that a function does, and no more."""
+    if function == "Intake":
+        to = ["RejectedQueueUrl", *(f"{provider.capitalize()}QueueUrl" for provider in PROVIDERS)]
+        sends = {(f"sqs:{action}", queue) for action in ("SendMessage", "SendMessageBatch") for queue in to}
+        takes = {
+            (f"sqs:{action}", "IntakeQueueUrl") for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+        }
+        return {*sends, *takes, ("dynamodb:BatchWriteItem", "LettersTableName")}
+    takes = {
+        (f"sqs:{action}", f"{function}QueueUrl")
+        for action in (
+            *("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"),
+            *("ChangeMessageVisibility", "ChangeMessageVisibilityBatch"),
+        )
+    }
+    return {
+        *takes,
+        ("sqs:SendMessage", f"{function}DeadLetterQueueUrl"),
+        ("dynamodb:UpdateItem", "LedgerTableName"),
+        ("dynamodb:UpdateItem", "AccountsTableName"),
+        ("dynamodb:BatchWriteItem", "LettersTableName"),
+        # One function serves all accounts of its provider.
+        ("secretsmanager:GetSecretValue", f"{function.lower()}/a"),
+        ("secretsmanager:GetSecretValue", f"{function.lower()}/b"),
+    }
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_role_may_do_what_it_needs_and_nothing_else(proof: Proof, function: str) -> None:
+    """Of all that is tried: other queues, other tables, other providers' secrets, reading, deleting and changing."""
+    assert proof.rights(proof.role(function)) == needed(function)
+
+
+def test_what_is_tried_could_succeed(proof: Proof) -> None:
+    """Else a refusal would show nothing. Who may do anything is refused one thing: to become somebody else."""
+    reads = ("Get", "Describe", "List", "Receive", "Filter", "Query", "Scan")
+    harmless = [one for one in proof.tries if one.action.startswith(reads)]
+    with proof.role_of([ANYTHING]) as role:
+        assert proof.rights(role, harmless) == {one.right for one in harmless}
+    assert len(harmless) >= 50
+    assert {one.service for one in harmless} >= {"sqs", "dynamodb", "secretsmanager", "logs", "lambda", "iam", "s3"}
+
+
+OWN = FAST.capitalize()
+TOO_MUCH: list[tuple[str, str, set[Right]]] = [
+    # What somebody might add in a hurry: the action, the resources, and what the proof then sees.
+    ("sqs:ReceiveMessage", f"arn:aws:sqs:*:*:*-{SLOW}.fifo", {("sqs:ReceiveMessage", f"{SLOW.capitalize()}QueueUrl")}),
+    (
+        "sqs:ReceiveMessage",
+        f"arn:aws:sqs:*:*:*-{FAST}-dead-letters.fifo",
+        {("sqs:ReceiveMessage", f"{OWN}DeadLetterQueueUrl")},
+    ),
+    ("sqs:SendMessage", "arn:aws:sqs:*:*:*-intake", {("sqs:SendMessage", "IntakeQueueUrl")}),
+    ("sqs:PurgeQueue", f"arn:aws:sqs:*:*:*-{FAST}-dead-letters.fifo", {("sqs:PurgeQueue", f"{OWN}DeadLetterQueueUrl")}),
+    (
+        "secretsmanager:GetSecretValue",
+        f"arn:aws:secretsmanager:*:*:secret:{STAGE}/customer-events/{SLOW}/*",
+        {("secretsmanager:GetSecretValue", f"{SLOW}/{each}") for each in "ab"},
+    ),
+    (
+        "secretsmanager:GetSecretValue",
+        f"arn:aws:secretsmanager:*:*:secret:{STAGE}*/customer-events/{FAST}/*",
+        {("secretsmanager:GetSecretValue", f"{FAST}/a of another stage")},
+    ),
+    ("dynamodb:Scan", "arn:aws:dynamodb:*:*:table/*-customer-events", {("dynamodb:Scan", "LedgerTableName")}),
+    ("dynamodb:DeleteItem", "arn:aws:dynamodb:*:*:table/*-accounts", {("dynamodb:DeleteItem", "AccountsTableName")}),
+    ("events:PutEvents", "*", {("events:PutEvents", "the bus")}),
+    ("lambda:InvokeFunction", "arn:aws:lambda:*:*:function:*-intake", {("lambda:InvokeFunction", "Intake")}),
+    ("logs:FilterLogEvents", "*", {("logs:FilterLogEvents", function) for function in FUNCTIONS}),
+]
+
+
+def test_rights_too_many_are_noticed(proof: Proof) -> None:
+    """GIVEN a role like a deliver function's with more statements THEN just what they add is seen of it."""
+    more = [{"Effect": "Allow", "Action": action, "Resource": resource} for action, resource, _ in TOO_MUCH]
+    with proof.role_of([*proof.statements(proof.role(OWN)), *more]) as role:
+        assert proof.rights(role) - needed(OWN) == set().union(*(seen for _, _, seen in TOO_MUCH))
+
+
+def test_a_right_too_few_is_noticed(proof: Proof) -> None:
+    """GIVEN a role without one of its statements THEN what it needs of it is missing."""
+    statements = [one for one in proof.statements(proof.role(OWN)) if one["Sid"] != "SendDeadLetters"]
+    wanted = [one for one in proof.tries if one.right in needed(OWN)]
+    with proof.role_of(statements) as role:
+        assert needed(OWN) - proof.rights(role, wanted) == {("sqs:SendMessage", f"{OWN}DeadLetterQueueUrl")}
 
 
 def test_every_permission_is_there_and_used(plain: Relay) -> None:

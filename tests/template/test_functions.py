@@ -18,7 +18,7 @@ USED = {
     "sqs": {"ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility", "SendMessage"},
     "dynamodb": {"UpdateItem", "BatchWriteItem"},
     "secretsmanager": {"GetSecretValue"},
-    "kms": {"Decrypt"},
+    "kms": {"Decrypt", "GenerateDataKey"},
 }
 
 
@@ -164,7 +164,10 @@ def test_roles_name_exact_resources(stack: Stack) -> None:
         own = secrets % role.removesuffix("Role").lower()
         for statement in stack.statements(role):
             for resource in listed(statement["Resource"]):
-                if resource == {"Ref": "SecretsKeyArn"}:
+                if resource == {"Ref": "DataKeyArn"}:
+                    # Through which service, and for what: tests/template/test_data_key.py.
+                    assert set(statement["Condition"]["StringEquals"]) == {"kms:ViaService"}, role
+                elif resource == {"Ref": "SecretsKeyArn"}:
                     assert statement["Condition"] == {
                         "StringEquals": {
                             "kms:ViaService": {"Fn::Sub": "secretsmanager.${AWS::Region}.${AWS::URLSuffix}"}
@@ -179,6 +182,13 @@ def test_roles_name_exact_resources(stack: Stack) -> None:
                     assert target(resource) in stack.resources, f"{role}: {resource}"
 
 
+def test_a_role_writes_to_its_own_log_group_only(stack: Stack) -> None:
+    """With the ":*" at the end of its ARN that AWS wants there, and the emulator does not know."""
+    for role in stack.of("AWS::IAM::Role"):
+        written = [one["Resource"] for one in stack.statements(role) if "logs:PutLogEvents" in listed(one["Action"])]
+        assert written == [{"Fn::GetAtt": [role.replace("Role", "LogGroup"), "Arn"]}]
+
+
 def test_rights_of_some_stacks_stay_with_those(stack: Stack) -> None:
     """Actions that AWS does not have are granted on one machine only, a key's where a key is named."""
     for role in stack.of("AWS::IAM::Role").values():
@@ -189,13 +199,14 @@ def test_rights_of_some_stacks_stay_with_those(stack: Stack) -> None:
                 actions = listed(one["Action"])
                 if all(action.endswith("Batch") for action in actions):
                     assert condition == "IsLocal", one["Sid"]
-                elif actions == ["kms:Decrypt"]:
-                    assert condition == "HasSecretsKey", one["Sid"]
+                elif all(action.startswith("kms:") for action in actions):
+                    key = one["Resource"]["Ref"]
+                    assert (condition, key) in {("HasSecretsKey", "SecretsKeyArn"), ("HasDataKey", "DataKeyArn")}
                 else:
                     assert condition == "", one["Sid"]
                     assert not [each for each in actions if each.endswith("Batch") or each.startswith("kms:")]
-    unequal = {"Fn::Not": [{"Fn::Equals": [{"Ref": "SecretsKeyArn"}, ""]}]}
-    assert stack.body["Conditions"]["HasSecretsKey"] == unequal
+    for condition, key in (("HasSecretsKey", "SecretsKeyArn"), ("HasDataKey", "DataKeyArn")):
+        assert stack.body["Conditions"][condition] == {"Fn::Not": [{"Fn::Equals": [{"Ref": key}, ""]}]}
 
 
 TABLES = {
@@ -231,7 +242,7 @@ def test_a_table_is_kept(stack: Stack, name: str) -> None:
     assert {kind for name, kind in named.items() if name != "at"} == {"S"}
     assert properties["TimeToLiveSpecification"]["Enabled"] is True
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": name != "Letters"}
-    assert properties["SSESpecification"] == {"SSEEnabled": True}
+    assert properties["SSESpecification"]["SSEEnabled"] is True
     assert properties["BillingMode"] == "PAY_PER_REQUEST"
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
     assert properties["DeletionProtectionEnabled"] == {"Fn::If": ["IsLocal", False, True]}

@@ -18,7 +18,7 @@ BASE_URLS = [f"{lane}BaseUrl" for lane in LANES]
 PARAMETERS = {
     "Stage", "Destinations", *BASE_URLS, "MaxDeliveryAgeHours", "MaximumConcurrency",
     "Architecture", "LogLevel", "AlarmEmail", "DestinationSettings", "HoldSeconds", "LateAfterSeconds",
-    "SecretsKeyArn", "IntakeMaximumConcurrency", "IntakeReservedConcurrency",
+    "SecretsKeyArn", "DataKeyArn", "IntakeMaximumConcurrency", "IntakeReservedConcurrency",
     "ProducerAccounts", "ProducerOrganization",
 }  # fmt: skip
 OUTPUTS = {
@@ -30,6 +30,14 @@ OUTPUTS = {
 
 A, B = "1" * 12, "2" * 12
 """Accounts of others."""
+KEYS: list[object] = ["", f"arn:aws:kms:eu-west-1:{A}:key/0b9f-1", f"arn:aws-cn:kms:cn-north-1:{A}:key/mrk-0b9f"]
+NO_KEYS: list[object] = [
+    "alias/mine",
+    f"arn:aws:kms:eu-west-1:{A}:alias/mine",
+    "0b9f-1",
+    "*",
+    f"arn:aws:kms:*:{A}:key/*",
+]
 
 
 def test_parameters_are_fixed(stack: Stack) -> None:
@@ -103,17 +111,8 @@ def test_every_default_is_allowed(stack: Stack) -> None:
         ("MaximumConcurrency", [2, 1000], [1, 1001]),
         ("IntakeMaximumConcurrency", [2, 1000], [1, 1001]),
         ("IntakeReservedConcurrency", [0, 1000], [-1, 1001]),
-        (
-            "SecretsKeyArn",
-            ["", f"arn:aws:kms:eu-west-1:{'1' * 12}:key/0b9f-1", f"arn:aws-cn:kms:cn-north-1:{'1' * 12}:key/mrk-0b9f"],
-            [
-                "alias/mine",
-                f"arn:aws:kms:eu-west-1:{'1' * 12}:alias/mine",
-                "0b9f-1",
-                "*",
-                f"arn:aws:kms:*:{'1' * 12}:key/*",
-            ],
-        ),
+        ("SecretsKeyArn", KEYS, NO_KEYS),
+        ("DataKeyArn", KEYS, NO_KEYS),
         ("LogLevel", ["DEBUG", "INFO"], ["ERROR", "info"]),
         ("Architecture", ["arm64", "x86_64"], ["amd64"]),
     ],

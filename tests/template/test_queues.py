@@ -102,11 +102,6 @@ def test_the_simulation_has_the_templates_numbers(stack: Stack) -> None:
     assert {queue["MessageRetentionPeriod"] for queue in stack.queues.values()} == {RETENTION}
 
 
-def test_every_queue_is_encrypted(stack: Stack) -> None:
-    """Customer data at rest is encrypted, with keys that SQS manages."""
-    assert all(queue["SqsManagedSseEnabled"] is True for queue in stack.queues.values())
-
-
 def test_lanes_are_fifo_with_explicit_deduplication(stack: Stack) -> None:
     """A lane orders by account, and deduplicates by the relay's ids within an account."""
     lanes = [queue for queue in stack.queues.values() if "FifoThroughputLimit" in queue]

@@ -1,6 +1,7 @@
 """What runs the checks by itself calls make, and targets that exist; the pins are anybody's."""
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def test_the_workflow_and_the_hooks_call_targets_of_make() -> None:
     """Together all that a contributor is asked to run."""
     run = [*(step["run"] for step in STEPS if "run" in step), *(hook["entry"] for hook in HOOKS)]
     named = {target for command in run for target in targets(command)}
-    assert named == {"lint", "quick", "check"}
+    assert named == {"lint", "quick", "check", "audit"}
     assert named <= TARGETS
 
 
@@ -59,7 +60,7 @@ def test_the_hooks_bring_no_tools_of_their_own() -> None:
     assert not [hook["id"] for hook in HOOKS if hook["pass_filenames"]]
 
 
-@pytest.mark.parametrize("name", ["requirements-dev.txt", "layers/relay/requirements.txt"])
+@pytest.mark.parametrize("name", ["requirements-dev.txt", "requirements-scan.txt", "layers/relay/requirements.txt"])
 def test_every_pin_has_a_hash_and_none_an_address(name: str) -> None:
     """Where packages come from is for each machine to say, and no reason to trust them."""
     lines = [line for line in (ROOT / name).read_text().splitlines() if not re.match(r"\s*(#|$)", line)]
@@ -74,3 +75,18 @@ def test_ci_skips_no_test_of_the_page() -> None:
     assert "export REQUIRE_CHROMIUM=1" in (ROOT / ".ci/run").read_text()
     assert WORKFLOW["jobs"]["check"]["env"]["REQUIRE_CHROMIUM"] == "1"
     assert all(name in (ROOT / ".ci/run").read_text() for name in PROGRAMS)
+
+
+@pytest.mark.parametrize("name", ["cfn-lint.yaml", "checkov.yaml"])
+def test_every_rule_that_is_left_out_has_its_reason(name: str) -> None:
+    """Beside it."""
+    left_out = re.findall(r"^  - (.*)$", (ROOT / "tools/scan" / name).read_text(), re.MULTILINE)
+    assert left_out
+    assert not [line for line in left_out if not re.fullmatch(r"[A-Z]\w+ # .{20,}", line)]
+
+
+def test_bandit_s_rules_are_on_as_a_whole() -> None:
+    """Ruff has them as `S`. What is left out for everything is asserts alone."""
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]["lint"]
+    assert "S" in lint["select"]
+    assert [rule for rule in lint["ignore"] if rule.startswith("S")] == ["S101"]

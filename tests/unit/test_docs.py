@@ -99,6 +99,14 @@ def test_every_link_leads_somewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_named_exists(path: Path) -> None:
+    """A claim that names the test which shows it names one that there is."""
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", DOCS[path]):
+        assert (ROOT / file).exists(), file
+        assert f"def {name}" in (ROOT / file).read_text(), f"{file}::{name}"
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_words_are_the_field_s(path: Path) -> None:
     """No pictures where there is a word. (What was decided is told in the words of its day.)"""
     if path.name != "decisions.md":

@@ -8,14 +8,14 @@ from tests.workers import TOGETHER, unit
 
 ROOT = Path(__file__).parents[2]
 DEPLOYED = "tests/system/test_trouble.py::test_where_asked_for_an_answer_that_never_came_is_parked"
-PLAIN = "tests/system/test_roles.py::test_the_emulator_enforces"
+PLAIN = "tests/system/test_roles.py::test_rights_too_many_are_noticed"
 
 
 @pytest.mark.parametrize(
     ("one", "other", "together"),
     [
-        (DEPLOYED, "tests/system/test_secrecy.py::test_no_log_holds[deployed-a token]", True),
-        (PLAIN, "tests/system/test_secrecy.py::test_no_log_holds[plain-a token]", True),
+        (DEPLOYED, "tests/system/test_secrecy.py::test_nothing_hidden_is_there[deployed-log]", True),
+        (PLAIN, "tests/system/test_secrecy.py::test_nothing_hidden_is_there[plain-log]", True),
         (DEPLOYED, PLAIN, False),
         ("tests/contract/test_aws.py::test_a[moto-1]", "tests/contract/test_sqs.py::test_b[moto]", True),
         ("tests/contract/test_aws.py::test_a[moto]", "tests/contract/test_aws.py::test_a[ministack]", False),
