@@ -49,6 +49,7 @@ class Conduct:
     """The token of each destination whose secret was changed."""
     rotations: int = 0
     sent: int = 0
+    _told: tuple[float, Progress] = (0.0, Progress())
     _due: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     def run(self) -> None:
@@ -67,10 +68,9 @@ class Conduct:
             self._drain()
 
     def _drain(self) -> None:
-        moved_at, before = time.monotonic(), (0, 0)
-        while (waiting := sum(self.relay.waiting(queue) for queue in ON_THE_WAY)) or self._due:
-            progress = self._tell(waiting)
-            if (now := (progress.took, waiting)) != before:
+        moved_at, before = time.monotonic(), Progress()
+        while self._due or any(map(self.relay.waiting, ON_THE_WAY)):
+            if (now := self._tell()) != before:
                 moved_at, before = time.monotonic(), now
             if time.monotonic() - moved_at > PATIENCE:
                 return
@@ -80,17 +80,17 @@ class Conduct:
         self._do_what_is_due()
         time.sleep(0.5)
 
-    def _tell(self, waiting: int | None = None) -> Progress:
-        counts = self.relay.providers.sandbox.summary()
-        progress = Progress(
-            self.sent,
-            sum(each["accepted"] for each in counts.values()),
-            sum(self.relay.waiting(queue) for queue in ON_THE_WAY) if waiting is None else waiting,
-            self.kills,
-            self.rotations,
-        )
-        self.show(progress)
-        return progress
+    def _tell(self) -> Progress:
+        """How far it is, at most every other second: who counts shares the machine with who is counted."""
+        told_at, told = self._told
+        if time.monotonic() - told_at < 2:
+            return told
+        took = sum(each["accepted"] for each in self.relay.providers.sandbox.summary().values())
+        waiting = sum(map(self.relay.waiting, ON_THE_WAY))
+        told = Progress(self.sent, took, waiting, self.kills, self.rotations)
+        self._told = (time.monotonic(), told)
+        self.show(told)
+        return told
 
     # ------------------------------------------------------------------------------------------------- sending
 

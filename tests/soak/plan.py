@@ -217,7 +217,7 @@ _MALFORMED: Mapping[str, Callable[[Json, Customer], Any]] = {
 _TEXT = ("cut off", "no JSON", "a list")
 
 WHOLE_ACCOUNT = ("a storm of 429s", "an outage")
-"""These hit whatever the account gets next."""
+"""These hit whatever the account gets next. They count requests, and a relay that waits makes few: they are short."""
 
 
 def _said(customer: Customer) -> Json:
@@ -230,7 +230,7 @@ _FAULTS: Mapping[str, tuple[float, Callable[[Random, Customer], Json]]] = {
         lambda rng, who: {"status": rng.choice((500, 502, 503, 504)), "count": rng.randint(1, 2), "body": _said(who)},
     ),
     "429": (15, lambda rng, _: {"status": 429, "count": rng.randint(1, 2), "headers": {"Retry-After": "1"}}),
-    "slow": (20, lambda rng, _: {"delay": round(rng.uniform(0.2, 2.0), 2), "count": 1}),
+    "slow": (20, lambda rng, _: {"delay": round(rng.uniform(0.2, 1.0), 2), "count": 1}),
     "reset before": (10, lambda _, __: {"reset": "before", "count": 1}),
     "reset after": (8, lambda _, __: {"reset": "after", "count": 1}),
     "cut off": (6, lambda _, who: {"status": 200, "count": 1, "body": f'{{"success": tr, "{who.words}'}),
@@ -244,8 +244,8 @@ _FAULTS: Mapping[str, tuple[float, Callable[[Random, Customer], Json]]] = {
     "no answer": (0.5, lambda _, __: {"delay": 11.0, "count": 1}),
     WHOLE_ACCOUNT[0]: (
         3,
-        lambda rng, _: {"status": 429, "count": rng.randint(5, 20), "headers": {"Retry-After": "1"}},
+        lambda rng, _: {"status": 429, "count": rng.randint(3, 6), "headers": {"Retry-After": "1"}},
     ),
-    WHOLE_ACCOUNT[1]: (2, lambda rng, who: {"status": 503, "count": rng.randint(5, 15), "body": _said(who)}),
+    WHOLE_ACCOUNT[1]: (2, lambda rng, who: {"status": 503, "count": rng.randint(3, 8), "body": _said(who)}),
 }
 """What a provider may do to an event: how often of all, and what the sandbox is told."""
