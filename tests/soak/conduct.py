@@ -18,8 +18,6 @@ from tests.system.running import ON_THE_WAY, Relay, provider_account, secret, sh
 LANES = tuple(name for name in ON_THE_WAY if name != "IntakeQueueUrl")
 MOST_WAITING = 300
 """No more is sent while so many wait on a lane: the emulator looks through all of them for each batch."""
-VISIBILITY = 12
-"""Seconds after which what a killed worker had in hand comes back."""
 PATIENCE = 240.0
 """Seconds in which something has to come to its end, before the audit says what has not."""
 
@@ -43,6 +41,8 @@ class Conduct:
     emulator: int
     plan: Plan
     show: Callable[[Progress], None] = lambda _: None
+    visibility: int = 12
+    """Seconds after which what a killed worker had in hand comes back."""
     kills: int = 0
     """Workers that were killed."""
     tokens: dict[str, str] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Conduct:
         self._rng = Random(self.plan.seed)
         with ExitStack() as stack:
             for queue in ON_THE_WAY:
-                stack.enter_context(short_visibility(self.relay, queue, VISIBILITY))
+                stack.enter_context(short_visibility(self.relay, queue, self.visibility))
             for batch in self.plan.batches:
                 while max(self.relay.waiting(lane) for lane in LANES) > MOST_WAITING:
                     self._pause()

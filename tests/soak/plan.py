@@ -87,8 +87,11 @@ class Plan:
         return (event for batch in self.batches for event in batch.events)
 
 
-def draw(seed: int, count: int, accounts: Sequence[str]) -> Plan:
-    """The plan of a seed: the same events, faults, kills and rotations each time."""
+FUNCTIONS = ("Intake", *(name.capitalize() for name in PROVIDERS))
+
+
+def draw(seed: int, count: int, accounts: Sequence[str], killed: Sequence[str] = FUNCTIONS) -> Plan:
+    """The plan of a seed: the same events, faults, kills and rotations each time. `killed`: functions that may be."""
     rng = Random(seed)
     drawn = _Drawn(rng, tuple(accounts), [Customer(number) for number in range(max(1, count // 5))])
     events = [drawn.event(number) for number in range(count)]
@@ -100,13 +103,12 @@ def draw(seed: int, count: int, accounts: Sequence[str]) -> Plan:
         chosen = {id(event) for event in taken}
         events = [event for event in events if id(event) not in chosen]
         batches.append(Batch(way, taken))
-    functions = ("Intake", *(name.capitalize() for name in PROVIDERS))
     troubled = rng.sample(range(len(batches)), k=min(len(batches), 2 * max(3, count // 400)))
     for turn, place in enumerate(troubled):
         if turn % 2:
             trouble = {"rotate": f"{rng.choice(list(PROVIDERS))}/{rng.choice(accounts)}"}
         else:
-            trouble = {"kill": functions[turn // 2 % len(functions)]}
+            trouble = {"kill": killed[turn // 2 % len(killed)]}
         batches[place] = Batch(batches[place].way, batches[place].events, **trouble)
     return Plan(seed, tuple(accounts), tuple(batches))
 

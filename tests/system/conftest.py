@@ -17,14 +17,20 @@ HOLD_SECONDS = 3
 SLOW_REQUESTS, SLOW_WINDOW = 20, 5
 """The real limit of the slow provider, scaled so that three of its windows pass in seconds."""
 
+SOAKED = ("soak-1", "soak-2", "soak-3", "soak-4")
+SOAK_LIMIT = {"requests": 20, "window_seconds": 2.0}
+"""Accounts that are a soak's, and what each of them allows."""
+
+_NAMED = [f"{provider}/{account}" for provider in PROVIDERS for account in (*ACCOUNTS, *SOAKED)]
 _PARAMETERS = {
-    "Destinations": ",".join(f"{provider}/{account}" for provider in PROVIDERS for account in ACCOUNTS) + f",{SLOW}/*",
+    "Destinations": ",".join([*_NAMED, f"{SLOW}/*"]),
     "DestinationSettings": json.dumps(
         json.dumps(
             {
                 SLOW: {"requests": SLOW_REQUESTS, "window_seconds": SLOW_WINDOW},
                 f"{REPEATS}/parked": {"on_unknown": "park"},
                 f"{FAST}/grouped": {"groups": 3},
+                **{f"{provider}/{account}": SOAK_LIMIT for provider in PROVIDERS for account in SOAKED},
             }
         )
     ),
