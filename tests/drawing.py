@@ -8,7 +8,7 @@ from hypothesis import settings
 
 FUZZ = "fuzz"
 """The profile of `make fuzz`."""
-settings.register_profile(FUZZ, max_examples=100, derandomize=False)
+settings.register_profile(FUZZ, max_examples=100, derandomize=False, deadline=None)
 
 
 def drawn(examples: int, **more: Any) -> settings:

@@ -112,11 +112,10 @@ encodings = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-3
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
     """What a provider, or what stands before it, may say: JSON, a page, anything; whole, or the beginning."""
-    words = (
-        st.builds(json.dumps, said, ensure_ascii=st.booleans()) | st.builds("<html>{}</html>".format, quoted) | quoted
-    )
-    body = draw(words).encode(draw(encodings), "replace")
-    return body[: draw(st.integers(0, len(body)))] if draw(st.booleans()) else body
+    told = st.builds(lambda key, text: {key: text}, st.sampled_from(["message", "error", "errors"]), quoted)
+    words = st.builds(json.dumps, told | said, ensure_ascii=st.booleans())
+    body = draw(words | st.builds("<html>{}</html>".format, quoted)).encode(draw(encodings), "replace")
+    return body[: draw(st.integers(0, len(body)))] if draw(st.integers(0, 2)) == 2 else body
 
 
 statuses = st.sampled_from([200, 201, 202, 204, 302, 400, 401, 403, 404, 408, 409, 422, 425, 429, 500, 502, 503, 504])
