@@ -16,7 +16,7 @@ from tests.soak.plan import Batch, Plan
 from tests.system.running import ON_THE_WAY, Relay, provider_account, secret, short_visibility, token, workers
 
 LANES = tuple(name for name in ON_THE_WAY if name != "IntakeQueueUrl")
-MOST_WAITING = 300
+MOST_WAITING = 500
 """No more is sent while so many wait on a lane: the emulator looks through all of them for each batch."""
 PATIENCE = 240.0
 """Seconds in which something has to come to its end, before the audit says what has not."""

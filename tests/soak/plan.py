@@ -219,11 +219,15 @@ _MALFORMED: Mapping[str, Callable[[Json, Customer], Any]] = {
 _TEXT = ("cut off", "no JSON", "a list")
 
 WHOLE_ACCOUNT = ("a storm of 429s", "an outage")
-"""These hit whatever the account gets next. They count requests, and a relay that waits makes few: they are short."""
+"""These hit whatever the account gets, for some seconds."""
 
 
 def _said(customer: Customer) -> Json:
     return {"message": customer.words, "errors": [{"field": "customer", "message": customer.words}]}
+
+
+def _storm(seconds: int) -> Json:
+    return {"status": 429, "seconds": seconds, "headers": {"Retry-After": str(seconds)}}
 
 
 _FAULTS: Mapping[str, tuple[float, Callable[[Random, Customer], Json]]] = {
@@ -244,10 +248,7 @@ _FAULTS: Mapping[str, tuple[float, Callable[[Random, Customer], Json]]] = {
     "refused": (6, lambda rng, who: {"status": rng.choice((400, 422)), "body": _said(who)}),
     "poison": (2, lambda _, who: {"status": 500, "body": _said(who)}),
     "no answer": (0.5, lambda _, __: {"delay": 11.0, "count": 1}),
-    WHOLE_ACCOUNT[0]: (
-        3,
-        lambda rng, _: {"status": 429, "count": rng.randint(3, 6), "headers": {"Retry-After": "1"}},
-    ),
-    WHOLE_ACCOUNT[1]: (2, lambda rng, who: {"status": 503, "count": rng.randint(3, 8), "body": _said(who)}),
+    WHOLE_ACCOUNT[0]: (3, lambda rng, _: _storm(rng.randint(2, 6))),
+    WHOLE_ACCOUNT[1]: (2, lambda rng, who: {"status": 503, "seconds": rng.randint(2, 6), "body": _said(who)}),
 }
 """What a provider may do to an event: how often of all, and what the sandbox is told."""
