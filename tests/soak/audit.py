@@ -39,6 +39,8 @@ class Found:
     ledger: dict[Delivery, Json]
     rejected: dict[str, list[Letter]]
     given_up: dict[Delivery, list[Letter]]
+    unindexed: list[str]
+    """Reasons of letters that a queue has and the index has not."""
     waiting: int
     leaks: list[str]
 
@@ -61,8 +63,11 @@ class Found:
                 rejected[event_id].append(letter)
         for letter in letters:
             given_up[letter.attributes["event_id"], letter.attributes["destination"]].append(letter)
+        index = {item["letter"]: item for item in _scan(relay, "LettersTableName")}
+        ours = [letter for some in (*rejected.values(), *given_up.values()) for letter in some]
         ledger = {(item["event_id"], item["destination"]): item for item in _scan(relay, "LedgerTableName")}
-        tables = [*ledger.values(), *_scan(relay, "AccountsTableName")]
+        indexed = [{name: item[name] for name in item if name != "body"} for item in index.values()]
+        tables = [*ledger.values(), *indexed, *_scan(relay, "AccountsTableName")]
         return cls(
             accepted=dict(accepted),
             ended=dict(ended),
@@ -70,6 +75,11 @@ class Found:
             ledger=ledger,
             rejected=dict(rejected),
             given_up=dict(given_up),
+            unindexed=[
+                letter.attributes.get("reason", "none")
+                for letter in ours
+                if letter.attributes.get("letter") not in index
+            ],
             waiting=sum(relay.waiting(queue) for queue in ON_THE_WAY),
             leaks=[
                 *_leaks("log", relay.log.read_text(errors="replace").splitlines()),
@@ -156,6 +166,7 @@ def audit(plan: Plan, found: Found) -> Audit:
     made.deliveries["lost"] += 0
     if found.waiting:
         made.wrong.append(f"{found.waiting} messages are still on the way")
+    made.wrong += [f"a letter is not in the index: {reason}" for reason in found.unindexed]
     made.records["leaks"] = len(found.leaks)
     made.wrong += [f"leak in a {leak}" for leak in found.leaks]
     return made

@@ -19,7 +19,7 @@ PLAN = draw(7, 400, ACCOUNTS)
 
 def as_it_should_be(plan: Plan) -> Found:
     """What is found after a soak in which each event was delivered once, and each repeat and bad one dealt with."""
-    found = Found({}, {}, Counter(), {}, {}, {}, 0, [])
+    found = Found({}, {}, Counter(), {}, {}, {}, [], 0, [])
     for number, event in enumerate(plan.events):
         if event.malformed:
             found.rejected[event.id] = [Letter(f"{event.id} …", {"reason": "customer: is required"})]
@@ -93,6 +93,7 @@ BREAKAGES: dict[str, Callable[[Found], object]] = {
     "a dead letter that is not there": lambda found: found.given_up.pop(LETTER),
     "a delivery that the ledger has open": lambda found: found.ledger.update({FIRST: {"state": "open"}}),
     "a delivery that the ledger does not have": lambda found: found.ledger.pop(FIRST),
+    "a letter that the index does not have": lambda found: found.unindexed.append("HTTP 422"),
     "a leak": lambda found: found.leaks.append("log: …"),
 }
 
