@@ -162,8 +162,8 @@ def audit(plan: Plan, found: Found) -> Audit:
             _reject(made, found, events[0])
         else:
             _accept(made, found, event_id, events)
-    made.deliveries["still waiting"] += 0
-    made.deliveries["lost"] += 0
+    for name in ("still waiting", "lost"):
+        made.deliveries[name] += 0
     if found.waiting:
         made.wrong.append(f"{found.waiting} messages are still on the way")
     made.wrong += [f"a letter is not in the index: {reason}" for reason in found.unindexed]
@@ -200,35 +200,46 @@ def _accept(made: Audit, found: Found, event_id: str, events: Sequence[Sent]) ->
     made.records["accepted, of these sent again"] += sum(event.repeats for event in events)
     made.records["accepted oftener than sent"] += max(0, len(records) - len(events))
     for destination in events[0].destinations:
-        for record, _ in records:
-            _end(made, found, (event_id, destination), record)
+        _end(made, found, (event_id, destination), [record for record, _ in records])
         _compare(made, found, (event_id, destination))
 
 
-def _end(made: Audit, found: Found, delivery: Delivery, record: str) -> None:
-    """One accepted record at one destination."""
-    outcomes = found.ended.get((*delivery, record), set())
-    if "delivered" in outcomes:
-        made.deliveries["delivered"] += 1
-    elif "duplicate" in outcomes:
-        made.deliveries["duplicates, not sent"] += 1
-    elif outcomes:
-        made.deliveries["expired" if "expired" in outcomes else "dead letters"] += 1
-        if delivery not in found.given_up:
-            made.wrong.append(f"{delivery} ended as {outcomes}, and is in no dead-letter queue")
-    else:
-        where = "still waiting" if found.waiting else "lost"
-        made.deliveries[where] += 1
-        made.wrong.append(f"{delivery}, record {record}: {where}; {_told(found, delivery)}")
+def _end(made: Audit, found: Found, delivery: Delivery, records: Sequence[str]) -> None:
+    """The accepted records of one event at one destination: what became of each, and that each place agrees."""
+    ends = Counter(_fate(found.ended.get((*delivery, record), set())) for record in records)
+    took = sum(found.taken[*delivery, version] for version in (1, 2))
+    letters = found.given_up.get(delivery, [])
+    again = min(ends[DELIVERED], max(0, took - ends[DELIVERED]))
+    made.deliveries["delivered once"] += ends[DELIVERED] - again
+    made.deliveries["delivered, and sent again"] += again
+    made.deliveries["duplicates, not sent"] += ends[DUPLICATE]
+    made.deliveries["dead letters"] += ends[DEAD]
+    made.deliveries["expired"] += ends[EXPIRED]
+    made.deliveries["still waiting" if found.waiting else "lost"] += ends[NOWHERE]
+    for wrong, why in (
+        (ends[NOWHERE] > 0, "is still waiting" if found.waiting else "is lost"),
+        (ends[DELIVERED] > 0 and not took, "is said to be delivered, and the provider never took it"),
+        (ends[DUPLICATE] > 0 and not took and not letters, "is said to be a duplicate, of nothing"),
+        (ends[DEAD] + ends[EXPIRED] > len(letters), "has fewer dead letters than ended so"),
+    ):
+        if wrong:
+            made.wrong.append(f"{delivery} {why}; {_told(found, delivery)}")
+
+
+DELIVERED, DUPLICATE, DEAD, EXPIRED, NOWHERE = "delivered", "duplicate", "dead", "expired", "nowhere"
+
+
+def _fate(outcomes: set[str]) -> str:
+    """Of the ends that a record came to: several where a worker was killed before SQS knew of the first."""
+    if not outcomes:
+        return NOWHERE
+    return next((each for each in (DELIVERED, DUPLICATE, EXPIRED) if each in outcomes), DEAD)
 
 
 def _compare(made: Audit, found: Found, delivery: Delivery) -> None:
-    """One event at one destination: what was said of it, and what the provider got."""
+    """One event at one destination: how often the provider got it, and what the ledger says of that."""
     event_id, destination = delivery
     took = {version: found.taken[event_id, destination, version] for version in (1, 2)}
-    said = [outcomes for key, outcomes in found.ended.items() if key[:2] == delivery] if not sum(took.values()) else []
-    if any("delivered" in outcomes for outcomes in said):
-        made.wrong.append(f"{delivery} is said to be delivered, and the provider never took it")
     for letter in found.given_up.get(delivery, []):
         made.letters[f"{Destination(destination).provider}: {_short(letter.attributes['reason'])}"] += 1
     item = found.ledger.get(delivery, {})
@@ -238,9 +249,8 @@ def _compare(made: Audit, found: Found, delivery: Delivery) -> None:
     unknowns, more = int(item.get("unknowns", 0)), max(0, sum(took.values()) - 1)
     made.repeats[f"{provider.name}: unknown, as the ledger counts"] += unknowns
     if provider.overrides_by_id:
-        made.repeats[f"{provider.name}: sent again, which overwrites"] += sum(
-            max(0, times - 1) for times in took.values()
-        )
+        again = sum(max(0, times - 1) for times in took.values())
+        made.repeats[f"{provider.name}: sent again, which overwrites"] += again
         made.repeats[f"{provider.name}: updates"] += took[1] > 0 and took[2] > 0
         return
     made.repeats[f"{provider.name}: sent again, counted as unknown"] += min(more, unknowns)

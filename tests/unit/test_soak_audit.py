@@ -72,6 +72,11 @@ def lose(found: Found) -> None:
     del found.ended[*FIRST, record_of(found, FIRST)]
 
 
+def duplicate_nothing(found: Found) -> None:
+    found.ended[*FIRST, record_of(found, FIRST)] = {"duplicate"}
+    del found.taken[*FIRST, 1]
+
+
 def repeat(found: Found) -> None:
     found.taken[*SECOND, 1] += 1
 
@@ -91,6 +96,7 @@ BREAKAGES: dict[str, Callable[[Found], object]] = {
     "a good event that was rejected": lambda found: found.rejected.update({FIRST[0]: [Letter("", {"reason": "a: b"})]}),
     "a reject without a reason": lambda found: found.rejected.update({MALFORMED_ID: [Letter("", {})]}),
     "a dead letter that is not there": lambda found: found.given_up.pop(LETTER),
+    "a duplicate of nothing": duplicate_nothing,
     "a delivery that the ledger has open": lambda found: found.ledger.update({FIRST: {"state": "open"}}),
     "a delivery that the ledger does not have": lambda found: found.ledger.pop(FIRST),
     "a letter that the index does not have": lambda found: found.unindexed.append("HTTP 422"),
