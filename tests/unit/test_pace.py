@@ -5,7 +5,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.account.breaker import HELD_LOOK_SECONDS
@@ -231,6 +231,11 @@ MOVES = st.lists(
 )
 
 
+@example(
+    [(1, "send", 1, 1.0), (0, "refuse", 1, 0.0), (1, "send", 1, 1.0), (0, "reserve", 1, 0.0), (0, "send", 1, 0.0)],
+    Limit(1, 1.0),
+    1,
+)
 @given(MOVES, st.sampled_from([SECOND, Limit(1, 1.0), Limit(8, 2.0)]), st.integers(1, 2))
 @drawn(200)
 def test_two_environments_never_exceed_the_limit_together(
