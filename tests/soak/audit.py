@@ -55,6 +55,10 @@ class Found:
         for line in relay.logged(final=True):
             if line["event_id"] in ids:
                 ended[line["event_id"], line["destination"], line["correlation_id"]].add(line["outcome"])
+        for event_id, destination, record in ended:
+            # A worker that was killed takes its last lines along. What deliver had, intake has accepted.
+            if record not in {name for name, _ in accepted[event_id]}:
+                accepted[event_id].add((record, (destination,)))
         rejects = relay.rejected()
         letters = [letter for provider in PROVIDERS for letter in relay.dead_letters(provider)]
         rejected, given_up = defaultdict(list), defaultdict(list)
