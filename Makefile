@@ -107,6 +107,14 @@ simulate-briefly: $(READY)
 picture: $(READY) ## Draw docs/page.png again: the page of make up
 	@$(PYTHON) -m tools.picture
 
+.PHONY: fuzz
+fuzz: $(READY) ## Any input, any answer, drawn anew: SECONDS=600
+	@$(PYTHON) -m tests.fuzz --seconds $(if $(SECONDS),$(SECONDS),600) $(if $(ONLY),--only "$(ONLY)")
+
+.PHONY: soak
+soak: $(READY) ## Much goes wrong; every event accounted for: COUNT=
+	@$(PYTHON) -m tests.soak $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
+
 .PHONY: provider
 provider: $(READY) ## The five places of a new provider: NAME=pigeon
 	@$(if $(NAME),,$(error name it, such as NAME=pigeon))

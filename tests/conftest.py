@@ -23,6 +23,14 @@ FIRST = (
 )
 """In this order, where there are several workers: the stacks first."""
 
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "POWERTOOLS_METRICS_NAMESPACE": "CustomerEventRelay",
+}
+
 LOGGERS = ("intake", *(f"deliver-{name}" for name in PROVIDERS))
 
 
@@ -59,20 +67,15 @@ def fresh_function(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A function's process as it begins: nothing wired, no logger, no metric, credentials no account would take."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "POWERTOOLS_METRICS_NAMESPACE": "CustomerEventRelay",
-    }.items():
+    for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    _forget()
+    forget()
     yield
-    _forget()
+    forget()
 
 
-def _forget() -> None:
+def forget() -> None:
+    """What Powertools and the libraries keep from one test to the next."""
     for logger in map(logging.getLogger, ("urllib3", "botocore", "boto3")):
         if logger.level != logging.NOTSET:  # To set it makes every logger look up its level anew.
             logger.setLevel(logging.NOTSET)

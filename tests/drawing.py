@@ -1,10 +1,18 @@
-"""How much is drawn for a property: as many examples as it names, or a tenth of them in `make quick`."""
+"""How much is drawn for a property: as many examples as it names, or a tenth of them in `make quick`. `make fuzz` draws
+anew, round after round.
+"""
 
 from typing import Any
 
 from hypothesis import settings
 
+FUZZ = "fuzz"
+"""The profile of `make fuzz`."""
+settings.register_profile(FUZZ, max_examples=100, derandomize=False, deadline=None)
+
 
 def drawn(examples: int, **more: Any) -> settings:
     """The profile's share of so many examples. No deadline: no timing is asserted in a test."""
+    if settings.get_current_profile_name() == FUZZ:
+        more.pop("derandomize", None)
     return settings(max_examples=max(1, examples * settings().max_examples // 100), deadline=None, **more)

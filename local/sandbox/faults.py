@@ -1,6 +1,8 @@
 """What the sandbox can be told to do wrong."""
 
 import itertools
+import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,7 +15,8 @@ class Fault(BaseModel):
     """One misbehaviour, for the requests that match every predicate given.
 
     Predicates: ``provider``, ``account``, ``type`` (the event's), ``event_id`` (if its body has one).
-    ``skip`` lets that many matching requests pass first; ``count`` ends the fault after so many (None: never).
+    ``skip`` lets that many matching requests pass first; ``count`` ends the fault after so many, ``seconds`` after so
+    long (None: never).
 
     Effects: ``status`` answers without acting, with ``body`` (text is sent as it is, all else as JSON) and ``headers``
     (added to the rate-limit headers, or instead of them if ``bare``). ``reset`` closes the connection ``before`` or
@@ -28,6 +31,7 @@ class Fault(BaseModel):
     event_id: str | None = None
     skip: int = Field(default=0, ge=0)
     count: int | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0)
 
     status: int | None = Field(default=None, ge=200, le=599)
     body: Any = None
@@ -47,14 +51,18 @@ class Fault(BaseModel):
 class Faults:
     """The faults in force, oldest first; the first that matches a request is the one that happens."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._faults: dict[int, Fault] = {}
+        self._ends: dict[int, float] = {}
         self._ids = itertools.count(1)
 
     def add(self, fault: Fault) -> int:
         """Put ``fault`` in force; the number returned is its ID."""
         number = next(self._ids)
         self._faults[number] = fault.model_copy()
+        if fault.seconds is not None:
+            self._ends[number] = self._clock() + fault.seconds
         return number
 
     def remove(self, number: int) -> None:
@@ -72,9 +80,13 @@ class Faults:
     def clear(self) -> None:
         """Remove every fault."""
         self._faults.clear()
+        self._ends.clear()
 
     def strike(self, received: Received) -> Fault | None:
         """The fault that happens to this request, counted down."""
+        for number in [number for number, end in self._ends.items() if end <= self._clock()]:
+            del self._ends[number]
+            self._faults.pop(number, None)
         for number, fault in self._faults.items():
             if not fault.matches(received):
                 continue

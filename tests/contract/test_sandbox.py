@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import urllib3
 
+from local.sandbox.faults import Fault, Faults
+from local.sandbox.journal import Received
 from tests.contract.conftest import SENDER, SENDER_HEADERS, YOTPO, Client
+from tests.fakes import FakeClock
 
 YOTPO_REFUSES = {
     "no source": {"source": ...},
@@ -334,6 +337,21 @@ def test_a_fault_strikes_only_what_it_is_meant_for(sandbox: Client) -> None:
     assert sandbox.sender(type="poison").status == 500
     sandbox.forget("faults")
     assert sandbox.sender(type="poison").status == 201
+
+
+def test_a_fault_may_last_so_long_and_no_longer() -> None:
+    """GIVEN a fault of five seconds WHEN they are over THEN the next one happens, or none."""
+    clock = FakeClock()
+    faults = Faults(clock.monotonic)
+    faults.add(Fault(status=429, seconds=5))
+    faults.add(Fault(status=500, count=1))
+    received = Received(0.0, "any", "main", "order_shipped", None, {})
+    struck = []
+    for passed in (0.0, 4.9, 0.1, 0.0):
+        clock.pass_by(passed)
+        fault = faults.strike(received)
+        struck.append(fault.status if fault else None)
+    assert struck == [429, 429, 500, None]
 
 
 def test_a_fault_may_hide_the_headers_and_lie_in_the_body(sandbox: Client) -> None:

@@ -20,14 +20,20 @@ SLOW_REQUESTS, SLOW_WINDOW = 20, 5
 DATA_KEY = f"arn:aws:kms:{REGION}:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 """The key of `deployed`; `plain` has none. The emulator notes which key is whose, and encrypts nothing with it."""
 
+SOAKED = ("soak-1", "soak-2", "soak-3", "soak-4")
+SOAK_LIMIT = {"requests": 20, "window_seconds": 2.0}
+"""Accounts that are a soak's, and what each of them allows."""
+
+_NAMED = [f"{provider}/{account}" for provider in PROVIDERS for account in (*ACCOUNTS, *SOAKED)]
 _PARAMETERS = {
-    "Destinations": ",".join(f"{provider}/{account}" for provider in PROVIDERS for account in ACCOUNTS) + f",{SLOW}/*",
+    "Destinations": ",".join([*_NAMED, f"{SLOW}/*"]),
     "DestinationSettings": json.dumps(
         json.dumps(
             {
                 SLOW: {"requests": SLOW_REQUESTS, "window_seconds": SLOW_WINDOW},
                 f"{REPEATS}/parked": {"on_unknown": "park"},
                 f"{FAST}/grouped": {"groups": 3},
+                **{f"{provider}/{account}": SOAK_LIMIT for provider in PROVIDERS for account in SOAKED},
             }
         )
     ),

@@ -1,6 +1,7 @@
 """A running relay as a test sees it: the ways to put events in, and every place where one may end up."""
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,25 @@ def event(name: str, number: int = 1, **changes: Any) -> Json:
 def order_id(request: Json) -> str:
     """What tells the events of one name apart, as a provider received it."""
     return str(contracts()[request["provider"]].event("properties", request["body"])["order_id"])
+
+
+@contextmanager
+def short_visibility(relay: "Relay", queue: str, seconds: int = 2) -> Iterator[None]:
+    """What the queue (as the outputs call it) hands out inside comes back so soon, when nobody ends it."""
+    url, sqs = relay.outputs[queue], relay.clients.sqs
+    usual = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": str(seconds)})
+    try:
+        yield
+    finally:
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": usual["VisibilityTimeout"]})
+
+
+def workers(emulator: int, function: str) -> list[int]:
+    """The processes of that emulator that run the function."""
+    shown = subprocess.run(["ps", "-axwwo", "pid=,ppid=,command="], capture_output=True, text=True, check=True)
+    rows = (line.split(maxsplit=2) for line in shown.stdout.splitlines())
+    return [int(pid) for pid, parent, command in rows if int(parent) == emulator and f"-{function}-" in command]
 
 
 def until[T](look: Callable[[], T], what: str, seconds: float = 60.0) -> T:

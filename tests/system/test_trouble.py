@@ -6,9 +6,6 @@ Each trouble has an account of its own: it must not be seen in any other.
 import os
 import re
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -17,7 +14,7 @@ from local.stack import STAGE, Stack
 from relay.providers import PROVIDERS
 from tests.kinds import REPEATS, SLOW
 from tests.system.conftest import HOLD_SECONDS
-from tests.system.running import Json, Relay, event, order_id, secret, token, until
+from tests.system.running import Json, Relay, event, order_id, secret, short_visibility, token, until, workers
 
 
 def events(name: str, account: str, count: int) -> list[Json]:
@@ -40,7 +37,7 @@ def killed(deployed: Relay, stack: tuple[Stack, Any]) -> dict[str, Json]:
         name = f"killed_{provider}"
         bodies[provider] = event(name, destinations=[f"{provider}/killed"])
         deployed.providers.misbehave(name, delay=10, count=1)
-        with short_visibility(deployed, provider):
+        with short_visibility(deployed, f"{provider.title()}QueueUrl"):
             deployed.send(bodies[provider])
             until(lambda name=name: deployed.providers.accepted(name), f"{name} at the provider")  # type: ignore[misc]
         for worker in workers(emulator, deployed.outputs[f"{provider.title()}FunctionName"]):
@@ -73,23 +70,6 @@ def late(deployed: Relay) -> list[Json]:
             Name=f"{STAGE}/customer-events/{account}", SecretString=secret(provider, name)
         )
     return bodies
-
-
-@contextmanager
-def short_visibility(relay: Relay, provider: str) -> Iterator[None]:
-    """What the lane hands out inside comes back after two seconds, when nobody ends it."""
-    lane = relay.outputs[f"{provider.title()}QueueUrl"]
-    usual = relay.clients.sqs.get_queue_attributes(QueueUrl=lane, AttributeNames=["VisibilityTimeout"])["Attributes"]
-    relay.clients.sqs.set_queue_attributes(QueueUrl=lane, Attributes={"VisibilityTimeout": "2"})
-    yield
-    relay.clients.sqs.set_queue_attributes(QueueUrl=lane, Attributes={"VisibilityTimeout": usual["VisibilityTimeout"]})
-
-
-def workers(emulator: int, function: str) -> list[int]:
-    """The processes of that emulator that run the function."""
-    shown = subprocess.run(["ps", "-axwwo", "pid=,ppid=,command="], capture_output=True, text=True, check=True)
-    rows = (line.split(maxsplit=2) for line in shown.stdout.splitlines())
-    return [int(pid) for pid, parent, command in rows if int(parent) == emulator and f"-{function}-" in command]
 
 
 def test_a_burst_of_failures_loses_nothing(relay: Relay) -> None:
