@@ -36,7 +36,7 @@ def test_a_new_stack_takes_over(plain: Relay, plain_stack: tuple[Stack, Path]) -
     assert aws.functions.list_functions()["Functions"] == []
 
     assert set(adopt(STAGE, aws.cloudformation, aws.sqs, aws.dynamodb)) == {
-        *("IntakeQueue", "RejectedQueue", "Ledger", "Accounts"),
+        *("IntakeQueue", "RejectedQueue", "Ledger", "Accounts", "Letters"),
         *(f"{name.capitalize()}{queue}" for name in PROVIDERS for queue in ("Queue", "DeadLetterQueue")),
     }
     with build_folder():

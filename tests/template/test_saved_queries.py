@@ -105,4 +105,6 @@ def test_what_the_emulator_does_not_know_is_made_in_aws_only(stack: Stack) -> No
     """Saved queries, and alarms on an expression; nothing else hangs on it."""
     unknown = {*stack.queries, *(name for name, alarm in stack.alarms.items() if "Metrics" in alarm)}
     assert unknown == {name for name, each in stack.resources.items() if each.get("Condition") == "IsInAws"}
-    assert stack.body["Conditions"]["IsInAws"] == {"Fn::Not": [{"Condition": "IsLocal"}]}
+    assert stack.body["Conditions"]["IsInAws"] == {
+        "Fn::Not": [{"Fn::Equals": [{"Ref": "AWS::AccountId"}, "000000000000"]}]
+    }
