@@ -14,6 +14,10 @@ TOGETHER = {
     ),
     "a copy of the repository": ("system/test_first_minute",),
     "another, with a provider more": ("system/test_new_provider",),
+    "a stack for operators": (
+        *("system/test_cli_accounts", "system/test_cli_send", "system/test_cli_status"),
+        *("system/test_rotation", "system/test_soak"),
+    ),
     "the stack of more accounts than a user has": ("system/",),
     "an AWS account of its own": ("contract/test_adopt",),
     "ministack": ("[ministack", "-ministack"),
