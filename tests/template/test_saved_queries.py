@@ -106,5 +106,11 @@ def test_what_the_emulator_does_not_know_is_made_in_aws_only(stack: Stack) -> No
     unknown = {*stack.queries, *(name for name, alarm in stack.alarms.items() if "Metrics" in alarm)}
     assert unknown == {name for name, each in stack.resources.items() if each.get("Condition") == "IsInAws"}
     assert stack.body["Conditions"]["IsInAws"] == {
-        "Fn::Not": [{"Fn::Equals": [{"Ref": "AWS::AccountId"}, "000000000000"]}]
+        "Fn::Not": [
+            {
+                "Fn::Or": [
+                    {"Fn::Equals": [{"Ref": "AWS::AccountId"}, each]} for each in ("000000000000", "AWS::AccountId")
+                ]
+            }
+        ]
     }
