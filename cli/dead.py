@@ -313,7 +313,8 @@ def _ask(verb: str, letters: list[Letter]) -> None:
 def _collected(relay: Relay, which: Filter) -> Answer:
     with progress_bar() as progress:
         swept = _sweep(relay, which.lanes, progress, always=True)
-    return Answer(dict(swept), f"{swept['collected']} put into the index, {swept['kept']} in all")
+    data = {name: swept[name] for name in ("collected", "kept", "deleted", "twice")}
+    return Answer(data, f"{swept['collected']} put into the index, {swept['kept']} in all")
 
 
 def _sweep(relay: Relay, lanes: list[str], progress: Progress, *, always: bool = False) -> Counter[str]:

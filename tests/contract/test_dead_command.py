@@ -391,6 +391,69 @@ def test_rejects_stay_whole_in_a_sweep(stack: Stack) -> None:
     assert stack.waiting(REJECTED) == {f"j-{number}" for number in range(0, 24, 2)}
 
 
+def test_a_long_sweep_goes_to_the_end(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN more rejects than can be gone through in the time that SQS hides what was seen first THEN all are seen."""
+    monkeypatch.setattr(sweep, "HIDDEN_SECONDS", 1)
+    for number in range(33):
+        reject(stack, number)
+    counts = Sweep(stack.relay, REJECTED, lambda: time.sleep(0.06)).run()
+    assert (counts["kept"], counts["twice"]) == (33, 0)
+    assert Counter(named(stack.drain(stack.aws.rejected))) == Counter(f"r-{number}" for number in range(33))
+
+
+@pytest.mark.parametrize("is_earlier", [True, False])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_two_operators_at_once_lose_nothing(stack: Stack, step: int, is_earlier: bool) -> None:
+    """GIVEN a sweep WHEN another operator's comes in between, whichever began first THEN every letter stays, and a
+    third sweep finds each of them once."""
+    for number in range(25):
+        stack.give_up(number)
+    steps = itertools.count(1)
+
+    class Slow(Sweep):
+        def _receive(self) -> Any:
+            if next(steps) == step:
+                other.run()
+            return super()._receive()
+
+    if is_earlier:
+        slow, other = Slow(stack.relay, FAST), Sweep(stack.relay, FAST)
+    else:
+        other, slow = Sweep(stack.relay, FAST), Slow(stack.relay, FAST)
+    slow.run()
+    assert Sweep(stack.relay, FAST).run()["kept"] == 25
+    assert Counter(named(stack.drain(stack.aws.dead_letters))) == Counter(f"e-{number}" for number in range(25))
+
+
+def test_of_two_copies_the_same_stays(stack: Stack) -> None:
+    """GIVEN a reject twice in its queue WHEN it is swept again and again THEN it is there once."""
+    for _ in range(2):
+        reject(stack, 1)
+    assert [Sweep(stack.relay, REJECTED).run()["kept"] for _ in range(2)] == [1, 1]
+    assert len(stack.drain(stack.aws.rejected)) == 1
+
+
+def test_what_nobody_named_can_be_dropped(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a message without a name, with no room for one WHEN it is collected and dropped THEN it is gone."""
+    stack.aws.sqs.send_message(QueueUrl=stack.aws.rejected, MessageBody='{"id": "r-1"}')
+    monkeypatch.setattr(sweep, "MOST_BYTES", 1)
+    assert [act(dead.collect_rejected, stack)["collected"] for _ in range(2)] == [1, 0]
+    assert act(dead.drop_rejected, stack, Filter(), ALL)["queue"] == {"deleted": 1}
+    assert stack.drain(stack.aws.rejected) == []
+
+
+def test_what_sqs_does_not_delete_is_said(stack: Stack) -> None:
+    """GIVEN a letter that SQS keeps all the same WHEN it is dropped THEN the command says so."""
+    stack.give_up(1)
+
+    def refuse(**given: Any) -> Any:
+        return {"Failed": [{"Id": each["Id"]} for each in given["Entries"]]}
+
+    stack.aws.sqs.delete_message_batch = refuse  # type: ignore[method-assign]
+    with pytest.raises(CommandError, match=r"1 messages of .* could not be deleted"):
+        dead.drop_dead(stack.relay, DeadFilter(), ALL)
+
+
 def test_a_customer_is_forgotten(stack: Stack) -> None:
     """GIVEN a customer's letters in three places, one not in the index, among others' WHEN forgotten THEN theirs are in
     no queue and no body, others' are where they were, and the receipt does not name them."""
