@@ -18,7 +18,7 @@ from cli.stack import Relay
 from relay.account import schedule
 from relay.adapters.dynamodb import read_account, read_record
 from relay.contract.destination import ANY, Destination
-from relay.ports import AccountRecord, Record
+from relay.ports import Record
 from relay.providers import PROVIDERS
 from relay.settings import DeliverSettings
 
@@ -358,13 +358,7 @@ def read(
     """An account from its item, none where it had no event yet, with the windows that its settings ask for."""
     given = settings[destination.provider]
     provider = PROVIDERS[destination.provider](given.base_url, given.of(destination))
-    record = read_account(destination, item) if item else AccountRecord(destination)
-    return Account(
-        destination,
-        schedule.fit(record, provider.terms.limits, now),
-        held_by=str(item.get("held_by", {}).get("S", "")),
-        held_until=float(item.get("held_until", {}).get("N", 0)),
-    )
+    return Account(destination, schedule.fit(read_account(destination, item), provider.terms.limits, now))
 
 
 def find(relay: Relay, names: Iterable[str], now: float) -> list[Account]:

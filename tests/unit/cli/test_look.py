@@ -153,7 +153,7 @@ def test_accounts_are_those_configured_and_those_found(aws: Aws, look: Callable[
     ]
     seen = look()
     assert [each.destination for each in seen.accounts] == [FASTS, SLOWS, other]
-    assert (seen.accounts[1].held_by, seen.accounts[1].held_until) == ("ana", NOW + 60)
+    assert (seen.accounts[1].record.held_by, seen.accounts[1].record.held_until) == ("ana", NOW + 60)
     assert [each.is_known for each in seen.accounts] == [False, True, True]
     assert seen.accounts[0].record.windows[0].documented == PROVIDERS[FAST].limits[0].requests
 

@@ -32,9 +32,9 @@ FINE = LaneSeen(Queue(), 0)
 ROOT = Path(__file__).parents[3]
 
 
-def account(name: Destination, held_by: str = "", **more: Any) -> Account:
+def account(name: Destination, **more: Any) -> Account:
     record = schedule.fit(AccountRecord(name, version=1), PROVIDERS[name.provider].limits, NOW)
-    return Account(name, replace(record, **more), held_by)
+    return Account(name, replace(record, **more))
 
 
 def refused(name: Destination) -> Account:
