@@ -18,7 +18,7 @@ from cli.command import Answer, CommandError, Exit, beside
 from cli.index import Index, Letter, State
 from cli.moments import iso, moment, shown
 from cli.reasons import Group, grouped
-from cli.stack import Relay, who
+from cli.stack import Relay
 from cli.sweep import Sweep, depth, redrivable
 from relay.adapters.dynamodb import REJECTED
 from relay.contract.destination import Destination
@@ -352,11 +352,11 @@ class Redrive:
         if whole.whole_bytes:
             return "not redriven: too large to be an event"
         if self._index.is_delivered(whole):
-            self._index.settle(whole.letter, State.DELIVERED, who(), time.time())
+            self._index.settle(whole.letter, State.DELIVERED, self._relay.who, time.time())
             return "delivered since, and not sent again"
         self._wait()
         self._send(whole, whole.body)
-        self._index.settle(whole.letter, State.REDRIVEN, who(), time.time())
+        self._index.settle(whole.letter, State.REDRIVEN, self._relay.who, time.time())
         return "redriven"
 
     def _wait(self) -> None:
@@ -389,8 +389,9 @@ class Drop:
     """Deletes letters for good."""
 
     def __init__(self, relay: Relay) -> None:
+        self._relay = relay
         self._index = Index(relay)
 
     def one(self, letter: Letter) -> str:
-        done = self._index.settle(letter.letter, State.DROPPED, who(), time.time())
+        done = self._index.settle(letter.letter, State.DROPPED, self._relay.who, time.time())
         return "dropped" if done else "settled by another meanwhile"

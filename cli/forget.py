@@ -17,7 +17,7 @@ from cli.command import Answer, CommandError, Exit
 from cli.dead import progress_bar
 from cli.index import Index, State
 from cli.moments import iso
-from cli.stack import Relay, who
+from cli.stack import Relay
 from cli.sweep import Sweep
 from relay.adapters.dynamodb import REJECTED
 from relay.contract.event import Customer
@@ -55,10 +55,10 @@ def forget(relay: Relay, email: Email = "", phone: Phone = "", yes: Yes = False,
             removed[_place(lane)] += counts["forgotten"]
         for letter in index.everything():
             if letter.body and is_theirs(letter.body):
-                removed[_place(letter.lane)] += index.settle(letter.letter, State.FORGOTTEN, who(), time.time())
+                removed[_place(letter.lane)] += index.settle(letter.letter, State.FORGOTTEN, relay.who, time.time())
     receipt = {
         "forgotten at": iso(now),
-        "by": who(),
+        "by": relay.who,
         "stack": relay.where.stack,
         "removed": dict(removed),
         "accounts": len(destinations),
@@ -67,7 +67,7 @@ def forget(relay: Relay, email: Email = "", phone: Phone = "", yes: Yes = False,
     return Answer(
         receipt,
         Lines(
-            f"forgotten at {iso(now)} by {who()}:",
+            f"forgotten at {iso(now)} by {relay.who}:",
             *(f"{count} of {place}" for place, count in removed.items()),
             f"What waits in the lanes of {len(destinations)} accounts, accepted until then, is taken out unsent when "
             f"it is next looked at ({shown} hidden messages are looked at now).",

@@ -124,16 +124,11 @@ class Index:
             yield from map(read_letter, page["Items"])
 
     def states(self, letters: Iterable[str]) -> dict[str, str]:
-        """Of up to 100 letters, the state of those that are in the index."""
+        """The state of those that are in the index."""
         keys = [{"letter": {"S": each}} for each in dict.fromkeys(letters)]
-        wanted: Any = {self._table: {"Keys": keys, "ProjectionExpression": "letter, #state", "ConsistentRead": True}}
-        wanted[self._table]["ExpressionAttributeNames"] = {"#state": "state"}
-        found: dict[str, str] = {}
-        while keys and wanted:
-            reply = self._client.batch_get_item(RequestItems=wanted)
-            found |= {each["letter"]["S"]: each["state"]["S"] for each in reply["Responses"].get(self._table, [])}
-            wanted = reply.get("UnprocessedKeys")
-        return found
+        how = {"ProjectionExpression": "letter, #state", "ExpressionAttributeNames": {"#state": "state"}}
+        found = self._relay.items(self._table, keys, **how)
+        return {each["letter"]["S"]: each["state"]["S"] for each in found}
 
     def put(self, item: Mapping[str, Any]) -> None:
         """Writes a letter's item, of plain values, unless there is one of that name."""

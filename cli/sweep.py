@@ -18,7 +18,7 @@ from typing import Any
 
 from cli.command import CommandError
 from cli.index import Index, State
-from cli.stack import Relay, who
+from cli.stack import Relay
 from relay.adapters.dynamodb import REJECTED, letter_item
 from relay.adapters.sqs import LETTER
 from relay.contract.destination import Destination, account_of
@@ -50,6 +50,7 @@ class Sweep:
         forgets: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.counts: Counter[str] = Counter()
+        self._relay = relay
         self._sqs = relay.sqs
         self._index = Index(relay)
         self._lane = lane
@@ -103,7 +104,7 @@ class Sweep:
             self._seen()
             if self._forgets(message["Body"]):
                 # The index first: ended in between, the next sweep finds it settled.
-                self._index.settle(letter, State.FORGOTTEN, who(), time.time())
+                self._index.settle(letter, State.FORGOTTEN, self._relay.who, time.time())
                 gone.append(receipt)
                 self.counts["forgotten"] += 1
             elif states.get(letter, State.WAITING) != State.WAITING:
@@ -180,11 +181,7 @@ def queue_url(relay: Relay, lane: str) -> str:
 
 def depth(relay: Relay, lane: str) -> int:
     """About how many messages are in it, seen or hidden."""
-    reply = relay.sqs.get_queue_attributes(
-        QueueUrl=queue_url(relay, lane),
-        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-    )
-    return sum(map(int, reply["Attributes"].values()))
+    return relay.queue(queue_url(relay, lane)).messages
 
 
 def _letter(message: Message) -> str:

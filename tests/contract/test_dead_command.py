@@ -46,6 +46,7 @@ class Stack:
         self.relay.__dict__ |= {
             "sqs": aws.sqs,
             "dynamodb": aws.dynamodb,
+            "who": "ana",
             "outputs": {
                 "RejectedQueueUrl": aws.rejected,
                 "IntakeQueueUrl": self.intake,
@@ -179,7 +180,7 @@ def test_a_drop_is_for_good(stack: Stack) -> None:
     assert done["done"] == {"dropped": 1}
     assert named(stack.drain(stack.aws.dead_letters)) == ["e-1"]
     (dropped,) = Index(stack.relay).of_event("e-2")
-    assert (dropped.state, dropped.body, bool(dropped.settled_by)) == (State.DROPPED, None, True)
+    assert (dropped.state, dropped.body, dropped.settled_by) == (State.DROPPED, None, "ana")
 
 
 def test_nothing_is_done_without_being_meant(stack: Stack) -> None:

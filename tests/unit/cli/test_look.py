@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cli.look import MOST_PAGES, Age, Look, Seen, find
-from cli.stack import Lane
+from cli.stack import Lane, Relay, Where
 from relay.adapters.dynamodb import _account_item, _values
 from relay.contract.destination import Destination
 from relay.ports import AccountRecord, State
@@ -92,7 +92,7 @@ def look(aws: Aws) -> Callable[[], Seen]:
     return Look(stack(aws), lambda: NOW)
 
 
-def stack(aws: Aws) -> Any:
+def stack(aws: Aws) -> Relay:
     settings = {
         name: DeliverSettings(
             stage="dev",
@@ -107,7 +107,8 @@ def stack(aws: Aws) -> Any:
         )
         for name in PROVIDERS
     }
-    return SimpleNamespace(
+    relay = Relay(Where())
+    relay.__dict__.update(
         **dict.fromkeys(("sqs", "dynamodb", "functions", "cloudwatch"), aws),
         outputs={
             "IntakeQueueUrl": "https://sqs/intake",
@@ -119,8 +120,8 @@ def stack(aws: Aws) -> Any:
         lanes={name: Lane(name, f"https://sqs/{name}", f"https://sqs/{name}-dead", f"{name}-f") for name in PROVIDERS},
         settings=settings,
         parameters={"LateAfterSeconds": "600"},
-        destinations=[FASTS, SLOWS],
     )
+    return relay
 
 
 def item(name: Destination, **more: Any) -> dict[str, Any]:
