@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from cli.command import Answer, CommandError, Exit, beside
+from cli.command import Answer, CommandError, Exit, beside, progress_bar
 from cli.index import Index, Letter, State
 from cli.moments import iso, moment, shown
 from cli.reasons import Group, grouped
@@ -290,7 +290,7 @@ def _act(relay: Relay, verb: str, which: Filter, consent: Consent, one: Callable
     if letters and not consent.yes:
         _ask(verb, letters)
     counts: Counter[str] = Counter()
-    with progress_bar() as progress:
+    with letters_bar() as progress:
         task = progress.add_task(verb, total=len(letters))
         for letter in letters:
             counts[one(letter)] += 1
@@ -311,7 +311,7 @@ def _ask(verb: str, letters: list[Letter]) -> None:
 
 
 def _collected(relay: Relay, which: Filter) -> Answer:
-    with progress_bar() as progress:
+    with letters_bar() as progress:
         swept = _sweep(relay, which.lanes, progress, always=True)
     data = {name: swept[name] for name in ("collected", "kept", "deleted", "twice")}
     return Answer(data, f"{swept['collected']} put into the index, {swept['kept']} in all")
@@ -328,10 +328,9 @@ def _sweep(relay: Relay, lanes: list[str], progress: Progress, *, always: bool =
     return swept
 
 
-def progress_bar() -> Progress:
-    """For work on many letters, on standard error."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=beside, transient=True)
+def letters_bar() -> Progress:
+    """For work on many letters."""
+    return progress_bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 class Redrive:

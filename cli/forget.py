@@ -14,7 +14,7 @@ from rich.console import Group as Lines
 
 from cli.accounts import Account, all_known
 from cli.command import Answer, CommandError, Exit
-from cli.dead import progress_bar
+from cli.dead import letters_bar
 from cli.index import Index, State
 from cli.moments import iso
 from cli.stack import Relay
@@ -47,7 +47,7 @@ def forget(relay: Relay, email: Email = "", phone: Phone = "", yes: Yes = False,
     destinations = [each for each in all_known(relay) if each.provider in PROVIDERS]
     shown = sum(Account(relay, each).forget(customer.identities, now) for each in destinations)
     removed: Counter[str] = Counter()
-    with progress_bar() as progress:
+    with letters_bar() as progress:
         for lane in (*PROVIDERS, REJECTED):
             task = progress.add_task(f"looking through {lane}", total=None)
             # The messages themselves first, also those that nobody put into the index.
