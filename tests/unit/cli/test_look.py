@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from cli.look import MOST_PAGES, Age, Look, Seen, find
 from cli.stack import Lane, Relay, Where
-from relay.adapters.dynamodb import _account_item, _values
+from relay.adapters.dynamodb import _account_item, write_item
 from relay.contract.destination import Destination
 from relay.ports import AccountRecord, State
 from relay.providers import PROVIDERS
@@ -127,12 +127,12 @@ def stack(aws: Aws) -> Relay:
 def item(name: Destination, **more: Any) -> dict[str, Any]:
     """An account's, as it stands in the table."""
     record = AccountRecord(name, version=3, **more)
-    return {"destination": {"S": str(name)}, **_values(_account_item(record))}
+    return {"destination": {"S": str(name)}, **write_item(_account_item(record))}
 
 
 def record(event_id: str, destination: Destination, state: str = "open", **more: Any) -> dict[str, Any]:
     kept = {"event_id": event_id, "destination": str(destination), "content_hash": "h", "state": state, **more}
-    return _values(kept)
+    return write_item(kept)
 
 
 def test_what_waits_is_visible_hidden_or_delayed(aws: Aws, look: Callable[[], Seen]) -> None:
