@@ -100,6 +100,14 @@ beside = Console(**_PLAIN, stderr=True, soft_wrap=True)
 """For progress, questions and errors: an answer in JSON stays one."""
 
 
+def ask(question: str) -> None:
+    """Raises CommandError unless a person says yes."""
+    if not sys.stdin.isatty():
+        raise CommandError("say --yes where nobody can be asked", Exit.USAGE)
+    if not typer.confirm(question, err=True):
+        raise CommandError("nothing was done")
+
+
 def progress_bar(*columns: ProgressColumn) -> Progress:
     """How far a long piece of work is, beside the answer; nothing where nobody looks on."""
     return Progress(*columns, console=beside, transient=True, disable=not beside.is_terminal)

@@ -1,6 +1,5 @@
 """`relay dead` and `relay rejected`: look through what was given up, put it back, or drop it."""
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from cli.command import Answer, CommandError, Exit, beside, progress_bar
+from cli.command import Answer, CommandError, Exit, ask, beside, progress_bar
 from cli.index import Index, Letter, State
 from cli.moments import iso, moment, shown
 from cli.reasons import Group, grouped
@@ -288,7 +287,8 @@ def _act(relay: Relay, verb: str, which: Filter, consent: Consent, one: Callable
         said = f"{len(letters)} would be {_PAST[verb]}; nothing was done"
         return Answer({"would": verb, "count": len(letters)}, Lines(group_table(grouped(letters)), "", said))
     if letters and not consent.yes:
-        _ask(verb, letters)
+        beside.print(group_table(grouped(letters)))
+        ask(f"\n{verb} these {len(letters)}?")
     counts: Counter[str] = Counter()
     with letters_bar() as progress:
         task = progress.add_task(verb, total=len(letters))
@@ -300,14 +300,6 @@ def _act(relay: Relay, verb: str, which: Filter, consent: Consent, one: Callable
     failed = any(what.startswith("not ") for what in counts)
     done = {"count": len(letters), "done": dict(counts), "queue": dict(swept)}
     return Answer(done, said, Exit.FAILED if failed else Exit.OK)
-
-
-def _ask(verb: str, letters: list[Letter]) -> None:
-    if not sys.stdin.isatty():
-        raise CommandError(f"{len(letters)} are meant: say --yes where nobody can be asked", Exit.USAGE)
-    beside.print(group_table(grouped(letters)))
-    if not typer.confirm(f"\n{verb} these {len(letters)}?", err=True):
-        raise CommandError("nothing was done")
 
 
 def _collected(relay: Relay, which: Filter) -> Answer:

@@ -190,6 +190,9 @@ def test_nothing_is_done_without_being_meant(stack: Stack) -> None:
         with pytest.raises(CommandError) as refused:
             dead.redrive_dead(stack.relay, which, consent)
         assert refused.value.exit_code is Exit.USAGE
+    with pytest.raises(CommandError) as refused:
+        forget.forget(stack.relay, "ada@example.com")
+    assert refused.value.exit_code is Exit.USAGE
     dry = act(dead.redrive_dead, stack, DeadFilter(), Consent(dry_run=True, everything=True))
     assert dry == {"would": "redrive", "count": 1}
     assert (stack.waiting(), stack.drain(stack.aws.lanes[FAST])) == ({"m-1"}, [])
