@@ -12,7 +12,7 @@ import json
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from itertools import batched
 from typing import Any
 
@@ -24,11 +24,17 @@ from relay.adapters.sqs import LETTER
 from relay.contract.destination import Destination, account_of
 from relay.errors import InvalidEventError
 from relay.handlers.envelope import open_record
+from relay.handlers.records import moment
 from relay.masking import mask_identifiers, printable, shorten
 from relay.ports import EVIDENCE_BYTES, MOST_BYTES, MOST_ENTRIES, DeadLetter, RejectedRecord
 
 _SWEPT = "swept"
 """The attribute that names the sweep which sent a message to the end."""
+
+_OURS = ("reason", "destination", "event_id", "status", "attempts", "content_hash", "accepted_at", "correlation_id")
+
+MOST_ATTRIBUTES = 10
+"""Of a message: SQS takes no more."""
 
 HIDDEN_SECONDS = 120
 """For how long a message is in our hands: where we end without a word, it is seen again then."""
@@ -137,11 +143,8 @@ class Sweep:
         if (is_known and not self._is_fifo) or len(message["Body"].encode()) + EVIDENCE_BYTES > MOST_BYTES:
             self._kept[letter] = (_named(message, _SWEPT), message["MessageId"])
             return True
-        attributes = {
-            name: {"DataType": value["DataType"], "StringValue": value["StringValue"]}
-            for name, value in message.get("MessageAttributes", {}).items()
-        }
         given = {LETTER: letter, _SWEPT: self._run}
+        attributes = _attributes(message, besides=given)
         attributes |= {name: {"DataType": "String", "StringValue": value} for name, value in given.items()}
         fifo = {
             "MessageGroupId": message["Attributes"].get("MessageGroupId", ""),
@@ -150,7 +153,7 @@ class Sweep:
         sent = self._sqs.send_message(
             QueueUrl=self._url,
             MessageBody=message["Body"],
-            MessageAttributes=attributes,  # type: ignore[arg-type]
+            MessageAttributes=attributes,
             **fifo if self._is_fifo else {},
         )
         self._kept[letter] = (self._run, sent["MessageId"])
@@ -184,6 +187,17 @@ def depth(relay: Relay, lane: str) -> int:
     return relay.queue(queue_url(relay, lane)).messages
 
 
+def _attributes(message: Message, besides: Collection[str]) -> dict[str, Any]:
+    """As many of its attributes as a message holds `besides` these, ours first: others may have put ten there."""
+    found = {
+        name: {"DataType": value["DataType"], "StringValue": value["StringValue"]}
+        for name, value in message.get("MessageAttributes", {}).items()
+        if "StringValue" in value and name not in besides
+    }
+    first = sorted(found, key=lambda name: name not in _OURS)
+    return {name: found[name] for name in first[: MOST_ATTRIBUTES - len(besides)]}
+
+
 def _letter(message: Message) -> str:
     """Its name in the index. What nobody has named goes by its message, which stays the same while it is here."""
     return _named(message, LETTER) or str(message["MessageId"])
@@ -215,7 +229,7 @@ def _item(message: Message, letter: str, lane: str) -> dict[str, Any]:
         destination=Destination(_named(message, "destination") or Destination.of(lane, account_of(group))),
         event_id=printable(event_id),
         status=int(status) if status.isdecimal() else None,
-        attempts=int(_named(message, "attempts") or 0),
+        attempts=int(attempts) if (attempts := _named(message, "attempts")).isdecimal() else 0,
         deduplication_id=letter,
         content_hash=_named(message, "content_hash"),
         accepted_at=_moment(message),
@@ -227,8 +241,7 @@ def _item(message: Message, letter: str, lane: str) -> dict[str, Any]:
 
 
 def _moment(message: Message) -> float | None:
-    said = _named(message, "accepted_at")
-    return float(said) if said else None
+    return moment(_named(message, "accepted_at"))
 
 
 def _why(message: Message, body: str) -> str:

@@ -24,7 +24,7 @@ from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
 from relay.contract.destination import Destination
 from relay.contract.event import parse_event
 from relay.ports import DeadLetter, Record, RejectedRecord
-from tests.contract.conftest import Aws
+from tests.contract.conftest import Aws, queue_maker
 from tests.factories import NOW, event_data
 from tests.kinds import FAST
 
@@ -242,6 +242,30 @@ def test_what_sqs_gave_up_is_collected(stack: Stack) -> None:
     (message,) = stack.drain(stack.aws.lanes[FAST])
     assert message["Attributes"]["MessageGroupId"] == "main#3"
     assert named(stack.drain(stack.aws.dead_letters)) == ["e-1"]
+
+
+def test_what_other_systems_wrote_beside_it_is_in_nobodys_way(stack: Stack) -> None:
+    """GIVEN a message with as many attributes as SQS takes, some in our names but none of ours WHEN SQS gave it up
+    THEN it is collected, and redriven with what is ours."""
+    given = {"content_hash": "ab", "accepted_at": "yesterday", "attempts": "many"}
+    given |= {f"a{number}": "theirs" for number in range(6)}
+    attributes: Any = {name: {"DataType": "String", "StringValue": value} for name, value in given.items()}
+    attributes["a.bytes"] = {"DataType": "Binary", "BinaryValue": b"theirs"}
+    queue_maker(stack.aws.endpoint).send_message(
+        QueueUrl=stack.aws.dead_letters,
+        MessageBody=json.dumps(event_data(id="e-1")),
+        MessageGroupId="main",
+        MessageDeduplicationId="x",
+        MessageAttributes=attributes,
+    )
+    assert act(dead.collect_dead, stack, DeadFilter(where=FAST))["collected"] == 1
+    (message,) = stack.aws.receive(stack.aws.dead_letters, visibility=0)
+    kept = message["MessageAttributes"]
+    assert len(kept) == 10
+    assert {"letter", "swept", *list(given)[:3]} < set(kept)
+    assert act(dead.redrive_dead, stack, DeadFilter(event_id="e-1"), YES)["done"] == {"redriven": 1}
+    (message,) = stack.drain(stack.aws.lanes[FAST])
+    assert {name: each["StringValue"] for name, each in message["MessageAttributes"].items()} == {"content_hash": "ab"}
 
 
 def reject(stack: Stack, number: int, **changes: Any) -> None:
