@@ -1,7 +1,7 @@
 """An account as an operator has it: what is known of it, what its lane hides, and the operator's word on it."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import batched
 from typing import Any
@@ -20,9 +20,6 @@ from relay.providers import PROVIDERS
 
 MOST_GROUPS = 256
 """An account has at most so many message groups."""
-
-MOST_KEYS = 100
-"""DynamoDB reads so many items at a time."""
 
 LEAST_SECONDS, MOST_SECONDS = 2.0, 12.0
 """For how long a resumed account is watched: a batch that was under way may hide what it has once more."""
@@ -181,12 +178,7 @@ class Account:
 
     def _is_waiting(self) -> bool:
         """Whether anything is on the lane, whoever it is for."""
-        counts = ("", "NotVisible", "Delayed")
-        reply = self._relay.sqs.get_queue_attributes(
-            QueueUrl=self._lane,
-            AttributeNames=[f"ApproximateNumberOfMessages{each}" for each in counts],  # type: ignore[misc]
-        )
-        return any(int(value) for value in reply["Attributes"].values())
+        return self._relay.queue(self._lane).messages > 0
 
     def show(self) -> int:
         """Shows what its lane hides for long, so far as that is written down. Returns how many messages."""
@@ -212,18 +204,8 @@ class Account:
         """What was hidden last of each of its message groups."""
         account = self.destination.account
         groups = [account, *(f"{account}{GROUP}{number}" for number in range(1, MOST_GROUPS))]
-        return [
-            read_hidden(item)
-            for keys in batched(groups, MOST_KEYS, strict=False)
-            for item in self._items([{"destination": {"S": hidden_key(self.destination, each)}} for each in keys])
-        ]
-
-    def _items(self, keys: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        asked: Any = {self._table: {"Keys": keys, "ConsistentRead": True}}
-        while asked:
-            reply = self._relay.dynamodb.batch_get_item(RequestItems=asked)
-            yield from reply["Responses"].get(self._table, [])
-            asked = reply.get("UnprocessedKeys")
+        keys = [{"destination": {"S": hidden_key(self.destination, each)}} for each in groups]
+        return list(map(read_hidden, self._relay.items(self._table, keys)))
 
     @property
     def _key(self) -> dict[str, Any]:

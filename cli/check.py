@@ -17,7 +17,7 @@ from cli.command import Answer, CommandError, Exit
 from cli.hold import Name
 from cli.moments import shown
 from cli.stack import Relay
-from relay.masking import mask, shorten
+from relay.contract.destination import Destination
 from relay.ports import AccountRecord, State
 from relay.providers import PROVIDERS, checks
 from relay.providers.checks import Verdict
@@ -56,17 +56,16 @@ def check(
 ) -> Answer:
     """Send one marked test event to an account, and say in plain words what works or what is wrong."""
     to = destination_of(relay, destination)
-    call = {"destination": destination, "event": test_event(destination, email), "dry_run": dry_run}
-    function = relay.lanes[to.provider].function
+    event = test_event(destination, email)
     if dry_run:
-        answer = _invoke(relay, function, call)
+        answer = ask(relay, to, event, dry_run=True)
         return Answer(answer, JSON.from_data(answer), Exit.OK if "request" in answer else Exit.FAILED)
     account = Account(relay, to)
     if found := waits(account.read(), destination):
         return _told(destination, found)
     until = time.monotonic() + TURN_SECONDS
     while True:
-        answer = _invoke(relay, function, call)
+        answer = ask(relay, to, event, dry_run=False)
         found = read(answer, destination)
         if found.verdict != NO_TURN or time.monotonic() > until:
             return _told(destination, found)
@@ -160,10 +159,14 @@ def _told(destination: str, found: Found) -> Answer:
     return Answer(data, text, Exit.OK if found.is_well else Exit.FAILED)
 
 
-def _invoke(relay: Relay, function: str, call: Json) -> Json:
+def ask(relay: Relay, to: Destination, event: Json, *, dry_run: bool) -> Json:
+    """What the function that delivers there answers to a direct call with that event."""
+    function = relay.lanes[to.provider].function
+    call = {"destination": to, "event": event, "dry_run": dry_run}
     reply = relay.functions.invoke(FunctionName=function, Payload=json.dumps(call).encode())
-    text = reply["Payload"].read().decode("utf-8", "replace")
-    if reply.get("FunctionError"):
-        raise CommandError(f"{function} failed: {shorten(mask(text), 512)}")
-    answer: Json = json.loads(text)
+    answer = json.loads(reply["Payload"].read() or "null")
+    if "FunctionError" in reply or not isinstance(answer, dict):
+        # By its type only: what else it says may hold anything.
+        told = answer.get("errorType") if isinstance(answer, dict) else "no answer"
+        raise CommandError(f"{function} failed: {told}")
     return answer

@@ -32,6 +32,9 @@ MOMENTS = ("occurred_at", "expires_at")
 CONSTANT = "@"
 """Before what is no column's name but the value itself."""
 
+LONGEST_NUMBER = 400
+"""Characters of a number: no float is longer, and no integer that an event takes."""
+
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _WITH_COMMA = re.compile(r"[+-]?\d{1,3}(?:[. '\u00a0\u202f]\d{3})*(?:,\d+)?|[+-]?\d+(?:,\d+)?", re.ASCII)
 _UNIX = re.compile(r"\d{9,10}(?:\.\d+)?|\d{12,13}", re.ASCII)
@@ -44,7 +47,7 @@ class CellError(Exception):
 
 
 def _number(text: str) -> Scalar:
-    if not _NUMBER.fullmatch(text):
+    if len(text) > LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         raise CellError("must be a number such as 1234.5 (with a decimal comma: the kind `comma`)")
     return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
 
@@ -263,9 +266,9 @@ def _entries(content: Mapping[str, Any], path: Path, above: str = "") -> Iterato
             case str():
                 yield Entry.read(field, value)
             case {"column": str(column), **more} if is_field(field) and more.keys() <= {"kind"}:
-                yield Entry(*read_field(f"{field}:{more.get('kind', 'text')}"), column=column)
+                yield Entry(*read_field(":".join((field, *map(str, more.values())))), column=column)
             case {"constant": str(constant), **more} if is_field(field) and more.keys() <= {"kind"}:
-                yield Entry(*read_field(f"{field}:{more.get('kind', 'text')}"), template=constant)
+                yield Entry(*read_field(":".join((field, *map(str, more.values())))), template=constant)
             case dict():
                 yield from _entries(value, path, field)
             case _:

@@ -14,6 +14,7 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.progress import Progress, ProgressColumn
 from rich.text import Text
 
 from cli.stack import DEFAULT_STACK, NoStackError, Relay, Where
@@ -97,6 +98,19 @@ console = Console(**_PLAIN, width=None if sys.stdout.isatty() else WIDE)
 """For answers."""
 beside = Console(**_PLAIN, stderr=True, soft_wrap=True)
 """For progress, questions and errors: an answer in JSON stays one."""
+
+
+def ask(question: str) -> None:
+    """Raises CommandError unless a person says yes."""
+    if not sys.stdin.isatty():
+        raise CommandError("say --yes where nobody can be asked", Exit.USAGE)
+    if not typer.confirm(question, err=True):
+        raise CommandError("nothing was done")
+
+
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """How far a long piece of work is, beside the answer; nothing where nobody looks on."""
+    return Progress(*columns, console=beside, transient=True, disable=not beside.is_terminal)
 
 
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[..., Answer]], Callable[..., Answer]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cli.moments import iso_if, shown
 from relay.account import schedule
+from relay.account.breaker import held_for
 from relay.contract.destination import Destination
 from relay.ports import AccountRecord, Record, State, Window
 
@@ -34,14 +35,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Account:
-    """One destination's record, with what an operator wrote beside it. `failures`: the last records of events that did
-    not get through.
-    """
+    """One destination's record. `failures`: the last records of events that did not get through."""
 
     destination: Destination
     record: AccountRecord
-    held_by: str = ""
-    held_until: float = 0.0
     failures: tuple[Record, ...] = field(default=(), repr=False)
 
     @property
@@ -51,7 +48,7 @@ class Account:
 
     def kind(self, now: float) -> Kind:
         record = self.record
-        if record.held and not 0 < self.held_until <= now:
+        if held_for(record, now):
             return Kind.HELD
         if record.state is State.CLOSED:
             return Kind.OK
@@ -60,7 +57,7 @@ class Account:
     def until(self, now: float) -> float | None:
         """When it is sent to again, as far as is known; None where that is now, or nobody knows."""
         if self.kind(now) is Kind.HELD:
-            return self.held_until or None
+            return self.record.held_until or None
         moment = self.record.until if self.record.state is State.OPEN else self.record.quiet_until
         return moment if moment > now else None
 
@@ -82,7 +79,7 @@ class Account:
             then = ", trying again now"
         match self.kind(now):
             case Kind.HELD:
-                by = f" by {self.held_by}" if self.held_by else ""
+                by = f" by {record.held_by}" if record.held_by else ""
                 return f'HELD{by} "{record.held}"' + (f" until {shown(until, now)}" if until else "")
             case Kind.REFUSED:
                 return f"HELD {self.said.removeprefix('HTTP ') or 'credentials refused'}{then}"
@@ -134,7 +131,7 @@ class Account:
             "state": str(self.kind(now)),
             "told": self.told(now),
             "why": (record.held if self.kind(now) is Kind.HELD else self.said or record.why) or None,
-            "held_by": self.held_by or None,
+            "held_by": record.held_by or None,
             "next_at": iso_if(self.until(now)),
             "since": iso_if(record.since),
             "worked_at": iso_if(record.worked_at),

@@ -1,6 +1,5 @@
 """`relay dead` and `relay rejected`: look through what was given up, put it back, or drop it."""
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from cli.command import Answer, CommandError, Exit, beside
+from cli.command import Answer, CommandError, Exit, ask, beside, progress_bar
 from cli.index import Index, Letter, State
 from cli.moments import iso, moment, shown
 from cli.reasons import Group, grouped
-from cli.stack import Relay, who
+from cli.stack import Relay
 from cli.sweep import Sweep, depth, redrivable
 from relay.adapters.dynamodb import REJECTED
 from relay.contract.destination import Destination
@@ -288,9 +287,10 @@ def _act(relay: Relay, verb: str, which: Filter, consent: Consent, one: Callable
         said = f"{len(letters)} would be {_PAST[verb]}; nothing was done"
         return Answer({"would": verb, "count": len(letters)}, Lines(group_table(grouped(letters)), "", said))
     if letters and not consent.yes:
-        _ask(verb, letters)
+        beside.print(group_table(grouped(letters)))
+        ask(f"\n{verb} these {len(letters)}?")
     counts: Counter[str] = Counter()
-    with progress_bar() as progress:
+    with letters_bar() as progress:
         task = progress.add_task(verb, total=len(letters))
         for letter in letters:
             counts[one(letter)] += 1
@@ -302,18 +302,11 @@ def _act(relay: Relay, verb: str, which: Filter, consent: Consent, one: Callable
     return Answer(done, said, Exit.FAILED if failed else Exit.OK)
 
 
-def _ask(verb: str, letters: list[Letter]) -> None:
-    if not sys.stdin.isatty():
-        raise CommandError(f"{len(letters)} are meant: say --yes where nobody can be asked", Exit.USAGE)
-    beside.print(group_table(grouped(letters)))
-    if not typer.confirm(f"\n{verb} these {len(letters)}?", err=True):
-        raise CommandError("nothing was done")
-
-
 def _collected(relay: Relay, which: Filter) -> Answer:
-    with progress_bar() as progress:
+    with letters_bar() as progress:
         swept = _sweep(relay, which.lanes, progress, always=True)
-    return Answer(dict(swept), f"{swept['collected']} put into the index, {swept['kept']} in all")
+    data = {name: swept[name] for name in ("collected", "kept", "deleted", "twice")}
+    return Answer(data, f"{swept['collected']} put into the index, {swept['kept']} in all")
 
 
 def _sweep(relay: Relay, lanes: list[str], progress: Progress, *, always: bool = False) -> Counter[str]:
@@ -327,10 +320,9 @@ def _sweep(relay: Relay, lanes: list[str], progress: Progress, *, always: bool =
     return swept
 
 
-def progress_bar() -> Progress:
-    """For work on many letters, on standard error."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=beside, transient=True)
+def letters_bar() -> Progress:
+    """For work on many letters."""
+    return progress_bar(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
 
 
 class Redrive:
@@ -351,11 +343,11 @@ class Redrive:
         if whole.whole_bytes:
             return "not redriven: too large to be an event"
         if self._index.is_delivered(whole):
-            self._index.settle(whole.letter, State.DELIVERED, who(), time.time())
+            self._index.settle(whole.letter, State.DELIVERED, self._relay.who, time.time())
             return "delivered since, and not sent again"
         self._wait()
         self._send(whole, whole.body)
-        self._index.settle(whole.letter, State.REDRIVEN, who(), time.time())
+        self._index.settle(whole.letter, State.REDRIVEN, self._relay.who, time.time())
         return "redriven"
 
     def _wait(self) -> None:
@@ -388,8 +380,9 @@ class Drop:
     """Deletes letters for good."""
 
     def __init__(self, relay: Relay) -> None:
+        self._relay = relay
         self._index = Index(relay)
 
     def one(self, letter: Letter) -> str:
-        done = self._index.settle(letter.letter, State.DROPPED, who(), time.time())
+        done = self._index.settle(letter.letter, State.DROPPED, self._relay.who, time.time())
         return "dropped" if done else "settled by another meanwhile"

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from rich.console import Group as Lines
 
 from cli.accounts import Account, all_known
-from cli.command import Answer, CommandError, Exit
-from cli.dead import progress_bar
+from cli.command import Answer, CommandError, Exit, ask
+from cli.dead import letters_bar
 from cli.index import Index, State
 from cli.moments import iso
-from cli.stack import Relay, who
+from cli.stack import Relay
 from cli.sweep import Sweep
 from relay.adapters.dynamodb import REJECTED
 from relay.contract.event import Customer
@@ -41,13 +41,13 @@ def forget(relay: Relay, email: Email = "", phone: Phone = "", yes: Yes = False,
     if dry_run:
         found = Counter(each.lane for each in index.everything() if each.body and is_theirs(each.body))
         return Answer({"would forget": dict(found)}, f"{found.total()} in the index hold them; nothing was removed")
-    if not yes and not typer.confirm("remove all that is stored of this customer, for good?", err=True):
-        raise CommandError("nothing was done")
+    if not yes:
+        ask("remove all that is stored of this customer, for good?")
     # First the lanes: what is given up meanwhile is found among the dead letters.
     destinations = [each for each in all_known(relay) if each.provider in PROVIDERS]
     shown = sum(Account(relay, each).forget(customer.identities, now) for each in destinations)
     removed: Counter[str] = Counter()
-    with progress_bar() as progress:
+    with letters_bar() as progress:
         for lane in (*PROVIDERS, REJECTED):
             task = progress.add_task(f"looking through {lane}", total=None)
             # The messages themselves first, also those that nobody put into the index.
@@ -55,10 +55,10 @@ def forget(relay: Relay, email: Email = "", phone: Phone = "", yes: Yes = False,
             removed[_place(lane)] += counts["forgotten"]
         for letter in index.everything():
             if letter.body and is_theirs(letter.body):
-                removed[_place(letter.lane)] += index.settle(letter.letter, State.FORGOTTEN, who(), time.time())
+                removed[_place(letter.lane)] += index.settle(letter.letter, State.FORGOTTEN, relay.who, time.time())
     receipt = {
         "forgotten at": iso(now),
-        "by": who(),
+        "by": relay.who,
         "stack": relay.where.stack,
         "removed": dict(removed),
         "accounts": len(destinations),
@@ -67,7 +67,7 @@ def forget(relay: Relay, email: Email = "", phone: Phone = "", yes: Yes = False,
     return Answer(
         receipt,
         Lines(
-            f"forgotten at {iso(now)} by {who()}:",
+            f"forgotten at {iso(now)} by {relay.who}:",
             *(f"{count} of {place}" for place, count in removed.items()),
             f"What waits in the lanes of {len(destinations)} accounts, accepted until then, is taken out unsent when "
             f"it is next looked at ({shown} hidden messages are looked at now).",

@@ -1,11 +1,9 @@
 """`relay hold` and `relay resume`: nothing is sent to an account, or all that waits for it goes on at once."""
 
-import getpass
 import time
 from typing import Annotated, Any
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.text import Text
 
 from cli.accounts import Account, Went, destination_of, is_held
@@ -36,7 +34,7 @@ def hold(
         raise CommandError(f"--for {lasts}: more than nothing, and a year at most", Exit.USAGE)
     if not reason.strip():
         raise CommandError("say why: --reason is empty", Exit.USAGE)
-    who = by.strip() or caller(relay)
+    who = by.strip() or relay.who
     until = time.time() + seconds if seconds else 0.0
     account.hold(shorten(reason.strip(), LONGEST_REASON), shorten(who, LONGEST_REASON), until)
     ends = f" until {shown(until)}" if until else ""
@@ -89,12 +87,3 @@ def words(destination: str, went: Went) -> Text:
         case _:
             how = "may be sent to; nothing has been seen to arrive yet"
     return Text.assemble((destination, "bold"), f" {how} ({went.seconds:.1f} s{hidden})")
-
-
-def caller(relay: Relay) -> str:
-    """Who asks: the name in the caller's ARN, else this machine's user."""
-    try:
-        arn = str(relay.client("sts").get_caller_identity()["Arn"])
-    except (BotoCoreError, ClientError):
-        return getpass.getuser()
-    return arn.split(":", 5)[-1].partition("/")[2] or getpass.getuser()

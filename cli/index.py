@@ -2,23 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from cli.stack import Relay
-from relay.adapters.dynamodb import REJECTED, read_record
+from relay.adapters.dynamodb import REJECTED, read_item, read_record, write_item
 from relay.contract.destination import Destination
 from relay.ports import Record
 
 NOWHERE = Destination("")
 """A reject's destination."""
-
-_read = TypeDeserializer().deserialize
-_write = TypeSerializer().serialize
 
 
 class State(StrEnum):
@@ -70,15 +65,9 @@ class Letter:
 
 def read_letter(item: Mapping[str, Any]) -> Letter:
     """A DynamoDB item as a letter."""
-    plain = {name: _plain(_read(value)) for name, value in item.items()}
+    plain = read_item(item)
     known = {each.name: plain[each.name] for each in fields(Letter) if each.name in plain}
     return Letter(**known | {"destination": Destination(known.get("destination", ""))})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return value
 
 
 class Index:
@@ -124,25 +113,17 @@ class Index:
             yield from map(read_letter, page["Items"])
 
     def states(self, letters: Iterable[str]) -> dict[str, str]:
-        """Of up to 100 letters, the state of those that are in the index."""
+        """The state of those that are in the index."""
         keys = [{"letter": {"S": each}} for each in dict.fromkeys(letters)]
-        wanted: Any = {self._table: {"Keys": keys, "ProjectionExpression": "letter, #state", "ConsistentRead": True}}
-        wanted[self._table]["ExpressionAttributeNames"] = {"#state": "state"}
-        found: dict[str, str] = {}
-        while keys and wanted:
-            reply = self._client.batch_get_item(RequestItems=wanted)
-            found |= {each["letter"]["S"]: each["state"]["S"] for each in reply["Responses"].get(self._table, [])}
-            wanted = reply.get("UnprocessedKeys")
-        return found
+        how = {"ProjectionExpression": "letter, #state", "ExpressionAttributeNames": {"#state": "state"}}
+        found = self._relay.items(self._table, keys, **how)
+        return {each["letter"]["S"]: each["state"]["S"] for each in found}
 
     def put(self, item: Mapping[str, Any]) -> None:
         """Writes a letter's item, of plain values, unless there is one of that name."""
-        values = {
-            name: _write(Decimal(repr(value)) if isinstance(value, float) else value) for name, value in item.items()
-        }
         try:
             self._client.put_item(
-                TableName=self._table, Item=values, ConditionExpression="attribute_not_exists(letter)"
+                TableName=self._table, Item=write_item(item), ConditionExpression="attribute_not_exists(letter)"
             )
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":

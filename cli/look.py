@@ -14,11 +14,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cli.condition import Account, Kind
 from cli.dead import groups
 from cli.reasons import Group
-from cli.stack import Relay
+from cli.stack import MOST_KEYS, Queue, Relay
 from relay.account import schedule
 from relay.adapters.dynamodb import read_account, read_record
 from relay.contract.destination import ANY, Destination
-from relay.ports import AccountRecord, Record
+from relay.ports import Record
 from relay.providers import PROVIDERS
 from relay.settings import DeliverSettings
 
@@ -34,9 +34,6 @@ MOST_PAGES = 4
 MOST_FAILURES = 3
 """Events of one account, which did not get through, whose records are read."""
 
-MOST_KEYS = 100
-"""That DynamoDB reads in one call."""
-
 
 @dataclass(frozen=True)
 class Age:
@@ -44,19 +41,6 @@ class Age:
 
     seconds: float
     is_least: bool = False
-
-
-@dataclass(frozen=True)
-class Queue:
-    """Messages in a queue, as far as SQS knows."""
-
-    visible: int = 0
-    hidden: int = 0
-    """In work, or deferred."""
-
-    @property
-    def messages(self) -> int:
-        return self.visible + self.hidden
 
 
 @dataclass(frozen=True)
@@ -167,7 +151,7 @@ class Look:
         _ = relay.sqs, relay.dynamodb, relay.functions, relay.cloudwatch, relay.outputs
         notes: list[str] = []
         with ThreadPoolExecutor(max_workers=12) as pool:
-            queues = {name: pool.submit(self._queue, url) for name, url in _queues(relay).items()}
+            queues = {name: pool.submit(relay.queue, url) for name, url in _queues(relay).items()}
             switches = {name: pool.submit(self._is_on, function) for name, function in _functions(relay).items()}
             settings: Future[Mapping[str, DeliverSettings]] = pool.submit(lambda: relay.settings)
             found = pool.submit(lambda: list(self._scan_accounts()))
@@ -211,12 +195,6 @@ class Look:
             reasons=alike,
             notes=notes,
         )
-
-    def _queue(self, url: str) -> Queue:
-        names: Any = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
-        given: Any = self._relay.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        visible, hidden, delayed = (int(given.get(name, 0)) for name in names)
-        return Queue(visible, hidden + delayed)
 
     def _is_on(self, function: str) -> bool:
         mappings = self._relay.functions.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
@@ -358,26 +336,14 @@ def read(
     """An account from its item, none where it had no event yet, with the windows that its settings ask for."""
     given = settings[destination.provider]
     provider = PROVIDERS[destination.provider](given.base_url, given.of(destination))
-    record = read_account(destination, item) if item else AccountRecord(destination)
-    return Account(
-        destination,
-        schedule.fit(record, provider.terms.limits, now),
-        held_by=str(item.get("held_by", {}).get("S", "")),
-        held_until=float(item.get("held_until", {}).get("N", 0)),
-    )
+    return Account(destination, schedule.fit(read_account(destination, item), provider.terms.limits, now))
 
 
 def find(relay: Relay, names: Iterable[str], now: float) -> list[Account]:
     """The accounts of those names, with why they do not work, where they do not."""
-    table, found = relay.outputs["AccountsTableName"], {}
     known = [Destination(name) for name in names if Destination(name).provider in relay.settings]
-    for start in range(0, len(known), MOST_KEYS):
-        keys: Any = [{"destination": {"S": str(name)}} for name in known[start : start + MOST_KEYS]]
-        wanted: Any = {table: {"Keys": keys, "ConsistentRead": True}}
-        while wanted:
-            reply = relay.dynamodb.batch_get_item(RequestItems=wanted)
-            found.update({item["destination"]["S"]: item for item in reply["Responses"].get(table, [])})
-            wanted = reply.get("UnprocessedKeys")
+    keys = [{"destination": {"S": name}} for name in known]
+    found = {item["destination"]["S"]: item for item in relay.items(relay.outputs["AccountsTableName"], keys)}
     return with_failures(relay, [read(name, found.get(name, {}), relay.settings, now) for name in known], now)
 
 
@@ -391,11 +357,8 @@ def with_failures(relay: Relay, accounts: Sequence[Account], now: float) -> list
     ][:MOST_KEYS]
     if not keys:
         return list(accounts)
-    table = relay.outputs["LedgerTableName"]
-    asked: Any = {table: {"Keys": keys}}
-    items = relay.dynamodb.batch_get_item(RequestItems=asked)["Responses"].get(table, [])
     by_destination: dict[str, list[Record]] = {}
-    for record in filter(None, map(read_record, items)):
+    for record in filter(None, map(read_record, relay.items(relay.outputs["LedgerTableName"], keys))):
         if record.state in ("open", "claimed"):
             by_destination.setdefault(record.destination, []).append(record)
     return [replace(each, failures=tuple(by_destination.get(each.destination, ()))) for each in accounts]

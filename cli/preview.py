@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.json import JSON
 from rich.text import Text
 
+from cli.check import ask
 from cli.checking import check
 from cli.command import Answer, CommandError, Exit
 from cli.reading import Delimiter, Encoding, Files, Map, MapFile, Timezone, WrittenAs, reading, sources
@@ -162,12 +163,7 @@ def preview(
 
 
 def _asked(relay: Relay, event: Event, to: Destination) -> Request:
-    call = {"destination": to, "event": json.loads(event.to_json()), "dry_run": True}
-    reply = relay.functions.invoke(FunctionName=relay.lanes[to.provider].function, Payload=json.dumps(call).encode())
-    answer = json.loads(reply["Payload"].read() or "null")
-    if "FunctionError" in reply or not isinstance(answer, dict):
-        told = answer.get("errorType") if isinstance(answer, dict) else "no answer"
-        raise CommandError(f"{relay.lanes[to.provider].function} failed: {told}")
+    answer = ask(relay, to, json.loads(event.to_json()), dry_run=True)
     if "request" in answer:
         request: Request = answer["request"]
         return request

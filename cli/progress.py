@@ -49,15 +49,19 @@ class Progress:
         return cls(fresh.path, content, options, kept["records"], kept["sent"], kept["refused"])
 
     def write(self, *, at_once: bool = False) -> None:
-        """Whole or not at all, and not at every call."""
+        """Whole or not at all, and not at every call. Raises CommandError where nothing can be written."""
         now = time.monotonic()
         if self.path is None or (now - self._written_at < EVERY and not at_once):
             return
         self._written_at = now
         kept = {name: value for name, value in asdict(self).items() if name not in ("path", "_written_at")}
         beside = self.path.with_name(f"{self.path.name}.new")
-        beside.write_text(json.dumps(kept, indent=1) + "\n")
-        os.replace(beside, self.path)
+        try:
+            beside.write_text(json.dumps(kept, indent=1) + "\n")
+            os.replace(beside, self.path)
+        except OSError as error:
+            beside_it = f"{self.path}: {error.strerror}"
+            raise CommandError(f"{beside_it}; where nothing can be written, send it from standard input") from None
 
     def end(self) -> None:
         """All of it is done: there is nothing to go on with."""

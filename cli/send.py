@@ -21,14 +21,11 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.progress import (
-    Progress as Bars,
-)
 from rich.table import Table
 from rich.text import Text
 
 from cli.checking import Checked, Seen, check
-from cli.command import Answer, CommandError, Exit, beside
+from cli.command import Answer, CommandError, Exit, beside, progress_bar
 from cli.progress import Progress
 from cli.reading import Delimiter, Encoding, Files, Map, MapFile, Timezone, WrittenAs, reading, sources
 from cli.records import Reading, Source
@@ -285,7 +282,7 @@ class _Rules:
 def _check_all(parts: Sequence[_Part], report: _Report, rules: _Rules, *, keep: bool) -> None:
     """Counts every part's events, and names what is wrong. `keep`: writes it to a file, too."""
     columns = (TextColumn("checking {task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with _bars(*columns) as bars:
+    with progress_bar(*columns) as bars:
         for index, part in enumerate(parts):
             source = part.source
             bar = bars.add_task(source.name, total=source.size)
@@ -320,13 +317,13 @@ def _send_all(parts: Sequence[_Part], report: _Report, sending: Sending, seen: S
         _Rate(),
         TimeRemainingColumn(),
     )
-    with _bars(*columns) as bars:
+    with progress_bar(*columns) as bars:
         for index, part in enumerate(parts):
             progress = part.progress
             if progress is None or progress.records >= part.records:
                 continue
             bar = bars.add_task(part.source.name, total=part.events, completed=progress.sent + progress.refused)
-            _write(progress)
+            progress.write(at_once=True)
             try:
                 with closing(sending.run(_outgoing(index, part, seen))) as settled:
                     for batch in settled:
@@ -370,19 +367,7 @@ def _note(settled: Settled, part: _Part, report: _Report) -> None:
         report.refused.add(part.source.name, event.place, event.event_id, why.errors)
 
 
-def _write(progress: Progress) -> None:
-    try:
-        progress.write(at_once=True)
-    except OSError as error:
-        beside_it = f"{progress.path}: {error.strerror}"
-        raise CommandError(f"{beside_it}; where nothing can be written, send it from standard input") from None
-
-
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.0f}/s" if speed else "")
-
-
-def _bars(*columns: ProgressColumn) -> Bars:
-    return Bars(*columns, console=beside, transient=True, disable=not beside.is_terminal)

@@ -1,13 +1,16 @@
 """A deployed stack as an operator has it: its outputs, its settings, and AWS's clients for it."""
 
 import getpass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.contract.destination import ANY, Destination
 from relay.providers import PROVIDERS
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 DEFAULT_STACK = "customer-event-relay-dev"
 
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
+
+
+MOST_KEYS = 100
+"""That DynamoDB reads in one call."""
 
 
 class NoStackError(Exception):
@@ -48,6 +55,19 @@ class Lane:
     queue_url: str
     dead_letter_url: str
     function: str
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Messages in a queue, as far as SQS knows."""
+
+    visible: int = 0
+    hidden: int = 0
+    """In work, or deferred."""
+
+    @property
+    def messages(self) -> int:
+        return self.visible + self.hidden
 
 
 class Relay:
@@ -103,6 +123,35 @@ class Relay:
     def sqs(self) -> "SQSClient":
         client: SQSClient = self.client("sqs")
         return client
+
+    @cached_property
+    def who(self) -> str:
+        """Who asks: the name in the caller's ARN, else this machine's user."""
+        with suppress(BotoCoreError, ClientError):
+            arn = str(self.client("sts").get_caller_identity()["Arn"])
+            if name := arn.split(":", 5)[-1].partition("/")[2]:
+                return name
+        with suppress(KeyError, OSError):
+            return getpass.getuser()
+        return "somebody"
+
+    def queue(self, url: str) -> Queue:
+        """What is in a queue now."""
+        names: Any = [f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed")]
+        given: Any = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        visible, hidden, delayed = (int(given.get(name, 0)) for name in names)
+        return Queue(visible, hidden + delayed)
+
+    def items(self, table: str, keys: Sequence[Mapping[str, Any]], **how: Any) -> Iterator[dict[str, Any]]:
+        """The items of these keys, of which none stands twice, as they are now, in no order. `how`: what else
+        BatchGetItem takes.
+        """
+        for some in batched(keys, MOST_KEYS, strict=False):
+            asked: Any = {table: {"Keys": some, "ConsistentRead": True, **how}}
+            while asked:
+                reply = self.dynamodb.batch_get_item(RequestItems=asked)
+                yield from reply["Responses"].get(table, [])
+                asked = reply.get("UnprocessedKeys")
 
     @cached_property
     def _described(self) -> dict[str, Any]:
@@ -170,11 +219,3 @@ class Relay:
 
 
 _OF_A_LANE = ("QueueUrl", "DeadLetterQueueUrl", "FunctionName")
-
-
-def who() -> str:
-    """Who does it, by their own machine."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "somebody"

@@ -12,6 +12,7 @@ from cli.index import Letter, State
 from cli.logs import Line
 from cli.moments import iso_if, lasting, shown
 from relay.contract.destination import Destination
+from relay.delivery.batch import FORGOTTEN
 from relay.ports import Record
 
 INTAKE = "intake"
@@ -129,6 +130,8 @@ def _outcome(said: Mapping[str, Any]) -> str:
             what = f"delivered, {reason}"
         case "duplicate":
             what = f"not sent: {reason}"
+        case _ if _is_forgotten(said):
+            what = f"taken out of the lane unsent; {reason}"
         case _ if said.get("final"):
             what = f"given up, {reason}: a dead letter"
         case "throttled":
@@ -140,6 +143,10 @@ def _outcome(said: Mapping[str, Any]) -> str:
         case _:
             what = f"failed, {reason}; tried again"
     return what
+
+
+def _is_forgotten(said: Mapping[str, Any]) -> bool:
+    return said.get("reason") == FORGOTTEN
 
 
 def _from_record(record: Record, steps: Sequence[Step]) -> Iterator[Step]:
@@ -210,12 +217,15 @@ def stand(known: Known, accounts: Mapping[str, Account], now: float) -> Iterator
         yield _at_intake(known, now)
     for name in known.destinations:
         record, letter, account = known.records.get(name), known.last_letter(name), accounts.get(name)
-        if letter and _is_its_end(letter, record):
+        last = known.last_line(name)
+        if last and _is_forgotten(last.said):
+            yield Now(name, "dropped", f"taken out of the lane unsent {shown(last.at, now)}; {FORGOTTEN}")
+        elif letter and _is_its_end(letter, record):
             yield _by_letter(letter, account, now)
         elif record:
             yield _by_record(record, account, known.delivered_at(name), now)
         else:
-            yield _by_line(name, known.last_line(name), account, now)
+            yield _by_line(name, last, account, now)
 
 
 def _is_its_end(letter: Letter, record: Record | None) -> bool:

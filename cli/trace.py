@@ -48,11 +48,7 @@ def trace(
 
 
 def _nothing_known(relay: Relay, event_id: str, begin: float, told: Told) -> str:
-    queue = relay.sqs.get_queue_attributes(
-        QueueUrl=relay.outputs["IntakeQueueUrl"],
-        AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
-    )["Attributes"]
-    waiting = sum(map(int, queue.values()))
+    waiting = relay.queue(relay.outputs["IntakeQueueUrl"]).messages
     told_too = [told.gap] if told.gap else []
     if waiting:
         told_too.append(f"{waiting:,} records wait in the intake queue: it may be one of them")

@@ -8,7 +8,7 @@ import pytest
 
 from cli.accounts import Account, is_held
 from cli.connect import Secret
-from cli.stack import Lane, Relay
+from cli.stack import Lane, Relay, Where
 from relay.adapters.dynamodb import KEEP_SECONDS, DynamoAccounts
 from relay.adapters.secrets_manager import SecretsManagerSecrets
 from relay.adapters.sqs import SqsLaneQueue
@@ -33,9 +33,10 @@ class Desk:
     def __post_init__(self) -> None:
         aws, lane = self.aws, self.aws.lanes[FAST]
         lanes = {FAST: Lane(FAST, lane, aws.dead_letters, "")}
-        stack = type("Stack", (), {"outputs": {"AccountsTableName": aws.accounts}, "lanes": lanes})()
-        stack.dynamodb, stack.sqs = aws.dynamodb, aws.sqs
-        self.account = Account(cast(Relay, stack), NAME)
+        relay = Relay(Where())
+        outputs = {"AccountsTableName": aws.accounts}
+        relay.__dict__ |= {"outputs": outputs, "lanes": lanes, "dynamodb": aws.dynamodb, "sqs": aws.sqs}
+        self.account = Account(relay, NAME)
         self.accounts = DynamoAccounts(aws.dynamodb, aws.accounts)
         self.queue = SqsLaneQueue(aws.sqs, lane, aws.dead_letters)
 

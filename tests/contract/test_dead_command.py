@@ -24,7 +24,7 @@ from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
 from relay.contract.destination import Destination
 from relay.contract.event import parse_event
 from relay.ports import DeadLetter, Record, RejectedRecord
-from tests.contract.conftest import Aws
+from tests.contract.conftest import Aws, queue_maker
 from tests.factories import NOW, event_data
 from tests.kinds import FAST
 
@@ -46,6 +46,7 @@ class Stack:
         self.relay.__dict__ |= {
             "sqs": aws.sqs,
             "dynamodb": aws.dynamodb,
+            "who": "ana",
             "outputs": {
                 "RejectedQueueUrl": aws.rejected,
                 "IntakeQueueUrl": self.intake,
@@ -179,7 +180,7 @@ def test_a_drop_is_for_good(stack: Stack) -> None:
     assert done["done"] == {"dropped": 1}
     assert named(stack.drain(stack.aws.dead_letters)) == ["e-1"]
     (dropped,) = Index(stack.relay).of_event("e-2")
-    assert (dropped.state, dropped.body, bool(dropped.settled_by)) == (State.DROPPED, None, True)
+    assert (dropped.state, dropped.body, dropped.settled_by) == (State.DROPPED, None, "ana")
 
 
 def test_nothing_is_done_without_being_meant(stack: Stack) -> None:
@@ -189,6 +190,9 @@ def test_nothing_is_done_without_being_meant(stack: Stack) -> None:
         with pytest.raises(CommandError) as refused:
             dead.redrive_dead(stack.relay, which, consent)
         assert refused.value.exit_code is Exit.USAGE
+    with pytest.raises(CommandError) as refused:
+        forget.forget(stack.relay, "ada@example.com")
+    assert refused.value.exit_code is Exit.USAGE
     dry = act(dead.redrive_dead, stack, DeadFilter(), Consent(dry_run=True, everything=True))
     assert dry == {"would": "redrive", "count": 1}
     assert (stack.waiting(), stack.drain(stack.aws.lanes[FAST])) == ({"m-1"}, [])
@@ -238,6 +242,30 @@ def test_what_sqs_gave_up_is_collected(stack: Stack) -> None:
     (message,) = stack.drain(stack.aws.lanes[FAST])
     assert message["Attributes"]["MessageGroupId"] == "main#3"
     assert named(stack.drain(stack.aws.dead_letters)) == ["e-1"]
+
+
+def test_what_other_systems_wrote_beside_it_is_in_nobodys_way(stack: Stack) -> None:
+    """GIVEN a message with as many attributes as SQS takes, some in our names but none of ours WHEN SQS gave it up
+    THEN it is collected, and redriven with what is ours."""
+    given = {"content_hash": "ab", "accepted_at": "yesterday", "attempts": "many"}
+    given |= {f"a{number}": "theirs" for number in range(6)}
+    attributes: Any = {name: {"DataType": "String", "StringValue": value} for name, value in given.items()}
+    attributes["a.bytes"] = {"DataType": "Binary", "BinaryValue": b"theirs"}
+    queue_maker(stack.aws.endpoint).send_message(
+        QueueUrl=stack.aws.dead_letters,
+        MessageBody=json.dumps(event_data(id="e-1")),
+        MessageGroupId="main",
+        MessageDeduplicationId="x",
+        MessageAttributes=attributes,
+    )
+    assert act(dead.collect_dead, stack, DeadFilter(where=FAST))["collected"] == 1
+    (message,) = stack.aws.receive(stack.aws.dead_letters, visibility=0)
+    kept = message["MessageAttributes"]
+    assert len(kept) == 10
+    assert {"letter", "swept", *list(given)[:3]} < set(kept)
+    assert act(dead.redrive_dead, stack, DeadFilter(event_id="e-1"), YES)["done"] == {"redriven": 1}
+    (message,) = stack.drain(stack.aws.lanes[FAST])
+    assert {name: each["StringValue"] for name, each in message["MessageAttributes"].items()} == {"content_hash": "ab"}
 
 
 def reject(stack: Stack, number: int, **changes: Any) -> None:
@@ -389,6 +417,69 @@ def test_rejects_stay_whole_in_a_sweep(stack: Stack) -> None:
     act(dead.drop_rejected, stack, Filter(reason="odd"), YES)
     assert sorted(named(stack.drain(stack.aws.rejected))) == sorted(f"r-{number}" for number in range(0, 24, 2))
     assert stack.waiting(REJECTED) == {f"j-{number}" for number in range(0, 24, 2)}
+
+
+def test_a_long_sweep_goes_to_the_end(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN more rejects than can be gone through in the time that SQS hides what was seen first THEN all are seen."""
+    monkeypatch.setattr(sweep, "HIDDEN_SECONDS", 1)
+    for number in range(33):
+        reject(stack, number)
+    counts = Sweep(stack.relay, REJECTED, lambda: time.sleep(0.06)).run()
+    assert (counts["kept"], counts["twice"]) == (33, 0)
+    assert Counter(named(stack.drain(stack.aws.rejected))) == Counter(f"r-{number}" for number in range(33))
+
+
+@pytest.mark.parametrize("is_earlier", [True, False])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_two_operators_at_once_lose_nothing(stack: Stack, step: int, is_earlier: bool) -> None:
+    """GIVEN a sweep WHEN another operator's comes in between, whichever began first THEN every letter stays, and a
+    third sweep finds each of them once."""
+    for number in range(25):
+        stack.give_up(number)
+    steps = itertools.count(1)
+
+    class Slow(Sweep):
+        def _receive(self) -> Any:
+            if next(steps) == step:
+                other.run()
+            return super()._receive()
+
+    if is_earlier:
+        slow, other = Slow(stack.relay, FAST), Sweep(stack.relay, FAST)
+    else:
+        other, slow = Sweep(stack.relay, FAST), Slow(stack.relay, FAST)
+    slow.run()
+    assert Sweep(stack.relay, FAST).run()["kept"] == 25
+    assert Counter(named(stack.drain(stack.aws.dead_letters))) == Counter(f"e-{number}" for number in range(25))
+
+
+def test_of_two_copies_the_same_stays(stack: Stack) -> None:
+    """GIVEN a reject twice in its queue WHEN it is swept again and again THEN it is there once."""
+    for _ in range(2):
+        reject(stack, 1)
+    assert [Sweep(stack.relay, REJECTED).run()["kept"] for _ in range(2)] == [1, 1]
+    assert len(stack.drain(stack.aws.rejected)) == 1
+
+
+def test_what_nobody_named_can_be_dropped(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a message without a name, with no room for one WHEN it is collected and dropped THEN it is gone."""
+    stack.aws.sqs.send_message(QueueUrl=stack.aws.rejected, MessageBody='{"id": "r-1"}')
+    monkeypatch.setattr(sweep, "MOST_BYTES", 1)
+    assert [act(dead.collect_rejected, stack)["collected"] for _ in range(2)] == [1, 0]
+    assert act(dead.drop_rejected, stack, Filter(), ALL)["queue"] == {"deleted": 1}
+    assert stack.drain(stack.aws.rejected) == []
+
+
+def test_what_sqs_does_not_delete_is_said(stack: Stack) -> None:
+    """GIVEN a letter that SQS keeps all the same WHEN it is dropped THEN the command says so."""
+    stack.give_up(1)
+
+    def refuse(**given: Any) -> Any:
+        return {"Failed": [{"Id": each["Id"]} for each in given["Entries"]]}
+
+    stack.aws.sqs.delete_message_batch = refuse  # type: ignore[method-assign]
+    with pytest.raises(CommandError, match=r"1 messages of .* could not be deleted"):
+        dead.drop_dead(stack.relay, DeadFilter(), ALL)
 
 
 def test_a_customer_is_forgotten(stack: Stack) -> None:

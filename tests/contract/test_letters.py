@@ -11,7 +11,7 @@ from relay.adapters.dynamodb import KEEP_LETTERS_SECONDS, LONGEST_BODY, DynamoLe
 from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
 from relay.contract.destination import Destination
 from relay.errors import UnavailableError
-from relay.ports import DeadLetter, RejectedRecord
+from relay.ports import MOST_BYTES, DeadLetter, RejectedRecord
 from tests.contract.conftest import Aws
 from tests.contract.test_aws import attributes, letter, nowhere
 from tests.factories import NOW, event_json
@@ -70,6 +70,15 @@ def test_a_dead_letter_is_in_the_index_and_in_its_queue(aws: Aws) -> None:
         "correlation_id": "corr-1",
         "group": "main#2",
     }
+
+
+@pytest.mark.parametrize(("spare", "named"), [(1_000, True), (100, False)])
+def test_a_body_that_leaves_room_for_a_name_only(aws: Aws, spare: int, named: bool) -> None:
+    """GIVEN a reject as large as a message THEN it goes with its name in the index, where there is room for that."""
+    body = "x" * (MOST_BYTES - spare)
+    assert SqsIntakeQueues(aws.sqs, aws.lanes, aws.rejected, index(aws)).reject([replace(REJECT, body=body)]) == {}
+    (message,) = aws.receive(aws.rejected)
+    assert (message["Body"], attributes(message)) == (body, {"letter": REJECT.letter} if named else {})
 
 
 def test_a_reject_is_in_the_index_and_in_its_queue(aws: Aws) -> None:

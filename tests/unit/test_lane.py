@@ -919,6 +919,27 @@ def test_an_account_that_an_operator_resumes(knows: bool) -> None:
     assert environment.secrets.resumed == 1
 
 
+def test_an_account_that_is_resumed_while_a_batch_is_refused() -> None:
+    """GIVEN credentials that are refused WHEN an operator resumes the account before the batch is over THEN the batch
+    does not hide for minutes what it has, and the next one sends it.
+    """
+    harness = Harness(provider="sender", answers={"e0": list(REFUSED)})
+    answer = harness.transport.send
+
+    def send(request: Request, leave: Callable[[], None]) -> Reply:
+        reply = answer(request, leave)
+        if len(harness.sent) == 2:
+            harness.records.resume("sender/main")
+        return reply
+
+    harness.transport.send = send  # type: ignore[method-assign]
+    report = harness.handle([message("e0")])
+    assert report.deferred["sender/main"] <= 5
+    assert harness.records.noted == []
+    harness.clock.pass_by(5)
+    assert harness.handle([message("e0")]).failed == []
+
+
 def test_an_account_that_waits_on_is_looked_up_once(sender: Harness) -> None:
     """GIVEN messages that come before their time, and no resume THEN nothing is sent; they are hidden for the rest."""
     sender.answers["e0"] = list(REFUSED)

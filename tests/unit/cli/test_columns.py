@@ -242,6 +242,19 @@ def test_a_map_file_that_is_none_is_refused(tmp_path: Path, name: str, text: str
         ColumnMap.read((), tmp_path / name)
 
 
+def test_value_is_a_number_in_a_map_file_too(tmp_path: Path) -> None:
+    (tmp_path / "map.toml").write_text("value = {column = 'Total'}")
+    data, errors = ColumnMap.read((), tmp_path / "map.toml").bind(["Total"]).event(["6.7"])
+    assert (data["value"], errors) == (6.7, [])
+
+
+@pytest.mark.parametrize("kind", ["number", "comma"])
+def test_a_number_of_thousands_of_digits_is_none(kind: str) -> None:
+    """Python itself refuses to read it."""
+    _, errors = row(f"properties.x:{kind}=Cell", Cell="9" * 5_000)
+    assert [error.field for error in errors] == ["properties.x"]
+
+
 def test_a_map_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="No such file"):
         ColumnMap.read((), tmp_path / "map.toml")

@@ -18,9 +18,9 @@ NOW = datetime.fromisoformat("2026-11-29T22:46:10").timestamp()
 SECOND, MINUTE = Limit(5, 1.0), Limit(60, 60.0)
 
 
-def account(*limits: Limit, held_by: str = "", held_until: float = 0.0, **more: Any) -> Account:
+def account(*limits: Limit, **more: Any) -> Account:
     record = schedule.fit(AccountRecord(NAME, version=1), limits or (SECOND,), NOW - 3600)
-    return Account(NAME, replace(record, **more), held_by, held_until)
+    return Account(NAME, replace(record, **more))
 
 
 def failure(status: int | None, reason: str, completed_at: float = NOW) -> Record:

@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cli.look import MOST_PAGES, Age, Look, Seen, find
-from cli.stack import Lane
-from relay.adapters.dynamodb import _account_item, _values
+from cli.stack import Lane, Relay, Where
+from relay.adapters.dynamodb import _account_item, write_item
 from relay.contract.destination import Destination
 from relay.ports import AccountRecord, State
 from relay.providers import PROVIDERS
@@ -92,7 +92,7 @@ def look(aws: Aws) -> Callable[[], Seen]:
     return Look(stack(aws), lambda: NOW)
 
 
-def stack(aws: Aws) -> Any:
+def stack(aws: Aws) -> Relay:
     settings = {
         name: DeliverSettings(
             stage="dev",
@@ -107,7 +107,8 @@ def stack(aws: Aws) -> Any:
         )
         for name in PROVIDERS
     }
-    return SimpleNamespace(
+    relay = Relay(Where())
+    relay.__dict__.update(
         **dict.fromkeys(("sqs", "dynamodb", "functions", "cloudwatch"), aws),
         outputs={
             "IntakeQueueUrl": "https://sqs/intake",
@@ -119,19 +120,19 @@ def stack(aws: Aws) -> Any:
         lanes={name: Lane(name, f"https://sqs/{name}", f"https://sqs/{name}-dead", f"{name}-f") for name in PROVIDERS},
         settings=settings,
         parameters={"LateAfterSeconds": "600"},
-        destinations=[FASTS, SLOWS],
     )
+    return relay
 
 
 def item(name: Destination, **more: Any) -> dict[str, Any]:
     """An account's, as it stands in the table."""
     record = AccountRecord(name, version=3, **more)
-    return {"destination": {"S": str(name)}, **_values(_account_item(record))}
+    return {"destination": {"S": str(name)}, **write_item(_account_item(record))}
 
 
 def record(event_id: str, destination: Destination, state: str = "open", **more: Any) -> dict[str, Any]:
     kept = {"event_id": event_id, "destination": str(destination), "content_hash": "h", "state": state, **more}
-    return _values(kept)
+    return write_item(kept)
 
 
 def test_what_waits_is_visible_hidden_or_delayed(aws: Aws, look: Callable[[], Seen]) -> None:
@@ -153,7 +154,7 @@ def test_accounts_are_those_configured_and_those_found(aws: Aws, look: Callable[
     ]
     seen = look()
     assert [each.destination for each in seen.accounts] == [FASTS, SLOWS, other]
-    assert (seen.accounts[1].held_by, seen.accounts[1].held_until) == ("ana", NOW + 60)
+    assert (seen.accounts[1].record.held_by, seen.accounts[1].record.held_until) == ("ana", NOW + 60)
     assert [each.is_known for each in seen.accounts] == [False, True, True]
     assert seen.accounts[0].record.windows[0].documented == PROVIDERS[FAST].limits[0].requests
 

@@ -237,6 +237,25 @@ def test_a_progress_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         send(stack(sqs=Queue()), [file], resume=True)
 
 
+def test_a_disk_that_fills_up_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a disk that is full in the midst of it THEN it ends with a line that says so, and goes on from there."""
+    file = lines(tmp_path, *ids(25))
+    replace, calls = os.replace, iter(range(100))
+
+    def full(*names: Any) -> None:
+        if next(calls):
+            raise OSError(28, "No space left on device")
+        replace(*names)
+
+    queue = Queue()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(CommandError, match="No space left on device"):
+            send(stack(sqs=queue), [file])
+    assert send(stack(sqs=queue), [file], resume=True).exit_code is Exit.OK
+    assert set(queue.taken) == {f"e-{number}" for number in range(25)}
+
+
 def test_with_nothing_to_go_on_with_it_begins(tmp_path: Path) -> None:
     """A script may always say --resume."""
     queue = Queue()

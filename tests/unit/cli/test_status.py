@@ -15,10 +15,10 @@ from rich.console import Console
 from cli.command import Answer, Output, console, show
 from cli.condition import Account
 from cli.index import Letter
-from cli.look import Age, Alarm, LaneSeen, Queue, Seen
+from cli.look import Age, Alarm, LaneSeen, Seen
 from cli.reasons import grouped
 from cli.ringing import RUNBOOK, Ring, ringing
-from cli.stack import Relay, Where
+from cli.stack import Queue, Relay, Where
 from cli.status import NONE, _data, _looking_again, _shown
 from relay.account import schedule
 from relay.contract.destination import ANY, Destination
@@ -32,9 +32,9 @@ FINE = LaneSeen(Queue(), 0)
 ROOT = Path(__file__).parents[3]
 
 
-def account(name: Destination, held_by: str = "", **more: Any) -> Account:
+def account(name: Destination, **more: Any) -> Account:
     record = schedule.fit(AccountRecord(name, version=1), PROVIDERS[name.provider].limits, NOW)
-    return Account(name, replace(record, **more), held_by)
+    return Account(name, replace(record, **more))
 
 
 def refused(name: Destination) -> Account:

@@ -200,6 +200,14 @@ class Pace:
         """How often an operator has ended the account's waiting, as far as is known here."""
         return self._record.resumed
 
+    def is_resumed(self) -> bool:
+        """Whether an operator has ended the account's waiting since this environment heard of it last: looks, where
+        there is something to tell.
+        """
+        before = self.resumed
+        self.flush()
+        return self.resumed != before
+
     def forgets(self, identities: Collection[str], accepted_at: float) -> bool:
         """Whether the customer of an event, accepted at that Unix second, was to be forgotten since."""
         return forgotten.is_marked(self._record.forgotten, self._record.destination, identities, accepted_at)

@@ -113,7 +113,7 @@ class DynamoLedger:
                 UpdateExpression=_CLAIM,
                 ConditionExpression=_IF_OVERRIDES if overrides else _IF_SAME,
                 ExpressionAttributeNames={"#state": "state", "#owner": "owner", "#ttl": "ttl", "#version": "version"},
-                ExpressionAttributeValues=_values(values),
+                ExpressionAttributeValues=write_item(values),
                 ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
@@ -144,7 +144,7 @@ class DynamoLedger:
                 ExpressionAttributeNames=names
                 | {f"#gone{index}": name for index, name in enumerate(gone)}
                 | {"#owner": "owner"},
-                ExpressionAttributeValues=_values(
+                ExpressionAttributeValues=write_item(
                     {f":{index}": value for index, value in enumerate(kept.values())} | {":owner": record.owner}
                 ),
             )
@@ -179,7 +179,7 @@ class DynamoAccounts:
                 UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in kept),
                 ConditionExpression="#version = :seen" if record.version > 1 else "attribute_not_exists(#version)",
                 ExpressionAttributeNames={f"#{name}": name for name in kept},
-                ExpressionAttributeValues=_values(
+                ExpressionAttributeValues=write_item(
                     values | ({":seen": record.version - 1} if record.version > 1 else {})
                 ),
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -202,7 +202,7 @@ class DynamoAccounts:
                 Key={"destination": {"S": hidden_key(hidden.destination, hidden.group)}},
                 UpdateExpression="SET receipts = :receipts, #until = :until, #ttl = :ttl",
                 ExpressionAttributeNames={"#until": "until", "#ttl": "ttl"},
-                ExpressionAttributeValues=_values(values),
+                ExpressionAttributeValues=write_item(values),
             )
         except (BotoCoreError, ClientError) as error:
             raise UnavailableError("DynamoDB", error) from None
@@ -215,9 +215,9 @@ def hidden_key(destination: str, group: str) -> str:
 
 def read_hidden(item: Mapping[str, Any]) -> Hidden:
     """A DynamoDB item as what is hidden of a group."""
-    destination, _, group = str(_deserialize(item["destination"])).partition(" ")
-    receipts = tuple(map(str, _deserialize(item["receipts"])))
-    return Hidden(destination, group, receipts, float(_plain(_deserialize(item["until"]))))
+    plain = read_item(item)
+    destination, _, group = str(plain["destination"]).partition(" ")
+    return Hidden(destination, group, tuple(map(str, plain["receipts"])), float(plain["until"]))
 
 
 class DynamoLetters:
@@ -237,7 +237,7 @@ class DynamoLetters:
         items = {each.letter: letter_item(each, now) for each in letters}
         try:
             reply = self._client.batch_write_item(
-                RequestItems={self._table: [{"PutRequest": {"Item": _values(item)}} for item in items.values()]}
+                RequestItems={self._table: [{"PutRequest": {"Item": write_item(item)}} for item in items.values()]}
             )
         except (BotoCoreError, ClientError) as error:
             raise UnavailableError("DynamoDB", error) from None
@@ -279,7 +279,7 @@ def _account_item(record: AccountRecord) -> dict[str, Any]:
 
 def read_account(destination: str, item: Mapping[str, Any]) -> AccountRecord:
     """A DynamoDB item as an account's record; one of version 0 for no item."""
-    plain = {name: _plain(_deserialize(value)) for name, value in item.items()}
+    plain = read_item(item)
     known = {each.name: plain[each.name] for each in fields(AccountRecord) if each.name in plain}
     windows = tuple(_window(window) for window in json.loads(known.pop("windows", "[]")))
     state = State(known.pop("state", State.CLOSED))
@@ -324,7 +324,7 @@ def read_record(item: Mapping[str, Any]) -> Record | None:
     """A DynamoDB item as a record; None for no item."""
     if not item:
         return None
-    plain = {name: _plain(_deserialize(value)) for name, value in item.items()}
+    plain = read_item(item)
     known = {field.name for field in fields(Record)} & plain.keys()
     record = Record(**{name: plain[name] for name in known})
     failure = Failure(**{name: plain[name] for name in _FAILURE if name in plain})
@@ -356,7 +356,13 @@ def _key(record: Record) -> dict[str, Any]:
     return {"event_id": {"S": record.event_id}, "destination": {"S": record.destination}}
 
 
-def _values(values: Mapping[str, Any]) -> dict[str, Any]:
+def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What DynamoDB gives, as plain values."""
+    return {name: _plain(_deserialize(value)) for name, value in item.items()}
+
+
+def write_item(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values as DynamoDB takes them."""
     return {
         name: _serialize(Decimal(repr(value)) if isinstance(value, float) else value) for name, value in values.items()
     }

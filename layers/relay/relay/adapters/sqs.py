@@ -28,6 +28,9 @@ NONE = "-"
 LETTER = "letter"
 """The attribute that names a dead letter's, or a reject's, item in the index."""
 
+NAME_BYTES = 128
+"""What that takes of a message, at most."""
+
 _PASSING = ("Throttl", "InternalError", "InternalFailure", "ServiceUnavailable")
 """In the codes of what SQS may take in a moment, whoever it says is to blame."""
 
@@ -201,8 +204,11 @@ def _when(moment: float | None) -> "MessageAttributeValueTypeDef":
 
 
 def _fitting(body: str, evidence: Attributes) -> Attributes:
-    # The body is what must not be lost; what does not fit beside it stands in the log.
-    return evidence if len(body.encode()) + EVIDENCE_BYTES <= MOST_BYTES else {}
+    # The body is what must not be lost; what does not fit beside it stands in the index, under the name beside it.
+    room = MOST_BYTES - len(body.encode())
+    if room >= EVIDENCE_BYTES:
+        return evidence
+    return {LETTER: evidence[LETTER]} if room >= NAME_BYTES else {}
 
 
 def _text(value: str) -> "MessageAttributeValueTypeDef":

@@ -422,9 +422,12 @@ class _Batch:
         """Seconds that the account is to be left alone for those that wait."""
         if not group.waiting:
             return 0.0
-        wait = group.account.end_batch()
+        pace, wait = group.account.pace, group.account.end_batch()
+        if wait >= NOTED_SECONDS and pace.is_resumed():
+            # While this batch was under way: what it found out before is no reason to hide anything for long.
+            wait = 0.0
         # Rounded down: too early costs a short wait, too late the provider's time.
-        return max(wait, math.floor(group.account.pace.delay()))
+        return max(wait, math.floor(pace.delay()))
 
     def _hide(self, messages: Sequence[LaneMessage], seconds: float) -> int:
         """Hides them for so long from now on, and returns how many SQS would not hide, however often asked."""
