@@ -17,6 +17,7 @@ from cli.command import Answer, CommandError, Exit
 from cli.hold import Name
 from cli.moments import shown
 from cli.stack import Relay
+from relay.contract.destination import Destination
 from relay.masking import mask, shorten
 from relay.ports import AccountRecord, State
 from relay.providers import PROVIDERS, checks
@@ -56,20 +57,26 @@ def check(
 ) -> Answer:
     """Send one marked test event to an account, and say in plain words what works or what is wrong."""
     to = destination_of(relay, destination)
-    call = {"destination": destination, "event": test_event(destination, email), "dry_run": dry_run}
-    function = relay.lanes[to.provider].function
     if dry_run:
-        answer = _invoke(relay, function, call)
+        answer = _invoke(relay, to, email, dry_run=True)
         return Answer(answer, JSON.from_data(answer), Exit.OK if "request" in answer else Exit.FAILED)
+    return told(destination, found_out(relay, to, email, Account(relay, to).read()))
+
+
+def found_out(relay: Relay, to: Destination, email: str, before: AccountRecord) -> Found:
+    """What one test event says of an account; where its own events have every turn, what became of them since
+    `before`.
+    """
     account = Account(relay, to)
-    if found := waits(account.read(), destination):
-        return _told(destination, found)
+    if found := waits(account.read(), to):
+        return found
     until = time.monotonic() + TURN_SECONDS
     while True:
-        answer = _invoke(relay, function, call)
-        found = read(answer, destination)
+        found = read(_invoke(relay, to, email), to)
+        if found.verdict == NO_TURN and account.read().worked_at > before.worked_at:
+            return Found(Verdict.BUSY, "nothing: its own events have every turn, and are delivered")
         if found.verdict != NO_TURN or time.monotonic() > until:
-            return _told(destination, found)
+            return found
         time.sleep(1.0)
 
 
@@ -139,7 +146,8 @@ def _unsent(outcome: str, reason: str, destination: str) -> Found:
     return Found(OURS, "see the lane's log; is one of AWS's services in trouble, or a role changed?", said=reason)
 
 
-def _told(destination: str, found: Found) -> Answer:
+def told(destination: str, found: Found) -> Answer:
+    """A command's answer."""
     data = {
         "destination": destination,
         "verdict": found.verdict,
@@ -160,7 +168,9 @@ def _told(destination: str, found: Found) -> Answer:
     return Answer(data, text, Exit.OK if found.is_well else Exit.FAILED)
 
 
-def _invoke(relay: Relay, function: str, call: Json) -> Json:
+def _invoke(relay: Relay, to: Destination, email: str, *, dry_run: bool = False) -> Json:
+    function = relay.lanes[to.provider].function
+    call = {"destination": to, "event": test_event(to, email), "dry_run": dry_run}
     reply = relay.functions.invoke(FunctionName=function, Payload=json.dumps(call).encode())
     text = reply["Payload"].read().decode("utf-8", "replace")
     if reply.get("FunctionError"):

@@ -146,6 +146,14 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
     return register
 
 
+def confirmed(question: str) -> None:
+    """Goes on where a person says yes. Raises CommandError where they do not, and where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise CommandError("nobody can be asked here: say --yes", Exit.USAGE)
+    if not typer.confirm(question, err=True):
+        raise CommandError("nothing was done")
+
+
 def _annotations(kind: type) -> list[Any]:
     hints = get_type_hints(kind, include_extras=True)
     return [hints[each.name] for each in fields(kind)]
@@ -199,6 +207,10 @@ def reported(wanted: Output) -> Iterator[None]:
         _end(str(error), wanted, Exit.USAGE)
     except KeyboardInterrupt:
         _end("interrupted", wanted, Exit.INTERRUPTED)
+    except typer.Abort:
+        # At a question.
+        beside.print()
+        _end("interrupted, nothing was done", wanted, Exit.INTERRUPTED)
     except (NoCredentialsError, NoRegionError, ProfileNotFound) as error:
         said = str(error).rstrip(".")
         _end(f"{said}: set up AWS as for its own command line, or name a --profile and a --region", wanted, Exit.USAGE)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rich.console import Group as Lines
 
 from cli.accounts import Account, all_known
-from cli.command import Answer, CommandError, Exit
+from cli.command import Answer, CommandError, Exit, confirmed
 from cli.dead import progress_bar
 from cli.index import Index, State
 from cli.moments import iso
@@ -41,8 +41,8 @@ def forget(relay: Relay, email: Email = "", phone: Phone = "", yes: Yes = False,
     if dry_run:
         found = Counter(each.lane for each in index.everything() if each.body and is_theirs(each.body))
         return Answer({"would forget": dict(found)}, f"{found.total()} in the index hold them; nothing was removed")
-    if not yes and not typer.confirm("remove all that is stored of this customer, for good?", err=True):
-        raise CommandError("nothing was done")
+    if not yes:
+        confirmed("remove all that is stored of this customer, for good?")
     # First the lanes: what is given up meanwhile is found among the dead letters.
     destinations = [each for each in all_known(relay) if each.provider in PROVIDERS]
     shown = sum(Account(relay, each).forget(customer.identities, now) for each in destinations)
