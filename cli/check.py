@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import uuid4
@@ -68,16 +68,18 @@ def found_out(relay: Relay, to: Destination, email: str, before: AccountRecord) 
     `before`.
     """
     account = Account(relay, to)
-    if found := waits(account.read(), to):
-        return found
+    if waiting := waits(account.read(), to):
+        return waiting
     until = time.monotonic() + TURN_SECONDS
-    while True:
-        found = read(_invoke(relay, to, email), to)
-        if found.verdict == NO_TURN and account.read().worked_at > before.worked_at:
+    while (found := read(_invoke(relay, to, email), to)).verdict == NO_TURN:
+        worked_at = account.read().worked_at
+        if worked_at > before.worked_at:
             return Found(Verdict.BUSY, "nothing: its own events have every turn, and are delivered")
-        if found.verdict != NO_TURN or time.monotonic() > until:
-            return found
+        if time.monotonic() > until:
+            last = f"; the last of its own was delivered {shown(worked_at)}" if worked_at else ""
+            return replace(found, said=found.said + last)
         time.sleep(1.0)
+    return found
 
 
 HELD, WAITS, NO_SECRET, NO_TURN, OURS, INVALID = (

@@ -148,3 +148,4 @@ def test_where_nothing_of_it_is_delivered_either_nobody_knows(monkeypatch: pytes
     to = Destination.of(SLOW, "main")
     found = found_out(relay, to, CHECK_EMAIL, AccountRecord(to, worked_at=5.0))
     assert (found.verdict, found.is_well) == (NO_TURN, False)
+    assert found.said.startswith("no budget left; the last of its own was delivered ")
