@@ -272,6 +272,8 @@ def _letter_table(letters: list[Letter]) -> Table:
 
 
 def _shown(relay: Relay, name: str, *, with_body: bool, rejects: bool) -> Answer:
+    if not name:
+        raise CommandError("say which: the name is empty", Exit.USAGE)
     index = Index(relay)
     one = index.whole(name)
     all_of_it = [one] if one else index.of_event(name)

@@ -33,6 +33,8 @@ def trace(
 
     Ends with 4 where nothing is known of it.
     """
+    if not event_id:
+        raise CommandError("say which event: its id is empty", Exit.USAGE)
     now = time.time()
     begin = moment(since)
     records = _records(relay, event_id)

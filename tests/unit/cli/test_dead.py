@@ -11,6 +11,7 @@ from cli.dead import WIDE_ENOUGH, Consent, DeadFilter, GroupTable, _act, show_de
 from cli.index import Letter
 from cli.reasons import grouped
 from cli.stack import Relay
+from cli.trace import trace
 from tests.kinds import FAST
 from tests.unit.cli.stack import stack
 
@@ -83,6 +84,14 @@ def test_what_is_the_other_kind_of_letter_is_said() -> None:
     assert caught.value.exit_code is Exit.NOT_FOUND
     with pytest.raises(CommandError, match="none of such an event → relay trace e-2"):
         show_dead(relay_with(), "e-2")
+
+
+def test_a_script_s_empty_variable() -> None:
+    """GIVEN no name at all THEN it is said, and AWS is not asked."""
+    for look in (show_dead, show_rejected, trace):
+        with pytest.raises(CommandError, match="is empty") as caught:
+            look(stack(), "")
+        assert caught.value.exit_code is Exit.USAGE
 
 
 def test_a_question_that_nobody_can_answer(monkeypatch: pytest.MonkeyPatch) -> None:
