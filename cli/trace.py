@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command import Answer, CommandError, Exit
+from cli.condition import Account
 from cli.index import Index
 from cli.logs import Told, lines_about
 from cli.look import find
@@ -17,6 +19,7 @@ from cli.moments import iso_if, moment, shown
 from cli.stack import Relay
 from cli.story import Known, Now, Step, stand
 from relay.adapters.dynamodb import read_record
+from relay.contract.destination import Destination
 from relay.ports import Record
 
 _STYLES = {"delivered": "green", "waiting": "yellow", "trying": "yellow", "dead_letter": "red", "rejected": "red"}
@@ -45,16 +48,34 @@ def trace(
     known = Known(told.lines, records, letters)
     steps = known.steps()
     accounts = {str(each.destination): each for each in find(relay, known.destinations, now)}
-    stands = list(stand(known, accounts, now))
+    stands = [with_lane(relay, each, accounts.get(each.where), now) for each in stand(known, accounts, now)]
     return Answer(_data(event_id, stands, steps, records, begin, told), _shown(event_id, stands, steps, told, now))
 
 
-def _nothing_known(relay: Relay, event_id: str, begin: float, told: Told) -> str:
+def with_lane(relay: Relay, end: Now, account: Account | None, now: float) -> Now:
+    """With when its lane will be through, where it waits and only its account's events are there."""
+    if end.state != "waiting" or account is None:
+        return end
+    provider = account.destination.provider
+    beside = [each for each in relay.settings[provider].destinations if Destination(each).provider == provider]
+    waiting = _messages(relay, relay.lanes[provider].queue_url) if beside == [account.destination] else 0
+    through = account.drained_at(waiting, now)
+    if not through:
+        return end
+    by = shown(through, now, to_the_minute=True)
+    return replace(end, told=f"{end.told}; the {waiting:,} on its lane are through by ~{by} at the soonest")
+
+
+def _messages(relay: Relay, queue_url: str) -> int:
     queue = relay.sqs.get_queue_attributes(
-        QueueUrl=relay.outputs["IntakeQueueUrl"],
+        QueueUrl=queue_url,
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
     )["Attributes"]
-    waiting = sum(map(int, queue.values()))
+    return sum(map(int, queue.values()))
+
+
+def _nothing_known(relay: Relay, event_id: str, begin: float, told: Told) -> str:
+    waiting = _messages(relay, relay.outputs["IntakeQueueUrl"])
     told_too = [told.gap] if told.gap else []
     if waiting:
         told_too.append(f"{waiting:,} records wait in the intake queue: it may be one of them")

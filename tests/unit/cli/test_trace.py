@@ -11,7 +11,7 @@ from cli.condition import Account
 from cli.index import Letter, State
 from cli.logs import Line, Told
 from cli.story import Known, Now, Step, stand
-from cli.trace import _data, _shown
+from cli.trace import _data, _shown, with_lane
 from relay.account import schedule
 from relay.contract.destination import Destination
 from relay.delivery.batch import FORGOTTEN
@@ -19,6 +19,7 @@ from relay.ports import AccountRecord, Record
 from relay.ports import State as AccountState
 from relay.providers import PROVIDERS
 from tests.kinds import FAST, SLOW
+from tests.unit.cli.stack import stack
 
 NOW = datetime.fromisoformat("2026-11-29T22:46:10").timestamp()
 HERE, THERE = Destination.of(FAST, "main"), Destination.of(SLOW, "main")
@@ -346,6 +347,30 @@ def test_a_redriven_event_is_as_old_as_its_redrive() -> None:
     given = record("delivered", outcome="delivered", accepted_at=NOW - 60, completed_at=NOW - 50)
     end = ends(letter(at=NOW - 600, state=State.REDRIVEN, settled_at=NOW - 60), given)[HERE]
     assert end.told == "delivered 22:45:20, 10s after it was sent again"
+
+
+class Lanes:
+    """SQS, with so many messages on every lane."""
+
+    def __init__(self, visible: int, hidden: int) -> None:
+        self._counts = {"ApproximateNumberOfMessages": visible, "ApproximateNumberOfMessagesNotVisible": hidden}
+
+    def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
+        return {"Attributes": {name: str(count) for name, count in self._counts.items()}}
+
+
+def test_when_a_backlog_will_be_through() -> None:
+    """GIVEN an event that waits in the lane of one account THEN it is told by when; not where others are on it."""
+    waits, works = Now(HERE, "waiting", "waits"), account(HERE)
+    count = round(600 * works.rate(NOW))
+    relay = stack(sqs=Lanes(count - 10, 10))
+    told = f"waits; the {count:,} on its lane are through by ~22:56 at the soonest"
+    assert with_lane(relay, waits, works, NOW).told == told
+    assert with_lane(stack(f"{HERE},{FAST}/*,{THERE}", sqs=Lanes(count, 0)), waits, works, NOW) == waits
+    assert with_lane(relay, waits, account(HERE, held="because"), NOW) == waits
+    assert with_lane(relay, waits, None, NOW) == waits
+    delivered = Now(HERE, "delivered", "delivered")
+    assert with_lane(relay, delivered, works, NOW) == delivered
 
 
 # ----------------------------------------------------------------------------------------------------------- answers
