@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command import Answer, CommandError, Exit
-from cli.condition import Account
+from cli.condition import Account, Kind
 from cli.index import Index
 from cli.logs import Told, lines_about
 from cli.look import find
@@ -53,8 +53,8 @@ def trace(
 
 
 def with_lane(relay: Relay, end: Now, account: Account | None, now: float) -> Now:
-    """With when its lane will be through, where it waits and only its account's events are there."""
-    if end.state != "waiting" or account is None:
+    """With when its lane will be through, where it waits, its account works, and only that one's events are there."""
+    if end.state != "waiting" or account is None or account.kind(now) not in (Kind.OK, Kind.THROTTLED):
         return end
     provider = account.destination.provider
     beside = [each for each in relay.settings[provider].destinations if Destination(each).provider == provider]

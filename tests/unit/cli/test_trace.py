@@ -368,6 +368,8 @@ def test_when_a_backlog_will_be_through() -> None:
     assert with_lane(relay, waits, works, NOW).told == told
     assert with_lane(stack(f"{HERE},{FAST}/*,{THERE}", sqs=Lanes(count, 0)), waits, works, NOW) == waits
     assert with_lane(relay, waits, account(HERE, held="because"), NOW) == waits
+    refused = account(HERE, state=AccountState.OPEN, why="unauthorized", until=NOW + 9)
+    assert with_lane(relay, waits, refused, NOW) == waits
     assert with_lane(relay, waits, None, NOW) == waits
     delivered = Now(HERE, "delivered", "delivered")
     assert with_lane(relay, delivered, works, NOW) == delivered
