@@ -82,6 +82,10 @@ shell-env: $(READY) ## Turn a shell to that stack: eval "$$(make -s shell-env)"
 down: $(READY) ## End the stack that make up started
 	@$(PYTHON) -m local down
 
+.PHONY: mess
+mess: up ## A stack with trouble in it, to practise on: docs/on-call.md
+	@$(PYTHON) -m local.mess
+
 .PHONY: invoke
 invoke: $(READY) ## One file by its way in, and its fate: EVENT=…
 	@$(if $(EVENT),,$(error name a file, such as EVENT=events/direct-order-shipped.json))

@@ -55,5 +55,5 @@ def _before(
 
 
 def main() -> None:
-    """The entry point."""
+    """What the entry point runs."""
     app()

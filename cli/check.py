@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import uuid4
@@ -56,20 +56,29 @@ def check(
 ) -> Answer:
     """Send one marked test event to an account, and say in plain words what works or what is wrong."""
     to = destination_of(relay, destination)
-    event = test_event(destination, email)
     if dry_run:
-        answer = ask(relay, to, event, dry_run=True)
+        answer = ask(relay, to, test_event(to, email), dry_run=True)
         return Answer(answer, JSON.from_data(answer), Exit.OK if "request" in answer else Exit.FAILED)
+    return told(destination, found_out(relay, to, email, Account(relay, to).read()))
+
+
+def found_out(relay: Relay, to: Destination, email: str, before: AccountRecord) -> Found:
+    """What one test event says of an account; where its own events have every turn, what became of them since
+    `before`.
+    """
     account = Account(relay, to)
-    if found := waits(account.read(), destination):
-        return _told(destination, found)
+    if waiting := waits(account.read(), to):
+        return waiting
     until = time.monotonic() + TURN_SECONDS
-    while True:
-        answer = ask(relay, to, event, dry_run=False)
-        found = read(answer, destination)
-        if found.verdict != NO_TURN or time.monotonic() > until:
-            return _told(destination, found)
+    while (found := read(ask(relay, to, test_event(to, email), dry_run=False), to)).verdict == NO_TURN:
+        worked_at = account.read().worked_at
+        if worked_at > before.worked_at:
+            return Found(Verdict.BUSY, "nothing: its own events have every turn, and are delivered")
+        if time.monotonic() > until:
+            last = f"; the last of its own was delivered {shown(worked_at)}" if worked_at else ""
+            return replace(found, said=found.said + last)
         time.sleep(1.0)
+    return found
 
 
 HELD, WAITS, NO_SECRET, NO_TURN, OURS, INVALID = (
@@ -138,7 +147,8 @@ def _unsent(outcome: str, reason: str, destination: str) -> Found:
     return Found(OURS, "see the lane's log; is one of AWS's services in trouble, or a role changed?", said=reason)
 
 
-def _told(destination: str, found: Found) -> Answer:
+def told(destination: str, found: Found) -> Answer:
+    """A command's answer."""
     data = {
         "destination": destination,
         "verdict": found.verdict,

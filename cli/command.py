@@ -101,9 +101,9 @@ beside = Console(**_PLAIN, stderr=True, soft_wrap=True)
 
 
 def ask(question: str) -> None:
-    """Raises CommandError unless a person says yes."""
+    """Goes on where a person says yes. Raises CommandError where they do not, and where nobody can be asked."""
     if not sys.stdin.isatty():
-        raise CommandError("say --yes where nobody can be asked", Exit.USAGE)
+        raise CommandError("nobody can be asked here: say --yes", Exit.USAGE)
     if not typer.confirm(question, err=True):
         raise CommandError("nothing was done")
 
@@ -213,6 +213,10 @@ def reported(wanted: Output) -> Iterator[None]:
         _end(str(error), wanted, Exit.USAGE)
     except KeyboardInterrupt:
         _end("interrupted", wanted, Exit.INTERRUPTED)
+    except typer.Abort:
+        # At a question.
+        beside.print()
+        _end("interrupted, nothing was done", wanted, Exit.INTERRUPTED)
     except (NoCredentialsError, NoRegionError, ProfileNotFound) as error:
         said = str(error).rstrip(".")
         _end(f"{said}: set up AWS as for its own command line, or name a --profile and a --region", wanted, Exit.USAGE)

@@ -11,7 +11,8 @@ from rich.console import Group
 from rich.text import Text
 
 from cli.accounts import Account, destination_of
-from cli.check import CHECK_EMAIL, check
+from cli.check import CHECK_EMAIL, found_out
+from cli.check import told as told_of
 from cli.command import Answer, CommandError, Exit, beside
 from cli.hold import Name, told, words
 from cli.stack import Relay
@@ -47,6 +48,7 @@ def connect(
     stored = secrets.store(given)
     beside.print(f"secret {secrets.name} {stored}")
     account = Account(relay, to)
+    before = account.read()
     with beside.status("resumed; watching whether it goes on"):
         went = account.go_on()
     data: dict[str, Any] = {"destination": destination, "secret": secrets.name, "stored": stored, **told(went)}
@@ -56,7 +58,7 @@ def connect(
     if went.how == "refused":
         # It was asked with a customer's event, and waits again. What the test event is told says why.
         account.resume()
-    checked = check(relay, destination, email)
+    checked = told_of(destination, found_out(relay, to, email, before))
     if went.how == "refused" and checked.exit_code is Exit.OK:
         # The provider, or Secrets Manager, took its time with the new token.
         went = account.go_on()

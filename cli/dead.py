@@ -1,12 +1,14 @@
 """`relay dead` and `relay rejected`: look through what was given up, put it back, or drop it."""
 
+import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.console import Group as Lines
 from rich.json import JSON
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,6 +29,9 @@ FASTEST = 50.0
 """Letters a second, where nothing else is said. The lane sends them on at the provider's pace in any case."""
 
 MOST_SHOWN = 50
+
+WIDE_ENOUGH = 140
+"""Columns that a table of reasons needs."""
 
 
 @dataclass(frozen=True)
@@ -186,13 +191,17 @@ def _listed(relay: Relay, which: Filter, *, each: bool) -> Answer:
     }
     if each:
         data["letters"] = [letter.evidence | {"at": iso(letter.at)} for letter in letters]
-    lines: list[Any] = [group_table(found)] if found else ["Nothing waits here."]
+    lines: list[Any] = [GroupTable(found)] if found else ["Nothing waits here."]
     if each and letters:
         lines += ["", _letter_table(letters[:MOST_SHOWN])]
         if len(letters) > MOST_SHOWN:
             lines.append(f"and {len(letters) - MOST_SHOWN} more: --json has them all")
     if outside:
-        lines += ["", f"{outside} more are in the queue and not in the index: relay {_command(which)} collect"]
+        lines += [
+            "",
+            f"{outside} more are in the queue: given up by SQS itself, or done with and not tidied away. "
+            f"relay {_command(which)} collect sees to both",
+        ]
     return Answer(data, Lines(*lines))
 
 
@@ -200,8 +209,36 @@ def _command(which: Filter) -> str:
     return "dead" if isinstance(which, DeadFilter) else "rejected"
 
 
-def group_table(found: list[Group]) -> Table:
-    """Letters by like reasons, for people."""
+class GroupTable:
+    """Letters by like reasons, for people: in columns where there is room for them, else in lines, so that an id stays
+    in one piece.
+    """
+
+    def __init__(self, found: Sequence[Group]) -> None:
+        self._found = found
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        yield (_in_columns if options.max_width >= WIDE_ENOUGH else _in_lines)(self._found)
+
+
+def _in_lines(found: Sequence[Group]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("COUNT", justify="right")
+    table.add_column("LANE")
+    table.add_column("REASON", overflow="fold")
+    for group in found:
+        when = f"{shown(group.first)} to {shown(group.last)}"
+        about = Text.assemble(group.reason, (f"\n{when}, {_types(group)}, such as {group.example}", "dim"))
+        table.add_row(str(group.count), group.lane, about.append(f"\n\N{RIGHTWARDS ARROW} {group.advice}"))
+    return table
+
+
+def _types(group: Group) -> str:
+    types = " ".join(f"{name} {count}" for name, count in list(group.types.items())[:3])
+    return types + (f" +{len(group.types) - 3}" if len(group.types) > 3 else "")
+
+
+def _in_columns(found: Sequence[Group]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("REASON", overflow="fold", ratio=3)
     table.add_column("LANE")
@@ -211,15 +248,13 @@ def group_table(found: list[Group]) -> Table:
     for name in ("TYPES", "EXAMPLE", "DO"):
         table.add_column(name, overflow="fold", ratio=1)
     for group in found:
-        types = " ".join(f"{name} {count}" for name, count in list(group.types.items())[:3])
-        more = f" +{len(group.types) - 3}" if len(group.types) > 3 else ""
         table.add_row(
             group.reason,
             group.lane,
             str(group.count),
             shown(group.first),
             shown(group.last),
-            types + more,
+            _types(group),
             group.example,
             group.advice,
         )
@@ -237,12 +272,21 @@ def _letter_table(letters: list[Letter]) -> Table:
 
 
 def _shown(relay: Relay, name: str, *, with_body: bool, rejects: bool) -> Answer:
+    if not name:
+        raise CommandError("say which: the name is empty", Exit.USAGE)
     index = Index(relay)
     one = index.whole(name)
-    found = [each for each in ([one] if one else index.of_event(name)) if each.is_reject == rejects]
+    all_of_it = [one] if one else index.of_event(name)
+    found = [each for each in all_of_it if each.is_reject == rejects]
+    others = len(all_of_it) - len(found)
     if not found:
-        kind = "reject" if rejects else "dead letter"
-        raise CommandError(f"there is no {kind} of that name, and none of such an event", Exit.NOT_FOUND)
+        kind, other, there = ("reject", "dead letter", "dead") if rejects else ("dead letter", "reject", "rejected")
+        is_other = f"; there is a {other}" if others else ""
+        do = f"relay {there} show {shlex.quote(name)}" if others else f"relay trace {shlex.quote(name)}"
+        raise CommandError(
+            f"there is no {kind} of that name, and none of such an event{is_other} \N{RIGHTWARDS ARROW} {do}",
+            Exit.NOT_FOUND,
+        )
     data, lines = [], []
     for letter in found:
         known = letter.evidence | {
@@ -261,9 +305,13 @@ def _shown(relay: Relay, name: str, *, with_body: bool, rejects: bool) -> Answer
         table = Table(box=None, show_header=False, pad_edge=False)
         for key, value in known.items():
             if key != "body":
-                table.add_row(Text(key, "bold"), str(value))
+                table.add_row(Text(key, "bold"), _told(value))
         lines += [table, *([_pretty(letter.body)] if with_body and letter.body else []), ""]
     return Answer(data, Lines(*lines[:-1]))
+
+
+def _told(value: Any) -> str:
+    return ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _pretty(body: str) -> Any:
@@ -285,17 +333,21 @@ def _act(relay: Relay, verb: str, which: Filter, consent: Consent, one: Callable
     letters = _waiting(relay, which)
     if consent.dry_run:
         said = f"{len(letters)} would be {_PAST[verb]}; nothing was done"
-        return Answer({"would": verb, "count": len(letters)}, Lines(group_table(grouped(letters)), "", said))
+        return Answer({"would": verb, "count": len(letters)}, Lines(GroupTable(grouped(letters)), "", said))
     if letters and not consent.yes:
-        beside.print(group_table(grouped(letters)))
+        beside.print(GroupTable(grouped(letters)))
         ask(f"\n{verb} these {len(letters)}?")
     counts: Counter[str] = Counter()
-    with letters_bar() as progress:
-        task = progress.add_task(verb, total=len(letters))
-        for letter in letters:
-            counts[one(letter)] += 1
-            progress.advance(task)
-        swept = _sweep(relay, which.lanes, progress)
+    try:
+        with letters_bar() as progress:
+            task = progress.add_task(verb, total=len(letters))
+            for letter in letters:
+                counts[one(letter)] += 1
+                progress.advance(task)
+            swept = _sweep(relay, which.lanes, progress)
+    except KeyboardInterrupt:
+        far = f"{counts.total()} of {len(letters)} were done with"
+        raise CommandError(f"interrupted: {far}; the same command goes on", Exit.INTERRUPTED) from None
     said = ", ".join(f"{count} {what}" for what, count in counts.items()) or "nothing waits here"
     failed = any(what.startswith("not ") for what in counts)
     done = {"count": len(letters), "done": dict(counts), "queue": dict(swept)}

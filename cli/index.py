@@ -54,7 +54,8 @@ class Letter:
 
     @property
     def is_reject(self) -> bool:
-        return self.lane == REJECTED
+        # What is settled is of no lane any more; only a reject has no destination.
+        return self.lane == REJECTED or not (self.lane or self.destination)
 
     @property
     def evidence(self) -> dict[str, Any]:

@@ -29,8 +29,11 @@ def moment(text: str) -> float:
 
 
 def shown(at: float, now: float | None = None, *, to_the_minute: bool = False) -> str:
-    """A moment for a table: the time if it is today, else the date, too; of this machine."""
-    when = datetime.fromtimestamp(at).astimezone()
+    """A moment for a table: the time if it is today, else the date, too; of this machine.
+
+    `to_the_minute`: of the nearest one.
+    """
+    when = datetime.fromtimestamp(at + 30 if to_the_minute else at).astimezone()
     today = datetime.fromtimestamp(time.time() if now is None else now).astimezone().date()
     if when.date() != today:
         return f"{when:%m-%d %H:%M}"

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from cli.command import Answer, Exit
 from cli.condition import Account, Kind
-from cli.dead import group_table
+from cli.dead import GroupTable
 from cli.look import Age, LaneSeen, Look, Seen
 from cli.moments import iso_if, lasting, shown, zone
 from cli.ringing import Ring, ringing
@@ -136,7 +136,7 @@ def _shown(seen: Seen, rings: Sequence[Ring], *, everything: bool) -> Renderable
     if rings:
         parts.append(_rings(rings))
     if seen.reasons:
-        parts.append(group_table(list(seen.reasons)))
+        parts.append(GroupTable(seen.reasons))
     parts += [Text(note, "dim") for note in seen.notes]
     return Group(*parts)
 

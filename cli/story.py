@@ -3,6 +3,7 @@
 Plain functions; moments are Unix seconds.
 """
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,9 +76,20 @@ class Known:
         there = (step for step in self.steps() if step.where == destination and step.data.get("outcome") == "delivered")
         return max((step.at for step in there), default=None)
 
+    def forgotten_at(self, destination: str) -> float | None:
+        """When it was taken out of its lane unsent, its customer forgotten; None where it came in again since."""
+        last = self.last_line(destination)
+        if last is None or not _is_forgotten(last.said):
+            return None
+        came = (line.at for line in self.lines if line.said.get("message") == "accepted")
+        return last.at if max(came, default=0.0) <= last.at else None
+
     def steps(self) -> list[Step]:
         """All that happened, in order of time."""
-        steps = [_dated(step, self.records) for line in self.lines if (step := _step(line))]
+        came = {
+            line.said.get("correlation_id"): line.at for line in self.lines if line.said.get("message") == "accepted"
+        }
+        steps = [_dated(step, self.records, came) for line in self.lines if (step := _step(line))]
         steps += [step for record in self.records.values() for step in _from_record(record, steps)]
         steps += [step for letter in self.letters for step in _from_letter(letter, steps)]
         return _folded(sorted(steps, key=lambda step: step.at))
@@ -102,14 +114,20 @@ def _step(line: Line) -> Step | None:
     return None
 
 
-def _dated(step: Step, records: Mapping[str, Record]) -> Step:
-    """When it happened: a batch tells of its tries at its end, and an event's age says when each of them was over."""
+def _dated(step: Step, records: Mapping[str, Record], came: Mapping[Any, float]) -> Step:
+    """When it happened: a batch tells of its tries at its end, and an event's age says when each of them was over.
+
+    `came`: when each copy was accepted.
+    """
     record, age = records.get(step.where), step.data.get("age")
     if record is None or not record.accepted_at or age is None:
         return step
     happened = record.accepted_at + float(age)
     # Else it is another copy's age.
-    return replace(step, at=happened) if 0 <= step.at - happened <= LONGEST_BATCH else step
+    is_its_own = (
+        0 <= step.at - happened <= LONGEST_BATCH and happened > came.get(step.data.get("correlation_id"), 0) - 1
+    )
+    return replace(step, at=happened) if is_its_own else step
 
 
 def _through(said: Mapping[str, Any]) -> str:
@@ -118,7 +136,7 @@ def _through(said: Mapping[str, Any]) -> str:
 
 
 def _outcome(said: Mapping[str, Any]) -> str:
-    reason = ": ".join(filter(None, (str(said.get("reason") or ""), str(said.get("detail") or ""))))
+    reason = ": ".join(filter(None, (str(said.get("reason") or ""), str(said.get("detail") or "").rstrip("."))))
     if said.get("attempts"):
         reason += f", try {said['attempts']}"
     if crashed := said.get("crashed_before"):
@@ -131,7 +149,7 @@ def _outcome(said: Mapping[str, Any]) -> str:
         case "duplicate":
             what = f"not sent: {reason}"
         case _ if _is_forgotten(said):
-            what = f"taken out of the lane unsent; {reason}"
+            what = f"taken out unsent, {reason}"
         case _ if said.get("final"):
             what = f"given up, {reason}: a dead letter"
         case "throttled":
@@ -196,7 +214,9 @@ def _folded(steps: Iterable[Step]) -> list[Step]:
         place = newest.get(step.where)
         before = folded[place] if place is not None else None
         if before and place is not None and _alike(before, step):
-            folded[place] = replace(before, what=step.what, last=step.at, times=before.times + 1)
+            first, last = before.data.get("attempts"), step.data.get("attempts")
+            what = step.what if first == last else step.what.replace(f", try {last}", f", tries {first} to {last}")
+            folded[place] = replace(before, what=what, last=step.at, times=before.times + 1)
             continue
         newest[step.where] = len(folded)
         folded.append(step)
@@ -217,23 +237,44 @@ def stand(known: Known, accounts: Mapping[str, Account], now: float) -> Iterator
         yield _at_intake(known, now)
     for name in known.destinations:
         record, letter, account = known.records.get(name), known.last_letter(name), accounts.get(name)
-        last = known.last_line(name)
-        if last and _is_forgotten(last.said):
-            yield Now(name, "dropped", f"taken out of the lane unsent {shown(last.at, now)}; {FORGOTTEN}")
+        if gone := known.forgotten_at(name):
+            yield Now(name, "forgotten", f"taken out unsent {shown(gone, now)}, {FORGOTTEN}")
         elif letter and _is_its_end(letter, record):
             yield _by_letter(letter, account, now)
         elif record:
-            yield _by_record(record, account, known.delivered_at(name), now)
+            begin = "it was sent again" if letter and letter.state == State.REDRIVEN else "acceptance"
+            end = _by_record(record, account, known.delivered_at(name), now, begin)
+            yield _with_other_content(end, letter, now) if letter and _is_of_another(letter, record) else end
         else:
-            yield _by_line(name, last, account, now)
+            yield _by_line(name, known.last_line(name), account, now)
 
 
 def _is_its_end(letter: Letter, record: Record | None) -> bool:
     """Whether nothing has come of the event since that letter was written."""
     if record is None:
         return True
+    if _is_of_another(letter, record):
+        return False
     since = letter.settled_at or letter.at
     return record.state != "delivered" and record.completed_at <= max(since, letter.at + LONGEST_BATCH)
+
+
+def _is_of_another(letter: Letter, record: Record) -> bool:
+    """Whether another content came under the same id, and that is what was given up."""
+    return bool(letter.content_hash and record.content_hash) and letter.content_hash != record.content_hash
+
+
+def _with_other_content(end: Now, letter: Letter, now: float) -> Now:
+    """Beside what became of the one content, the dead letter that the other one is."""
+    if letter.state != State.WAITING:
+        return end
+    told = f"{end.told}; another content of its id is a dead letter since {shown(letter.at, now)}: {letter.reason}"
+    return replace(end, told=told, do=", ".join(filter(None, (end.do, _show(letter)))))
+
+
+def _show(letter: Letter) -> str:
+    kind = "rejected" if letter.is_reject else "dead"
+    return f"relay {kind} show {shlex.quote(letter.event_id or letter.letter)}"
 
 
 def _by_letter(letter: Letter, account: Account | None, now: float) -> Now:
@@ -242,7 +283,7 @@ def _by_letter(letter: Letter, account: Account | None, now: float) -> Now:
     match letter.state:
         case State.WAITING:
             told = f"a dead letter since {since}: {reason}"
-            return Now(name, "dead_letter", told, f"relay dead show {letter.event_id or letter.letter}")
+            return Now(name, "dead_letter", told, _show(letter))
         case State.REDRIVEN:
             told = f"{_settled(letter)} {shown(letter.settled_at or letter.at, now)}, waits; {_account(account, now)}"
             return Now(name, "waiting", told, _do(account, now))
@@ -261,18 +302,18 @@ def _at_intake(known: Known, now: float) -> Now:
         )
     at, reason = (letter.at, letter.reason) if letter else (last.at, last.said.get("reason")) if last else (now, "")
     gone = f"; {_settled(letter)}" if letter and letter.state != State.WAITING else ""
-    do = "" if gone else f"relay rejected show {letter.event_id}" if letter else "relay rejected list"
+    do = "" if gone else _show(letter) if letter else "relay rejected list"
     return Now(INTAKE, "rejected", f"rejected {shown(at, now)}: {reason}; nothing was sent{gone}", do)
 
 
-def _by_record(record: Record, account: Account | None, delivered_at: float | None, now: float) -> Now:
+def _by_record(record: Record, account: Account | None, delivered_at: float | None, now: float, begin: str) -> Now:
     name, ended = record.destination, shown(record.completed_at, now)
     match record.state:
         case "delivered":
             # A copy that was not sent is the last that its record knows of.
             at = delivered_at or (record.completed_at if record.outcome == "delivered" else None)
             when = f"delivered {shown(at, now)}" if at else f"delivered before {ended}"
-            after = f", {lasting(at - record.accepted_at)} after acceptance" if at and at > record.accepted_at else ""
+            after = f", {lasting(at - record.accepted_at)} after {begin}" if at and at > record.accepted_at else ""
             maybe = f"; {record.unknowns} times nobody knows whether it arrived before" if record.unknowns else ""
             return Now(name, "delivered", f"{when}{after}{maybe}")
         case "given_up":

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command import Answer, CommandError, Exit
+from cli.condition import Account, Kind
 from cli.index import Index
 from cli.logs import Told, lines_about
 from cli.look import find
@@ -17,6 +19,7 @@ from cli.moments import iso_if, moment, shown
 from cli.stack import Relay
 from cli.story import Known, Now, Step, stand
 from relay.adapters.dynamodb import read_record
+from relay.contract.destination import Destination
 from relay.ports import Record
 
 _STYLES = {"delivered": "green", "waiting": "yellow", "trying": "yellow", "dead_letter": "red", "rejected": "red"}
@@ -33,6 +36,8 @@ def trace(
 
     Ends with 4 where nothing is known of it.
     """
+    if not event_id:
+        raise CommandError("say which event: its id is empty", Exit.USAGE)
     now = time.time()
     begin = moment(since)
     records = _records(relay, event_id)
@@ -43,8 +48,22 @@ def trace(
     known = Known(told.lines, records, letters)
     steps = known.steps()
     accounts = {str(each.destination): each for each in find(relay, known.destinations, now)}
-    stands = list(stand(known, accounts, now))
+    stands = [with_lane(relay, each, accounts.get(each.where), now) for each in stand(known, accounts, now)]
     return Answer(_data(event_id, stands, steps, records, begin, told), _shown(event_id, stands, steps, told, now))
+
+
+def with_lane(relay: Relay, end: Now, account: Account | None, now: float) -> Now:
+    """With when its lane will be through, where it waits, its account works, and only that one's events are there."""
+    if end.state != "waiting" or account is None or account.kind(now) not in (Kind.OK, Kind.THROTTLED):
+        return end
+    provider = account.destination.provider
+    beside = [each for each in relay.settings[provider].destinations if Destination(each).provider == provider]
+    waiting = relay.queue(relay.lanes[provider].queue_url).messages if beside == [account.destination] else 0
+    through = account.drained_at(waiting, now)
+    if not through:
+        return end
+    by = shown(through, now, to_the_minute=True)
+    return replace(end, told=f"{end.told}; the {waiting:,} on its lane are through by ~{by} at the soonest")
 
 
 def _nothing_known(relay: Relay, event_id: str, begin: float, told: Told) -> str:

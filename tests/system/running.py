@@ -114,7 +114,7 @@ class Letter:
 
     body: str
     attributes: dict[str, str]
-    system: dict[str, str]
+    system: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, message: Any) -> Self:

@@ -106,7 +106,7 @@ def test_the_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = set(archive.namelist())
         assert (
-            "relay = cli.app:main"
+            "relay = cli.__main__:main"
             in archive.read(f"customer_event_relay-{VERSION}.dist-info/entry_points.txt").decode()
         )
         archive.extractall(tmp_path / "installed")
@@ -118,3 +118,14 @@ def test_the_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert "view-5005 → " in run.stdout
+
+
+def test_ctrl_c_while_it_is_still_being_imported() -> None:
+    """GIVEN somebody who changes their mind in the first second THEN there is no traceback."""
+    script = (
+        "import sys; sys.meta_path.insert(0, type('Stop', (), {'find_spec': lambda self, name, *_: "
+        "(_ for _ in ()).throw(KeyboardInterrupt) if name == 'cli.app' else None})());"
+        "from cli.__main__ import main; main()"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "")

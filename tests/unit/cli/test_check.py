@@ -1,16 +1,20 @@
 """`relay check`: what an answer says of how an account is set up."""
 
+import json
 import time
+from io import BytesIO
 from typing import Any
 
 import pytest
 
-from cli.check import CHECK_EMAIL, HELD, INVALID, NO_SECRET, NO_TURN, OURS, WAITS, read, test_event, waits
+from cli.check import CHECK_EMAIL, HELD, INVALID, NO_SECRET, NO_TURN, OURS, WAITS, found_out, read, test_event, waits
+from relay.contract.destination import Destination
 from relay.contract.event import parse_event
 from relay.ports import AccountRecord, State
 from relay.providers import PROVIDERS
 from relay.providers.checks import CHECKS, Verdict
 from tests.kinds import SLOW
+from tests.unit.cli.stack import stack
 
 test_event.__test__ = False  # type: ignore[attr-defined]
 
@@ -103,3 +107,45 @@ def test_an_account_that_waits_is_not_asked() -> None:
     assert refused is not None
     assert refused.verdict == WAITS
     assert waits(AccountRecord("a/b", state=State.OPEN, until=now - 1, why="unauthorized"), "a/b") is None
+
+
+class Busy:
+    """An account whose own events have every turn: DynamoDB and Lambda in one. `worked_at`: what is read, in turn."""
+
+    def __init__(self, *worked_at: float) -> None:
+        self._worked_at = list(worked_at)
+        self.asked = 0
+
+    def get_item(self, **_: Any) -> dict[str, Any]:
+        worked_at = self._worked_at.pop(0) if len(self._worked_at) > 1 else self._worked_at[0]
+        return {"Item": {"version": {"N": "1"}, "worked_at": {"N": str(worked_at)}}}
+
+    def invoke(self, **_: Any) -> dict[str, Any]:
+        self.asked += 1
+        return {"Payload": BytesIO(json.dumps(unanswered("no budget left", "throttled")).encode())}
+
+
+@pytest.mark.parametrize(("worked_at", "asked"), [((5.0, 9.0), 1), ((5.0, 5.0, 9.0), 2)])
+def test_an_account_whose_own_events_have_every_turn_works(
+    worked_at: tuple[float, ...], asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GIVEN a backlog behind a new token THEN that it is delivered says that the token is right, and nobody waits."""
+    monkeypatch.setattr("cli.check.time.sleep", lambda _: None)
+    busy = Busy(*worked_at)
+    relay = stack(dynamodb=busy, functions=busy)
+    relay.__dict__["outputs"] = {**relay.outputs, "AccountsTableName": "accounts"}
+    to = Destination.of(SLOW, "main")
+    found = found_out(relay, to, CHECK_EMAIL, AccountRecord(to, worked_at=5.0))
+    assert (found.verdict, found.is_well, busy.asked) == (Verdict.BUSY, True, asked)
+
+
+def test_where_nothing_of_it_is_delivered_either_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN an account with no turn and no delivery since THEN that is no word on its token."""
+    monkeypatch.setattr("cli.check.TURN_SECONDS", 0.0)
+    busy = Busy(5.0)
+    relay = stack(dynamodb=busy, functions=busy)
+    relay.__dict__["outputs"] = {**relay.outputs, "AccountsTableName": "accounts"}
+    to = Destination.of(SLOW, "main")
+    found = found_out(relay, to, CHECK_EMAIL, AccountRecord(to, worked_at=5.0))
+    assert (found.verdict, found.is_well) == (NO_TURN, False)
+    assert found.said.startswith("no budget left; the last of its own was delivered ")

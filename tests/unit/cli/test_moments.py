@@ -30,6 +30,7 @@ def test_a_moment_of_another_day_has_its_date() -> None:
     now = datetime.fromisoformat("2026-11-29T22:46:10").timestamp()
     assert shown(now - 600, now) == "22:36:10"
     assert shown(now - 600, now, to_the_minute=True) == "22:36"
+    assert shown(now - 580, now, to_the_minute=True) == "22:37"
     assert shown(now + 2 * 3600, now) == "11-30 00:46"
 
 

@@ -11,7 +11,7 @@ from cli.condition import Account
 from cli.index import Letter, State
 from cli.logs import Line, Told
 from cli.story import Known, Now, Step, stand
-from cli.trace import _data, _shown
+from cli.trace import _data, _shown, with_lane
 from relay.account import schedule
 from relay.contract.destination import Destination
 from relay.delivery.batch import FORGOTTEN
@@ -19,6 +19,7 @@ from relay.ports import AccountRecord, Record
 from relay.ports import State as AccountState
 from relay.providers import PROVIDERS
 from tests.kinds import FAST, SLOW
+from tests.unit.cli.stack import stack
 
 NOW = datetime.fromisoformat("2026-11-29T22:46:10").timestamp()
 HERE, THERE = Destination.of(FAST, "main"), Destination.of(SLOW, "main")
@@ -145,7 +146,7 @@ def test_the_same_again_and_again_is_one_step() -> None:
     between = outcome(85.5, "throttled", THERE, reason="HTTP 429", attempts=0)
     steps = known(*down, between, outcome(20, "retry", reason="HTTP 500", attempts=13)).steps()
     assert [(step.where, step.times) for step in steps] == [(HERE, 12), (THERE, 1), (HERE, 1)]
-    assert steps[0].what == "failed, HTTP 503, try 12; tried again"
+    assert steps[0].what == "failed, HTTP 503, tries 1 to 12; tried again"
     assert (steps[0].at, steps[0].last) == (NOW - 89, NOW - 78)
 
 
@@ -291,6 +292,87 @@ def test_what_was_tried_since_its_letter_is_not_its_end() -> None:
     assert ends(given, record("open", reason="HTTP 503", completed_at=NOW - 10))[HERE].told.startswith(
         "waits: last HTTP"
     )
+
+
+def test_another_content_of_its_id_is_told_beside_it() -> None:
+    """GIVEN a delivery, and a dead letter of what came later under the same id THEN both are told, each in its time."""
+    given = (
+        accepted(100, correlation_id="first", destinations=[HERE]),
+        outcome(97, "delivered", reason="HTTP 200", correlation_id="first", age=2.0),
+        accepted(95, correlation_id="second", destinations=[HERE]),
+        outcome(
+            94, "rejected", reason="id_reused: used before", final=True, attempts=0, age=0.5, correlation_id="second"
+        ),
+        record("delivered", outcome="delivered", completed_at=NOW - 97.8),
+        letter(at=NOW - 94, content_hash="another", reason="id_reused: used before"),
+    )
+    end = ends(*given)[HERE]
+    assert end.state == "delivered"
+    assert "; another content of its id is a dead letter since 22:44:36: id_reused" in end.told
+    assert end.do == "relay dead show e-1"
+    assert [what.split()[0] for _, what in whats(*given)] == ["accepted", "delivered,", "accepted", "given"]
+    waiting = ends(record("open", reason="HTTP 503"), letter(content_hash="another"))[HERE]
+    assert waiting.state == "waiting"
+    settled = letter(content_hash="another", state=State.DROPPED, settled_at=NOW)
+    assert "another content" not in ends(record("delivered"), settled)[HERE].told
+
+
+def test_what_was_taken_out_of_its_lane_is_no_dead_letter() -> None:
+    """GIVEN an event whose customer was forgotten THEN it neither waits nor is kept, also where it was redriven."""
+    gone = outcome(10, "rejected", reason=FORGOTTEN, attempts=0, final=True)
+    redriven = letter(state=State.REDRIVEN, settled_at=NOW - 50, lane="")
+    for given in ((gone,), (gone, redriven, record("given_up"))):
+        assert ends(accepted(), *given)[HERE] == Now(HERE, "forgotten", f"taken out unsent 22:46:00, {FORGOTTEN}")
+    assert whats(gone) == [(HERE, f"taken out unsent, {FORGOTTEN}")]
+    assert ends(gone, accepted(5))[HERE].state != "forgotten"
+
+
+def test_a_reject_that_is_settled_is_no_dead_letter() -> None:
+    """It is of no lane any more, and of no destination."""
+    settled = letter(lane="", destination=Destination(""), state=State.FORGOTTEN, settled_at=NOW, settled_by="ana")
+    assert settled.is_reject
+    (end,) = ends(settled).values()
+    assert (end.where, end.state) == ("intake", "rejected")
+    assert end.told.endswith("; forgotten by ana")
+    assert not letter(lane="").is_reject
+
+
+def test_a_command_can_be_pasted() -> None:
+    """GIVEN an id with a space THEN it is in quotes."""
+    assert ends(letter(event_id="Bad Name-1"))[HERE].do == "relay dead show 'Bad Name-1'"
+
+
+def test_a_redriven_event_is_as_old_as_its_redrive() -> None:
+    """The relay counts anew from there, and so it is told."""
+    given = record("delivered", outcome="delivered", accepted_at=NOW - 60, completed_at=NOW - 50)
+    end = ends(letter(at=NOW - 600, state=State.REDRIVEN, settled_at=NOW - 60), given)[HERE]
+    assert end.told == "delivered 22:45:20, 10s after it was sent again"
+
+
+class Lanes:
+    """SQS, with so many messages on every lane."""
+
+    def __init__(self, visible: int, hidden: int) -> None:
+        self._counts = {"ApproximateNumberOfMessages": visible, "ApproximateNumberOfMessagesNotVisible": hidden}
+
+    def get_queue_attributes(self, **_: Any) -> dict[str, dict[str, str]]:
+        return {"Attributes": {name: str(count) for name, count in self._counts.items()}}
+
+
+def test_when_a_backlog_will_be_through() -> None:
+    """GIVEN an event that waits in the lane of one account THEN it is told by when; not where others are on it."""
+    waits, works = Now(HERE, "waiting", "waits"), account(HERE)
+    count = round(600 * works.rate(NOW))
+    relay = stack(sqs=Lanes(count - 10, 10))
+    told = f"waits; the {count:,} on its lane are through by ~22:56 at the soonest"
+    assert with_lane(relay, waits, works, NOW).told == told
+    assert with_lane(stack(f"{HERE},{FAST}/*,{THERE}", sqs=Lanes(count, 0)), waits, works, NOW) == waits
+    assert with_lane(relay, waits, account(HERE, held="because"), NOW) == waits
+    refused = account(HERE, state=AccountState.OPEN, why="unauthorized", until=NOW + 9)
+    assert with_lane(relay, waits, refused, NOW) == waits
+    assert with_lane(relay, waits, None, NOW) == waits
+    delivered = Now(HERE, "delivered", "delivered")
+    assert with_lane(relay, delivered, works, NOW) == delivered
 
 
 # ----------------------------------------------------------------------------------------------------------- answers
