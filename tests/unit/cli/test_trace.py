@@ -395,14 +395,3 @@ def test_all_of_it_is_data_and_shown() -> None:
     assert data["not_seen"] == "in part"
     assert _shown("e-1", stands, one.steps(), Told([]), NOW)
     assert isinstance(one.steps()[0], Step)
-
-
-def test_what_is_forgotten_is_no_dead_letter() -> None:
-    """GIVEN an event that was tried once and then taken out of its lane for its customer's sake THEN it neither waits
-    nor is a dead letter."""
-    told = outcome(50, "rejected", reason=FORGOTTEN, final=True)
-    for more in ([], [record("open", reason="HTTP 503")]):
-        one = known(accepted(destinations=[HERE]), told, *more)
-        (now,) = stand(one, {}, NOW)
-        assert (now.state, now.do) == ("dropped", "")
-        assert "dead letter" not in now.told + one.steps()[-1].what
