@@ -854,6 +854,8 @@ def test_who_is_to_be_forgotten_is_sent_nothing(sender: Harness, knows: bool, he
     assert report.failed == (["other", "later"] if held else [])
     assert sender.sent == ["before"] * knows + ([] if held else ["other", "later"])
     assert sender.queue.letters == []
+    # Nothing is open any more: nobody waits for it.
+    assert {sender.ledger.records[name, "sender/main"].state for name in ("mail", "lane")} == {"given_up"}
 
 
 REFUSED = [make_reply(401)] * 2

@@ -65,17 +65,7 @@ class Attempt:
         if self._services.is_late(self._deadline):
             # It waited for a free thread, and its batch is over: a claim would be found open by the next attempt.
             return self._result(Outcome.THROTTLED, OUT_OF_TIME)
-        self._record = Record(
-            event_id=delivery.event.id,
-            destination=delivery.destination,
-            content_hash=delivery.content_hash,
-            version=delivery.version,
-            state="claimed",
-            owner=f"{delivery.key}@{uuid4()}",
-            message_id=delivery.key,
-            lease_until=began + max(0.0, self._deadline - self._clock.monotonic()),
-            accepted_at=delivery.accepted_at,
-        )
+        self._record = self._new_record(began)
         try:
             claim = self._services.ledger.claim(self._record, now=began, overrides=self._provider.overrides_by_id)
         except UnavailableError as error:
@@ -87,6 +77,36 @@ class Attempt:
         self._is_unsure = self._crashes > 0 or (before is not None and self._record.message_id in before.claimants)
         self._record = resume(self._record, before, self._crashes)
         return self._end_unsent() or self._post(began)
+
+    def withdraw(self, why: str) -> None:
+        """Closes the event's record, without a request and without a dead letter, in place of `run`. Where the ledger
+        cannot be reached, or another has the event in hand, the record stays as it is.
+        """
+        now = self._clock.now()
+        self._provider = self._services.provider_for(self._delivery.destination)
+        self._record = self._new_record(now)
+        with self._permit:  # Its place is another's.
+            try:
+                claim = self._services.ledger.claim(self._record, now=now, overrides=self._provider.overrides_by_id)
+            except UnavailableError:
+                return
+            if claim.granted:
+                self._record = given_up(resume(self._record, claim.before, crashes=0))
+                self._settle(Exchange(Outcome.REJECTED, why), "given_up")
+
+    def _new_record(self, now: float) -> Record:
+        delivery = self._delivery
+        return Record(
+            event_id=delivery.event.id,
+            destination=delivery.destination,
+            content_hash=delivery.content_hash,
+            version=delivery.version,
+            state="claimed",
+            owner=f"{delivery.key}@{uuid4()}",
+            message_id=delivery.key,
+            lease_until=now + max(0.0, self._deadline - self._clock.monotonic()),
+            accepted_at=delivery.accepted_at,
+        )
 
     def _denied(self, claim: Claim) -> Result:
         """The end of an attempt whose claim the ledger does not grant."""

@@ -322,6 +322,7 @@ class _Batch:
         ]
         for item in theirs:
             item.done = True
+            Attempt(self._services, item.delivery, group.account, self._deadline).withdraw(FORGOTTEN)
             self._results.append(
                 Result(
                     Outcome.REJECTED,
