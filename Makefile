@@ -83,7 +83,7 @@ down: $(READY) ## End the stack that make up started
 	@$(PYTHON) -m local down
 
 .PHONY: mess
-mess: up ## A stack with trouble in it, to practise on: docs/on-call.md
+mess: up ## Trouble of every kind on the stack, to practise on
 	@$(PYTHON) -m local.mess
 
 .PHONY: invoke
