@@ -66,7 +66,7 @@ lint: $(READY) $(SCANNER)/.ready ## Everything of check that runs none of the co
 	$(SCANNER)/bin/checkov --config-file tools/scan/checkov.yaml --file $(SCANNER)/templates/deployed.json
 
 .PHONY: audit
-audit: $(READY) $(SCANNER)/.ready ## Known vulnerabilities of what is pinned; asks pypi.org
+audit: $(READY) $(SCANNER)/.ready ## Known vulnerabilities of what is pinned; asks PyPI
 	for pins in requirements-dev.txt requirements-scan.txt layers/relay/requirements.txt; do \
 		$(SCANNER)/bin/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $$pins; done
 
