@@ -13,7 +13,7 @@ from cli.stack import Relay
 from relay.account.breaker import held_for
 from relay.account.forgotten import KEEP_SECONDS as KEEP_MARKS_SECONDS
 from relay.account.forgotten import mark, moment
-from relay.adapters.dynamodb import KEEP_SECONDS, hidden_key, read_account, read_hidden
+from relay.adapters.dynamodb import KEEP_SECONDS, hidden_key, is_account, read_account, read_hidden
 from relay.contract.destination import ACCOUNT, GROUP, Destination
 from relay.ports import MOST_ENTRIES, AccountRecord, Hidden, State
 from relay.providers import PROVIDERS
@@ -57,7 +57,7 @@ def all_known(relay: Relay) -> list[Destination]:
         TableName=relay.outputs["AccountsTableName"], ProjectionExpression="destination"
     )
     found = {item["destination"]["S"] for page in pages for item in page["Items"]}
-    return sorted({*relay.destinations, *(Destination(name) for name in found if " " not in name)})
+    return sorted({*relay.destinations, *(Destination(name) for name in found if is_account(name))})
 
 
 @dataclass(frozen=True, slots=True)

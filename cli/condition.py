@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Account:
+class Condition:
     """One destination's record. `failures`: the last records of events that did not get through."""
 
     destination: Destination

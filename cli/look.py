@@ -11,12 +11,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cli.condition import Account, Kind
+from cli.condition import Condition, Kind
 from cli.dead import groups
 from cli.reasons import Group
 from cli.stack import MOST_KEYS, Queue, Relay
 from relay.account import schedule
-from relay.adapters.dynamodb import read_account, read_record
+from relay.adapters.dynamodb import is_account, read_account, read_record
 from relay.contract.destination import ANY, Destination
 from relay.ports import Record
 from relay.providers import PROVIDERS
@@ -73,7 +73,7 @@ class Seen:
     late_after: float
     intake: LaneSeen
     lanes: Mapping[str, LaneSeen]
-    accounts: Sequence[Account]
+    accounts: Sequence[Condition]
     configured: Sequence[str]
     oldest_by_destination: Mapping[str, Age] = field(default_factory=dict)
     alarms: Sequence[Alarm] = ()
@@ -81,30 +81,30 @@ class Seen:
     """What waits of dead letters and rejects, by like reasons; None where no index is there, or it cannot be read."""
     notes: Sequence[str] = ()
 
-    def of(self, provider: str) -> Sequence[Account]:
+    def of(self, provider: str) -> Sequence[Condition]:
         """The accounts of a provider, those that are configured by name first."""
         return self._accounts_by_provider.get(provider, ())
 
     @cached_property
-    def _accounts_by_provider(self) -> Mapping[str, Sequence[Account]]:
+    def _accounts_by_provider(self) -> Mapping[str, Sequence[Condition]]:
         named, found = set(self.configured), defaultdict(list)
         for each in sorted(self.accounts, key=lambda each: (each.destination not in named, each.destination)):
             found[each.destination.provider].append(each)
         return found
 
-    def lone(self, provider: str) -> Account | None:
+    def lone(self, provider: str) -> Condition | None:
         """The account whose events are all that a lane holds; None where there may be others."""
         return self._lone_by_provider.get(provider)
 
     @cached_property
-    def _lone_by_provider(self) -> Mapping[str, Account]:
+    def _lone_by_provider(self) -> Mapping[str, Condition]:
         named = [Destination(name) for name in self.configured]
         counts = Counter(name.provider for name in named)
         several = {name.provider for name in named if name.account == ANY or counts[name.provider] > 1}
         mine = (each for each in self.accounts if each.destination in named)
         return {each.destination.provider: each for each in mine if each.destination.provider not in several}
 
-    def dead_letters(self, account: Account) -> int | None:
+    def dead_letters(self, account: Condition) -> int | None:
         """How many of an account wait: all on its lane, or where others are on it, those of its own in the index; None
         where nobody knows.
         """
@@ -123,12 +123,12 @@ class Seen:
         """Whether a queue holds more than the index has of it: what SQS itself gave up is not in it."""
         return self.reasons is not None and queued > sum(each.count for each in self.reasons if each.lane == lane)
 
-    def is_idle(self, account: Account) -> bool:
+    def is_idle(self, account: Condition) -> bool:
         """Whether it had trouble when it was tried last, and has had nothing to try since."""
         until = account.record.until
         return until < self.at - 60 and not self.lanes[account.destination.provider].queue.messages
 
-    def works(self, account: Account) -> bool:
+    def works(self, account: Condition) -> bool:
         """Whether it is sent to, as far as is known."""
         kind = account.kind(self.at)
         return kind in (Kind.OK, Kind.THROTTLED) or (kind is not Kind.HELD and self.is_idle(account))
@@ -259,7 +259,7 @@ class Look:
         ]
 
     def _open_ages(
-        self, queues: Mapping[str, Queue], known: Mapping[str, float], accounts: Iterable[Account], now: float
+        self, queues: Mapping[str, Queue], known: Mapping[str, float], accounts: Iterable[Condition], now: float
     ) -> dict[str, Age]:
         """By destination, the age of the oldest event that was tried and is still to be delivered. All of them can be
         seen only in a small ledger; it is looked through where CloudWatch knows nothing of a lane.
@@ -318,28 +318,27 @@ def _name(queue_url: str) -> str:
     return queue_url.rpartition("/")[2]
 
 
-def _all_accounts(relay: Relay, items: Sequence[Mapping[str, Any]], now: float) -> list[Account]:
+def _all_accounts(relay: Relay, items: Sequence[Mapping[str, Any]], now: float) -> list[Condition]:
     """Those that are configured by name, and those that had an event."""
     found = {item["destination"]["S"]: item for item in items}
     names = [*relay.destinations, *(name for name in found if name not in relay.destinations)]
     return [
         read(Destination(name), found.get(name, {}), relay.settings, now)
         for name in names
-        # Others keep notes of theirs beside the records, under keys that no account can have.
-        if " " not in name and Destination(name).provider in PROVIDERS
+        if is_account(name) and Destination(name).provider in PROVIDERS
     ]
 
 
 def read(
     destination: Destination, item: Mapping[str, Any], settings: Mapping[str, DeliverSettings], now: float
-) -> Account:
+) -> Condition:
     """An account from its item, none where it had no event yet, with the windows that its settings ask for."""
     given = settings[destination.provider]
     provider = PROVIDERS[destination.provider](given.base_url, given.of(destination))
-    return Account(destination, schedule.fit(read_account(destination, item), provider.terms.limits, now))
+    return Condition(destination, schedule.fit(read_account(destination, item), provider.terms.limits, now))
 
 
-def find(relay: Relay, names: Iterable[str], now: float) -> list[Account]:
+def find(relay: Relay, names: Iterable[str], now: float) -> list[Condition]:
     """The accounts of those names, with why they do not work, where they do not."""
     known = [Destination(name) for name in names if Destination(name).provider in relay.settings]
     keys = [{"destination": {"S": name}} for name in known]
@@ -347,7 +346,7 @@ def find(relay: Relay, names: Iterable[str], now: float) -> list[Account]:
     return with_failures(relay, [read(name, found.get(name, {}), relay.settings, now) for name in known], now)
 
 
-def with_failures(relay: Relay, accounts: Sequence[Account], now: float) -> list[Account]:
+def with_failures(relay: Relay, accounts: Sequence[Condition], now: float) -> list[Condition]:
     """With the records of what did not get through, where an account does not work: they say why."""
     keys = [
         {"event_id": {"S": event_id}, "destination": {"S": str(each.destination)}}

@@ -16,7 +16,7 @@ from rich.text import Text
 from cli.check import ask
 from cli.checking import check
 from cli.command import Answer, CommandError, Exit
-from cli.reading import Delimiter, Encoding, Files, Map, MapFile, Timezone, WrittenAs, reading, sources
+from cli.reading import Files, Written, sources
 from cli.records import Record
 from cli.stack import Relay
 from relay.contract.destination import ANY, Destination
@@ -109,25 +109,27 @@ def built(provider: Provider, event: Event) -> Request:
     return provider.build(event, {key: key.upper() for key in provider.credentials}).masked()
 
 
+@dataclass(frozen=True)
+class By:
+    """Whose settings the requests are built by, and for which destinations."""
+
+    destination: Annotated[
+        list[str] | None, typer.Option("--destination", help="Instead of the events' own: provider/account.")
+    ] = None
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Without a stack: documented addresses, default settings.")
+    ] = False
+    from_function: Annotated[
+        bool, typer.Option("--from-function", help="Built by the stack's functions, with its secrets, masked.")
+    ] = False
+
+
 def preview(
     relay: Relay,
     files: Files,
-    columns: Map = None,
-    map_file: MapFile = None,
-    written_as: WrittenAs = None,
-    encoding: Encoding = None,
-    delimiter: Delimiter = None,
-    timezone: Timezone = None,
-    destination: Annotated[
-        list[str] | None, typer.Option("--destination", help="Instead of the events' own: provider/account.")
-    ] = None,
+    written: Written,
+    by: By,
     first: Annotated[int, typer.Option("--first", help="So many events of each file.", min=1)] = 10,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Without a stack: documented addresses, default settings.")
-    ] = False,
-    from_function: Annotated[
-        bool, typer.Option("--from-function", help="Built by the stack's functions, with its secrets, masked.")
-    ] = False,
 ) -> Answer:
     """Show the exact request that each destination would get.
 
@@ -135,16 +137,15 @@ def preview(
 
     Secrets are masked. Without --from-function they are not even read: a name in capitals stands for what they hold.
     """
-    if offline and from_function:
+    if by.offline and by.from_function:
         raise CommandError("--offline or --from-function, not both", Exit.USAGE)
-    read_as, only = reading(columns, map_file, written_as, encoding, delimiter, timezone), destination or ()
-    parts = sources(files, read_as)
-    if offline:
-        previews, by = Previews.offline(only), "Documented addresses and default settings, no stack"
-    elif from_function:
-        previews, by = Previews.from_functions(relay, only), f"Built by the functions of {relay.where.stack}"
+    parts, only = sources(files, written.reading), by.destination or ()
+    if by.offline:
+        previews, told = Previews.offline(only), "Documented addresses and default settings, no stack"
+    elif by.from_function:
+        previews, told = Previews.from_functions(relay, only), f"Built by the functions of {relay.where.stack}"
     else:
-        previews, by = Previews.of(relay, only), f"By the settings of {relay.where.stack}"
+        previews, told = Previews.of(relay, only), f"By the settings of {relay.where.stack}"
     found: list[Previewed] = []
     shown: list[RenderableType] = []
     for part in parts:
@@ -158,7 +159,7 @@ def preview(
     if not found:
         raise CommandError(f"there is no event in {', '.join(part.name for part in parts)}", Exit.USAGE)
     failed = any(each.errors for each in found)
-    shown.append(Text(f"{by}. Nothing was sent.", "dim"))
+    shown.append(Text(f"{told}. Nothing was sent.", "dim"))
     return Answer([each.data for each in found], Group(*shown), Exit.FAILED if failed else Exit.OK)
 
 

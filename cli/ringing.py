@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.condition import Account, Kind
+from cli.condition import Condition, Kind
 from cli.look import Alarm, LaneSeen, Seen
 from cli.moments import iso_if, lasting, shown
 from relay.adapters.dynamodb import REJECTED
@@ -72,7 +72,7 @@ def _of_lane(seen: Seen, provider: str) -> Iterator[Ring]:
         yield Ring(f"{provider}-queue-depth", f"{lane.queue.visible:,}", (_runbook("queue-depth"),))
 
 
-def _not_sent_to(seen: Seen, provider: str, kind: Kind, accounts: Sequence[Account]) -> Ring:
+def _not_sent_to(seen: Seen, provider: str, kind: Kind, accounts: Sequence[Condition]) -> Ring:
     names = [str(each.destination) for each in accounts]
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     since = min((each.record.since for each in accounts if each.record.since), default=None)

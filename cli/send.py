@@ -27,7 +27,7 @@ from rich.text import Text
 from cli.checking import Checked, Seen, check
 from cli.command import Answer, CommandError, Exit, beside, progress_bar
 from cli.progress import Progress
-from cli.reading import Delimiter, Encoding, Files, Map, MapFile, Timezone, WrittenAs, reading, sources
+from cli.reading import Files, Written, sources
 from cli.records import Reading, Source
 from cli.stack import Relay
 from cli.ways import Outgoing, Sending, Settled, StoppedError, Via, Way, way_into
@@ -44,47 +44,44 @@ REJECTED = ".rejected.jsonl"
 """What is left out is written to a file of this name beside its own."""
 
 
-def send(
-    relay: Relay,
-    files: Files,
-    columns: Map = None,
-    map_file: MapFile = None,
-    written_as: WrittenAs = None,
-    encoding: Encoding = None,
-    delimiter: Delimiter = None,
-    timezone: Timezone = None,
-    via: Annotated[Via, typer.Option(help="The way in.")] = Via.SQS,
-    rate: Annotated[float | None, typer.Option(help="Events a second, at most.", min=0.01)] = None,
+@dataclass(frozen=True)
+class How:
+    """How they are to be sent."""
+
+    via: Annotated[Via, typer.Option("--via", help="The way in.")] = Via.SQS
+    rate: Annotated[float | None, typer.Option("--rate", help="Events a second, at most.", min=0.01)] = None
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help=f"Send the others; write these to FILE{REJECTED}.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, send nothing.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was interrupted.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Send all again that was interrupted.")] = False,
-) -> Answer:
+    ] = False
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, send nothing.")] = False
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was interrupted.")] = False
+    restart: Annotated[bool, typer.Option("--restart", help="Send all again that was interrupted.")] = False
+
+
+def send(relay: Relay, files: Files, written: Written, how: How) -> Answer:
     """Send files of events: JSON, JSON lines or CSV.
 
     All is checked first, by the relay's own contract and the stack's destinations. If anything is wrong, nothing goes.
 
     What is sent twice, in one file or in two runs, is the same event: the relay drops it.
     """
-    if resume and restart:
+    if how.resume and how.restart:
         raise CommandError("--resume or --restart, not both", Exit.USAGE)
-    read_as = reading(columns, map_file, written_as, encoding, delimiter, timezone)
+    read_as = written.reading
     parts = [_Part(source) for source in sources(files, read_as)]
-    if not dry_run:
-        options = _options(relay, via, read_as, skip_invalid=skip_invalid)
+    if not how.dry_run:
+        options = _options(relay, how.via, read_as, skip_invalid=how.skip_invalid)
         for part in parts:
-            part.begin(options, resume=resume, restart=restart)
-    way = way_into(relay, via)
+            part.begin(options, resume=how.resume, restart=how.restart)
+    way = way_into(relay, how.via)
     with Seen() as seen:
-        report = _Report(via, parts, dry_run=dry_run)
-        _check_all(parts, report, _Rules(relay.configured, way, seen), keep=skip_invalid and not dry_run)
+        report = _Report(how.via, parts, dry_run=how.dry_run)
+        _check_all(parts, report, _Rules(relay.configured, way, seen), keep=how.skip_invalid and not how.dry_run)
         if not sum(part.events for part in parts) and not report.invalid:
             raise CommandError(f"there is no event in {', '.join(part.source.name for part in parts)}", Exit.USAGE)
-        report.nothing_sent = bool(report.invalid) and not skip_invalid
-        if not (dry_run or report.nothing_sent):
-            _send_all(parts, report, Sending(way, rate), seen)
+        report.nothing_sent = bool(report.invalid) and not how.skip_invalid
+        if not (how.dry_run or report.nothing_sent):
+            _send_all(parts, report, Sending(way, how.rate), seen)
     return report.answer()
 
 

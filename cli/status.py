@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command import Answer, Exit
-from cli.condition import Account, Kind
+from cli.condition import Condition, Kind
 from cli.dead import GroupTable
 from cli.look import Age, LaneSeen, Look, Seen
 from cli.moments import iso_if, lasting, shown, zone
@@ -102,7 +102,7 @@ def _age_data(age: Age | None) -> dict[str, Any]:
     return {"oldest_seconds": round(age.seconds, 3), "oldest_is_least": age.is_least}
 
 
-def _account_data(seen: Seen, account: Account) -> dict[str, Any]:
+def _account_data(seen: Seen, account: Condition) -> dict[str, Any]:
     lane = _lane_if_lone(seen, account)
     return {
         **account.data(seen.at),
@@ -115,13 +115,13 @@ def _account_data(seen: Seen, account: Account) -> dict[str, Any]:
     }
 
 
-def _lane_if_lone(seen: Seen, account: Account) -> LaneSeen | None:
+def _lane_if_lone(seen: Seen, account: Condition) -> LaneSeen | None:
     """The lane's counts as the account's own, where nobody else is on that lane: SQS counts no more than the lane."""
     provider = account.destination.provider
     return seen.lanes[provider] if seen.lone(provider) is account else None
 
 
-def _oldest(seen: Seen, account: Account) -> Age | None:
+def _oldest(seen: Seen, account: Condition) -> Age | None:
     lane = _lane_if_lone(seen, account)
     return lane.oldest if lane else seen.oldest_by_destination.get(account.destination)
 
@@ -175,7 +175,7 @@ def _add_lane(table: Table, seen: Seen, provider: str, lane: LaneSeen) -> None:
     table.add_row(f"{provider} lane", state, waiting, age, "", "", dead)
 
 
-def _worth_showing(seen: Seen, accounts: Sequence[Account]) -> list[Account]:
+def _worth_showing(seen: Seen, accounts: Sequence[Condition]) -> list[Condition]:
     """Those that do not work, then those that are used most; in the order given."""
     bad = [each for each in accounts if not seen.works(each)]
     good = [each for each in accounts if seen.works(each)]
@@ -184,7 +184,7 @@ def _worth_showing(seen: Seen, accounts: Sequence[Account]) -> list[Account]:
     return [each for each in accounts if each.destination in chosen]
 
 
-def _add_account(table: Table, seen: Seen, account: Account) -> None:
+def _add_account(table: Table, seen: Seen, account: Condition) -> None:
     now, lane = seen.at, _lane_if_lone(seen, account)
     works = seen.works(account)
     told = account.told(now)

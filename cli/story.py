@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cli.condition import Account, Kind
+from cli.condition import Condition, Kind
 from cli.index import Letter, State
 from cli.logs import Line
 from cli.moments import iso_if, lasting, shown
@@ -231,7 +231,7 @@ def _alike(one: Step, other: Step) -> bool:
 # ---------------------------------------------------------------------------------------------------- where it stands
 
 
-def stand(known: Known, accounts: Mapping[str, Account], now: float) -> Iterator[Now]:
+def stand(known: Known, accounts: Mapping[str, Condition], now: float) -> Iterator[Now]:
     """Where it stands at each destination that it was for; at intake, where it was for none."""
     if not known.destinations:
         yield _at_intake(known, now)
@@ -277,7 +277,7 @@ def _show(letter: Letter) -> str:
     return f"relay {kind} show {shlex.quote(letter.event_id or letter.letter)}"
 
 
-def _by_letter(letter: Letter, account: Account | None, now: float) -> Now:
+def _by_letter(letter: Letter, account: Condition | None, now: float) -> Now:
     name, since = str(letter.destination), shown(letter.at, now)
     reason = letter.reason or "no reason is known"
     match letter.state:
@@ -306,7 +306,7 @@ def _at_intake(known: Known, now: float) -> Now:
     return Now(INTAKE, "rejected", f"rejected {shown(at, now)}: {reason}; nothing was sent{gone}", do)
 
 
-def _by_record(record: Record, account: Account | None, delivered_at: float | None, now: float, begin: str) -> Now:
+def _by_record(record: Record, account: Condition | None, delivered_at: float | None, now: float, begin: str) -> Now:
     name, ended = record.destination, shown(record.completed_at, now)
     match record.state:
         case "delivered":
@@ -329,7 +329,7 @@ def _by_record(record: Record, account: Account | None, delivered_at: float | No
     return Now(name, "waiting", told, _do(account, now))
 
 
-def _by_line(name: str, last: Line | None, account: Account | None, now: float) -> Now:
+def _by_line(name: str, last: Line | None, account: Condition | None, now: float) -> Now:
     if last is not None and last.said.get("final"):
         outcome, reason = last.said.get("outcome"), str(last.said.get("reason"))
         if outcome in ("delivered", "duplicate") and not reason.startswith("given up"):
@@ -339,11 +339,11 @@ def _by_line(name: str, last: Line | None, account: Account | None, now: float) 
     return Now(name, "waiting", f"waits in the lane, not tried yet; {_account(account, now)}", _do(account, now))
 
 
-def _account(account: Account | None, now: float) -> str:
+def _account(account: Condition | None, now: float) -> str:
     return f"its account: {account.told(now)}" if account else "its account is not known here"
 
 
-def _do(account: Account | None, now: float) -> str:
+def _do(account: Condition | None, now: float) -> str:
     match account and account.kind(now):
         case Kind.REFUSED:
             return f"relay connect {account.destination}, relay resume {account.destination}" if account else ""

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.command import Answer, CommandError, Exit
-from cli.condition import Account, Kind
+from cli.condition import Condition, Kind
 from cli.index import Index
 from cli.logs import Told, lines_about
 from cli.look import find
@@ -49,10 +49,12 @@ def trace(
     steps = known.steps()
     accounts = {str(each.destination): each for each in find(relay, known.destinations, now)}
     stands = [with_lane(relay, each, accounts.get(each.where), now) for each in stand(known, accounts, now)]
-    return Answer(_data(event_id, stands, steps, records, begin, told), _shown(event_id, stands, steps, told, now))
+    return Answer(
+        {"event_id": event_id} | _data(stands, steps, records, begin, told), _shown(event_id, stands, steps, told, now)
+    )
 
 
-def with_lane(relay: Relay, end: Now, account: Account | None, now: float) -> Now:
+def with_lane(relay: Relay, end: Now, account: Condition | None, now: float) -> Now:
     """With when its lane will be through, where it waits, its account works, and only that one's events are there."""
     if end.state != "waiting" or account is None or account.kind(now) not in (Kind.OK, Kind.THROTTLED):
         return end
@@ -89,7 +91,6 @@ def _records(relay: Relay, event_id: str) -> dict[str, Record]:
 
 
 def _data(
-    event_id: str,
     stands: Sequence[Now],
     steps: Sequence[Step],
     records: Mapping[str, Record],
@@ -97,7 +98,6 @@ def _data(
     told: Told,
 ) -> dict[str, Any]:
     return {
-        "event_id": event_id,
         "now": [
             {
                 "where": each.where,

@@ -7,7 +7,7 @@ from typing import Any
 from local.page.deployed import Deployed
 from relay.account.breaker import held_for
 from relay.account.schedule import fit
-from relay.adapters.dynamodb import read_account
+from relay.adapters.dynamodb import is_account, read_account
 from relay.contract.destination import Destination
 from relay.ports import AccountRecord, State, Window
 from relay.providers import PROVIDERS
@@ -53,7 +53,8 @@ class Lanes:
         )
         for item in reply["Items"]:
             name = str(item["destination"]["S"])
-            records[name] = read_account(name, item)
+            if is_account(name):
+                records[name] = read_account(name, item)
         return records
 
     def _account(self, record: AccountRecord, now: float) -> Json:

@@ -1406,6 +1406,8 @@ def test_intake_takes_a_direct_call(aws: Aws, intake: Callable[[Any, Any], dict[
     assert answer["accepted"] == ["evt-1"]
     assert [(entry["index"], entry["id"], entry["kept"]) for entry in answer["rejected"]] == [(1, "b", True)]
     assert [json.loads(message["Body"]) for message in aws.receive(aws.rejected)] == [event_data(id="b", type="?")]
+    (kept,) = aws.dynamodb.scan(TableName=aws.letters)["Items"]
+    assert json.loads(kept["body"]["S"]) == event_data(id="b", type="?")
 
 
 def test_intake_reports_our_own_failure(
@@ -1478,6 +1480,8 @@ def test_deliver_writes_a_dead_letter(aws: Aws, provider: str, deliver: Callable
     (letter_,) = aws.receive(aws.dead_letters)
     assert letter_["Body"] == received[0]["Body"]
     assert attributes(letter_)["reason"].startswith("customer: ")
+    key = {"letter": {"S": attributes(letter_)["letter"]}}
+    assert aws.dynamodb.get_item(TableName=aws.letters, Key=key)["Item"]["body"]["S"] == letter_["Body"]
 
 
 def test_deliver_shows_a_request(aws: Aws, provider: str, deliver: Callable[[Any, Any], dict[str, Any]]) -> None:

@@ -13,7 +13,7 @@ from local.page.app import SITE
 from local.page.arrivals import Arrivals
 from local.page.board import KEPT, Board
 from local.page.deployed import Deployed
-from local.page.lanes import health
+from local.page.lanes import Lanes, health
 from local.page.preview import preview
 from local.page.send import Order, samples, send
 from local.page.trouble import KINDS, Trouble
@@ -22,6 +22,7 @@ from local.sandbox.faults import Fault
 from local.sandbox.guard import refusal
 from local.sandbox.provider_side import Sandbox
 from local.stack import Stack
+from relay.adapters.dynamodb import hidden_key
 from relay.ports import AccountRecord, State
 from relay.providers import PROVIDERS
 from relay.settings import IntakeSettings
@@ -316,6 +317,17 @@ def test_how_an_account_is(known: dict[str, Any], word: str, until: float | None
     found, why, ends = health(AccountRecord("x/main", **known), NOW)
     assert (found, ends) == (word, until)
     assert bool(why) == (word != "working")
+
+
+def test_what_is_hidden_is_no_account() -> None:
+    """GIVEN what is noted beside an account of the messages that its lane hides THEN the page shows the account."""
+    of_none = deployed(destinations=[f"{FAST}/main"])
+    keys = (f"{FAST}/main", hidden_key(f"{FAST}/main", "main"), f"{FAST}/other")
+    table = SimpleNamespace(scan=lambda **_: {"Items": [{"destination": {"S": key}} for key in keys]})
+    of_none.stack.outputs["AccountsTableName"] = "accounts"
+    of_none.stack.__dict__["clients"] = SimpleNamespace(dynamodb=table)
+    _, accounts = Lanes(of_none).read(NOW)
+    assert set(accounts) == {f"{FAST}/main", f"{FAST}/other"}
 
 
 # ------------------------------------------------------------------------------------------------------- who may ask

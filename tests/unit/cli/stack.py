@@ -1,5 +1,6 @@
 """A stack that is nowhere: its outputs and settings as AWS would tell them, and services that a test hands over."""
 
+from dataclasses import fields
 from typing import Any
 
 from cli.stack import Lane, Relay, Where
@@ -29,3 +30,9 @@ def stack(destinations: str = ",".join(EVERYWHERE), **services: Any) -> Relay:
     lanes = {name: Lane(name, f"{name}.fifo", f"{name}-dead.fifo", f"deliver-{name}") for name in PROVIDERS}
     relay.__dict__.update(outputs=OUTPUTS, settings=settings, lanes=lanes, **services)
     return relay
+
+
+def chosen[Options](kind: type[Options], given: dict[str, Any]) -> Options:
+    """The options of one kind, out of all that are given by name."""
+    names = {each.name for each in fields(kind)} & given.keys()  # type: ignore[arg-type]
+    return kind(**{name: given.pop(name) for name in names})

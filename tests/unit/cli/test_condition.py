@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cli.condition import Account, Kind, used
+from cli.condition import Condition, Kind, used
 from relay.account import schedule
 from relay.contract.destination import Destination
 from relay.ports import AccountRecord, Record, State, Window
@@ -18,16 +18,16 @@ NOW = datetime.fromisoformat("2026-11-29T22:46:10").timestamp()
 SECOND, MINUTE = Limit(5, 1.0), Limit(60, 60.0)
 
 
-def account(*limits: Limit, **more: Any) -> Account:
+def account(*limits: Limit, **more: Any) -> Condition:
     record = schedule.fit(AccountRecord(NAME, version=1), limits or (SECOND,), NOW - 3600)
-    return Account(NAME, replace(record, **more))
+    return Condition(NAME, replace(record, **more))
 
 
 def failure(status: int | None, reason: str, completed_at: float = NOW) -> Record:
     return Record(f"e-{reason}", NAME, "hash", "open", status=status, reason=reason, completed_at=completed_at)
 
 
-def busy(limit: Limit, seconds: float) -> Account:
+def busy(limit: Limit, seconds: float) -> Condition:
     """One whose turns were all used for so long."""
     record = account(limit).record
     at = NOW - seconds

@@ -8,15 +8,23 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.command import CommandError, Exit
-from cli.preview import preview
+from cli import preview as command
+from cli.command import Answer, CommandError, Exit
+from cli.preview import By
+from cli.reading import Written
+from cli.stack import Relay
 from relay.providers import PROVIDERS
 from tests.factories import TOKEN, event_data
 from tests.kinds import EVERYWHERE, FAST, SLOW
-from tests.unit.cli.stack import stack
+from tests.unit.cli.stack import chosen, stack
 from tests.unit.providers.golden import case
 
 EVENTS = Path(__file__).parents[3] / "events"
+
+
+def preview(relay: Relay, files: list[str], first: int = 10, **given: Any) -> Answer:
+    """The command, its options by their names."""
+    return command.preview(relay, files, chosen(Written, given), chosen(By, given), first)
 
 
 def file(folder: Path, *events: Any) -> str:

@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from cli import send as command
 from cli import ways
-from cli.command import CommandError, Exit
+from cli.command import Answer, CommandError, Exit
 from cli.progress import path_beside
-from cli.send import MOST_NAMED, send
+from cli.reading import Written
+from cli.send import MOST_NAMED, How
+from cli.stack import Relay
 from cli.ways import Via
 from relay.contract.event import MAX_EVENT_BYTES
 from tests.factories import EMAIL, event_data, make_event
 from tests.kinds import EVERYWHERE, OVERWRITES, REPEATS
-from tests.unit.cli.stack import stack
+from tests.unit.cli.stack import chosen, stack
 
 type Json = dict[str, Any]
 
@@ -36,6 +39,11 @@ class Queue:
         self.before(Entries)
         self.taken += [json.loads(entry["MessageBody"])["id"] for entry in Entries]
         return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+
+
+def send(relay: Relay, files: list[str], columns: list[str] | None = None, **given: Any) -> Answer:
+    """The command, its options by their names."""
+    return command.send(relay, files, chosen(Written, given | {"columns": columns}), chosen(How, given))
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from rich.console import Console
 
 from cli.command import Answer, Output, console, show
-from cli.condition import Account
+from cli.condition import Condition
 from cli.index import Letter
 from cli.look import Age, Alarm, LaneSeen, Seen
 from cli.reasons import grouped
@@ -32,16 +32,16 @@ FINE = LaneSeen(Queue(), 0)
 ROOT = Path(__file__).parents[3]
 
 
-def account(name: Destination, **more: Any) -> Account:
+def account(name: Destination, **more: Any) -> Condition:
     record = schedule.fit(AccountRecord(name, version=1), PROVIDERS[name.provider].limits, NOW)
-    return Account(name, replace(record, **more))
+    return Condition(name, replace(record, **more))
 
 
-def refused(name: Destination) -> Account:
+def refused(name: Destination) -> Condition:
     return account(name, state=State.OPEN, why="unauthorized", until=NOW + 95, since=NOW - 60)
 
 
-def look(*accounts: Account, lanes: dict[str, LaneSeen] | None = None, **more: Any) -> Seen:
+def look(*accounts: Condition, lanes: dict[str, LaneSeen] | None = None, **more: Any) -> Seen:
     given = {each.destination: each for each in (account(FASTS), account(SLOWS), *accounts)}
     return Seen(
         **{

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.condition import Account
+from cli.condition import Condition
 from cli.index import Letter, State
 from cli.logs import Line, Told
 from cli.story import Known, Now, Step, stand
@@ -52,9 +52,9 @@ def letter(**more: Any) -> Letter:
     return Letter("l-1", **given)
 
 
-def account(name: Destination, **more: Any) -> Account:
+def account(name: Destination, **more: Any) -> Condition:
     fresh = schedule.fit(AccountRecord(name, version=1), PROVIDERS[name.provider].limits, NOW)
-    return Account(name, replace(fresh, **more))
+    return Condition(name, replace(fresh, **more))
 
 
 def known(*parts: Any) -> Known:
@@ -65,7 +65,7 @@ def known(*parts: Any) -> Known:
     )
 
 
-def ends(*parts: Any, accounts: tuple[Account, ...] = (account(HERE), account(THERE))) -> dict[str, Now]:
+def ends(*parts: Any, accounts: tuple[Condition, ...] = (account(HERE), account(THERE))) -> dict[str, Now]:
     stands = stand(known(*parts), {str(each.destination): each for each in accounts}, NOW)
     return {each.where: each for each in stands}
 
@@ -382,7 +382,7 @@ def test_all_of_it_is_data_and_shown() -> None:
     """For programs with the record, for people in words."""
     one = known(accepted(), record("open", reason="HTTP 503"))
     stands = list(stand(one, {}, NOW))
-    data = json.loads(json.dumps(_data("e-1", stands, one.steps(), one.records, NOW - 86_400, Told([], "in part"))))
+    data = json.loads(json.dumps(_data(stands, one.steps(), one.records, NOW - 86_400, Told([], "in part"))))
     assert data["now"][0]["ledger"]["state"] == "open"
     assert data["now"][1] == {
         "where": THERE,

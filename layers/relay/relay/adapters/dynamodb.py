@@ -213,6 +213,11 @@ def hidden_key(destination: str, group: str) -> str:
     return f"{destination} {group}"
 
 
+def is_account(key: str) -> bool:
+    """Whether the item of that key is an account's: what is hidden of its groups lies beside it."""
+    return " " not in key
+
+
 def read_hidden(item: Mapping[str, Any]) -> Hidden:
     """A DynamoDB item as what is hidden of a group."""
     plain = read_item(item)
