@@ -84,7 +84,7 @@ def make(stack: Stack, steps: Steps, run: str) -> None:
             if lot.answer:
                 sandbox.add_fault(type=lot.type, **lot.answer)
         send(stack, run, *DEAD, *REJECTED)
-        # But for the poison: it is found out while others get through. Sent now, the backlog might get in front of them.
+        # Not the poison: it is found out while others get through. A backlog sent now would get in front of them.
         refused = wanted | {BUSY: wanted[BUSY] - DEAD[-1].count}
         _until(lambda: all(letters(stack, name) >= before[name] + refused[name] for name in PROVIDERS))
         sandbox.change_tokens(HELD, contract.own_account, accept=[NEW_TOKEN], revoke=[contract.own_token])
