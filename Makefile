@@ -124,6 +124,10 @@ provider: $(READY) ## The five places of a new provider: NAME=pigeon
 	@$(if $(NAME),,$(error name it, such as NAME=pigeon))
 	@$(PYTHON) -m tools.provider "$$NAME"
 
+.PHONY: bench
+bench: $(READY) ## Speed, weight and cost against their goals: a table
+	$(PYTHON) -m bench
+
 .PHONY: bench-delivery
 bench-delivery: $(READY) ## Delivery at the providers' limits, measured
 	$(PYTHON) -m bench.delivery
