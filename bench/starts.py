@@ -1,0 +1,75 @@
+"""How long a function takes from nothing to its first answer: held against an eager handler on the same layer.
+
+Each start is a new process that has the built layer and no more: the interpreter begins, the handler is loaded, one
+batch of one event is worked through. The functions and the eager ones take turns.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.endpoint import endpoint
+from bench.environment import FUNCTIONS, batch, made, run
+from bench.layer import built
+from bench.table import Goal, Row, Section
+from local.machine import ROOT
+
+RUNS, RUNS_WITHOUT_BYTECODE = 11, 3
+SHARE = 0.3
+"""Of a processor: 530 MB of memory have that much."""
+GOAL = Goal.at_most(70)
+
+
+def measure(say: Callable[[str], None]) -> Section:
+    """The part of the bench. Raises CommandError where the layer cannot be built."""
+    say("builds the layer")
+    layer = built()
+    rows: list[Row] = []
+    with endpoint() as url:
+        for function in FUNCTIONS:
+            say(f"starts {function} and the eager handler, {RUNS} times each")
+            _start(layer, function, url)  # Whatever comes first reads from the disk.
+            pairs = [(_start(layer, function, url), _start(layer, function, url, eager=True)) for _ in range(RUNS)]
+            for share, words in ((1.0, "a whole processor"), (SHARE, f"{SHARE} of a processor")):
+                ratios = [100 * _at(ours, share) / _at(theirs, share) for ours, theirs in pairs]
+                rows.append(
+                    Row(f"{function}: start and first call, of the eager handler's, {words}", ratios, "%", GOAL)
+                )
+            rows.append(Row(f"{function}: processor time", [1000 * ours[1] for ours, _ in pairs], "ms"))
+            rows.append(Row(f"{function}: the eager handler's", [1000 * theirs[1] for _, theirs in pairs], "ms"))
+        with tempfile.TemporaryDirectory(prefix=".bench-", dir=ROOT) as folder:
+            bare = _without_bytecode(layer, Path(folder))
+            for function in FUNCTIONS:
+                say(f"starts {function} without bytecode")
+                taken = [1000 * _start(bare, function, url)[1] for _ in range(RUNS_WITHOUT_BYTECODE)]
+                rows.append(Row(f"{function}: processor time without bytecode in the layer", taken, "ms"))
+    return Section("Starts", rows, NOTES)
+
+
+NOTES = (
+    "From the built layer, built for this machine, each start a new process: the interpreter's own beginning, the "
+    "handler's load, and a batch of one event, with AWS and the provider on an endpoint of this machine that answers "
+    "at once, without TLS. The eager handler (bench/eager.py) imports boto3, Powertools' logger, metrics, parser, "
+    "batch and parameters, pydantic and urllib3, makes its clients for SQS, DynamoDB and Secrets Manager, and does the "
+    f"same calls on the same layer. At {SHARE} of a processor: by formula, what was waited plus what was computed over "
+    f"{SHARE}. Lambda loads a function with a whole processor, whatever its memory.",
+)
+
+
+def _start(layer: Path, function: str, url: str, *, eager: bool = False) -> tuple[float, float]:
+    """Seconds from nothing to the first answer, and how many of them were computed."""
+    seen = run(layer, function, url, [batch(function, made(function, "start", 1))], eager=eager)
+    seconds, computed = zip(*seen.took, strict=True)
+    return sum(seconds), sum(computed)
+
+
+def _at(start: tuple[float, float], share: float) -> float:
+    seconds, computed = start
+    return seconds + computed * (1 / share - 1)
+
+
+def _without_bytecode(layer: Path, folder: Path) -> Path:
+    copy = folder / "python"
+    shutil.copytree(layer, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
