@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from math import ceil
@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 import boto3
 from aws_lambda_powertools.metrics import Metrics
 from boto3.dynamodb.types import TypeDeserializer
+from botocore.handlers import BUILTIN_HANDLERS
 from rich.console import Console
 
 from bench.delivery import event
@@ -125,11 +126,19 @@ SHAPES = {"bursts": 10, "single": 1}
 
 
 class Calls:
-    """Every AWS call of this process that leaves, as it is billed."""
+    """Every AWS call of this process that leaves, as it is billed: of sessions made while it is `watching`."""
 
-    def __init__(self, session: boto3.Session) -> None:
+    def __init__(self) -> None:
         self.operations: Counter[str] = Counter()
-        session.events.register("before-send", self._sent)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Inside, every session of botocore's, and so of boto3's, is made with this as one of its handlers."""
+        BUILTIN_HANDLERS.append(handler := ("before-send", self._sent))
+        try:
+            yield
+        finally:
+            BUILTIN_HANDLERS.remove(handler)
 
     def _sent(self, request: Any, event_name: str, **_others: Any) -> None:
         _, service, operation = event_name.split(".")
@@ -198,12 +207,7 @@ class Function:
 
 def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
     """What an event needs at intake, and a delivery, by shape. Of so many rounds, the least seconds."""
-    boto3.setup_default_session(
-        aws_access_key_id=ACCESS_KEY_ID, aws_secret_access_key=SECRET_ACCESS_KEY, region_name=stack.region
-    )
-    session = boto3._get_default_session()
-    calls = Calls(session)
-    sqs = session.client("sqs", endpoint_url=stack.endpoint_url)
+    calls = Calls()
     run = str(time.time_ns())
     own = stack.clients.sqs
     entrance = own.create_queue(QueueName=f"cost-{run}")["QueueUrl"]
@@ -212,7 +216,8 @@ def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
     intake = Function(stack, "intake", "IntakeFunctionName", {"RELAY_LANES": lanes})
     deliver = Function(stack, "deliver", f"{FASTEST.capitalize()}FunctionName", {"RELAY_QUEUE_URL": lane})
     found: dict[str, dict[str, Usage]] = {}
-    with _endpoint(stack.endpoint_url), _fresh():
+    with _at(stack), _fresh(), calls.watching():
+        sqs = boto3.Session().client("sqs")
         for shape, together in SHAPES.items():
             taken: dict[str, list[Usage]] = {"intake": [], "delivery": []}
             # The first round builds the clients and reads the secret.
@@ -325,8 +330,16 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 OWN[name] = value
 
 
-def _endpoint(url: str) -> Any:
-    return _environment({"AWS_ENDPOINT_URL": url, "AWS_EC2_METADATA_DISABLED": "true"})
+def _at(stack: Stack) -> AbstractContextManager[None]:
+    return _environment(
+        {
+            "AWS_ENDPOINT_URL": stack.endpoint_url,
+            "AWS_DEFAULT_REGION": stack.region,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    )
 
 
 @contextmanager
@@ -342,7 +355,6 @@ def _fresh() -> Iterator[None]:
         yield
     finally:
         forget()
-        boto3.DEFAULT_SESSION = None
 
 
 # ------------------------------------------------------------------------------------------------------------ tables

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
 import urllib3
 from botocore.config import Config
@@ -303,6 +304,7 @@ def endpoint(request: pytest.FixtureRequest) -> str:
 def aws(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Aws:
     """What a test needs of AWS, fresh, held to what neither emulator enforces: every client, the handlers' own too."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", strict_session())
+    monkeypatch.setattr(botocore.session, "get_session", lambda: strict_session()._session)
     return Aws(endpoint)
 
 

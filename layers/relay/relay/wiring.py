@@ -1,8 +1,11 @@
 """Builds each function from its settings, when its handler is loaded: Lambda gives that a whole processor."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
-import boto3
+import botocore.session
 from botocore.config import Config
 
 from relay.account.account import Account
@@ -17,7 +20,7 @@ from relay.delivery.batch import Lane
 from relay.delivery.services import Services
 from relay.handlers.deliver import DeliverHandler
 from relay.handlers.direct import DirectHandler
-from relay.handlers.envelope import open_record, unwrap, validate
+from relay.handlers.envelope import open_record, unwrap
 from relay.handlers.intake import IntakeHandler
 from relay.intake.intake import Intake
 from relay.observability import DeliverObserver, IntakeObserver, silence_libraries
@@ -42,18 +45,23 @@ class _NoDeadLetters(SqsLaneQueue):
         """Keeps nothing."""
 
 
+def _clients() -> Callable[[str], Any]:
+    """Makes clients, each by its service's name. Of botocore's own: boto3 adds a tenth of a start, and nothing else."""
+    return partial(botocore.session.get_session().create_client, config=_AWS)
+
+
 def intake() -> IntakeHandler:
     silence_libraries()
     settings = IntakeSettings.from_environment()
-    letters = DynamoLetters(boto3.client("dynamodb", config=_AWS), settings.letters_table)
-    queues = SqsIntakeQueues(boto3.client("sqs", config=_AWS), settings.lanes, settings.rejected_queue_url, letters)
+    aws = _clients()
+    letters = DynamoLetters(aws("dynamodb"), settings.letters_table)
+    queues = SqsIntakeQueues(aws("sqs"), settings.lanes, settings.rejected_queue_url, letters)
     clock = SystemClock()
     intake = Intake(
         queues,
         clock,
         settings.destinations,
         unwrap,
-        validate,
         groups=lambda destination: settings.of(destination).groups,
     )
     return IntakeHandler(intake, IntakeObserver(), clock)
@@ -63,10 +71,10 @@ def deliver() -> DeliverHandler:
     silence_libraries()
     settings = DeliverSettings.from_environment()
     clock, observer = SystemClock(), DeliverObserver(settings.provider)
-    sqs = boto3.client("sqs", config=_AWS)
-    addresses = (sqs, settings.queue_url, settings.dead_letter_queue_url)
+    aws = _clients()
+    addresses = (aws("sqs"), settings.queue_url, settings.dead_letter_queue_url)
 
-    dynamodb = boto3.client("dynamodb", config=_AWS)
+    dynamodb = aws("dynamodb")
     records = DynamoAccounts(dynamodb, settings.accounts_table)
 
     @recent
@@ -82,7 +90,7 @@ def deliver() -> DeliverHandler:
         provider_for=provider,
         transport=HttpTransport(connections=IN_FLIGHT),
         ledger=DynamoLedger(dynamodb, settings.ledger_table),
-        secrets=SecretsManagerSecrets(boto3.client("secretsmanager", config=_AWS), settings.stage),
+        secrets=SecretsManagerSecrets(aws("secretsmanager"), settings.stage),
         queue=SqsLaneQueue(*addresses, DynamoLetters(dynamodb, settings.letters_table)),
         clock=clock,
         oldest=settings.max_delivery_age_hours * 3600,

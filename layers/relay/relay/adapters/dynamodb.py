@@ -17,7 +17,6 @@ from decimal import Decimal
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.errors import UnavailableError
@@ -73,9 +72,6 @@ _MINE = "#owner = :owner"
 
 _FAILURE = tuple(each.name for each in fields(Failure) if each.name != "is_poison")
 """What an item holds of a Failure."""
-
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
 
 
 class DynamoLedger:
@@ -318,7 +314,7 @@ def _unless_ours(item: dict[str, Any], record: Record) -> Claim:
     if before is None or before.owner != record.owner:
         return Claim(granted=False, before=before)
     # Our own: the reply to the first try was lost, and botocore tried again. The item remembers what stood before.
-    state, content_hash = (_deserialize(item[name]) for name in ("state_before", "hash_before"))
+    state, content_hash = (_plain(item[name]) for name in ("state_before", "hash_before"))
     stood = replace(
         before, state=state, content_hash=content_hash, claims=before.claims - 1, claimants=before.claimants[:-1]
     )
@@ -349,25 +345,50 @@ def _item(error: ClientError) -> dict[str, Any]:
     return dict(found)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return value
-
-
 def _key(record: Record) -> dict[str, Any]:
     return {"event_id": {"S": record.event_id}, "destination": {"S": record.destination}}
 
 
 def read_item(item: Mapping[str, Any]) -> dict[str, Any]:
     """What DynamoDB gives, as plain values."""
-    return {name: _plain(_deserialize(value)) for name, value in item.items()}
+    return {name: _plain(value) for name, value in item.items()}
 
 
 def write_item(values: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values as DynamoDB takes them."""
-    return {
-        name: _serialize(Decimal(repr(value)) if isinstance(value, float) else value) for name, value in values.items()
-    }
+    return {name: _typed(value) for name, value in values.items()}
+
+
+# boto3 has a serializer of its own, for every type; with it comes all that it needs to upload files to S3.
+
+
+def _plain(typed: Mapping[str, Any]) -> Any:
+    [(kind, value)] = typed.items()
+    match kind:
+        case "N":
+            number = Decimal(value)
+            return int(number) if number == number.to_integral_value() else float(number)
+        case "L":
+            return tuple(map(_plain, value))
+        case "NULL":
+            return None
+        case _:
+            return value
+
+
+def _typed(value: Any) -> dict[str, Any]:
+    match value:
+        case None:
+            return {"NULL": True}
+        case bool():
+            return {"BOOL": value}
+        case str():
+            return {"S": value}
+        case int() | Decimal():
+            return {"N": str(value)}
+        case float():
+            return {"N": str(Decimal(repr(value)))}
+        case list() | tuple():
+            return {"L": [_typed(each) for each in value]}
+        case _:
+            raise TypeError(f"{type(value).__name__} has no place in an item")

@@ -3,12 +3,10 @@
 import re
 from typing import Any
 
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-
 from relay.contract.destination import account_of
 from relay.delivery.batch import Lane
 from relay.handlers.direct import DirectHandler
-from relay.handlers.records import Context, Json, attribute, correlation_id, is_sqs_batch, moment
+from relay.handlers.records import Context, Json, SqsRecord, attribute, correlation_id, is_sqs_batch, moment
 from relay.observability import DeliverObserver
 from relay.ports import Clock, LaneMessage
 
@@ -27,25 +25,25 @@ class DeliverHandler:
         deadline = self._clock.monotonic() + context.get_remaining_time_in_millis() / 1000
         if not is_sqs_batch(event):
             return self._direct.handle(event, context, deadline)
-        report = self._lane.handle([lane_message(SQSRecord(record)) for record in event["Records"]], deadline)
+        report = self._lane.handle([lane_message(record) for record in event["Records"]], deadline)
         self._observer.saw(report)
         return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in report.failed]}
 
 
-def lane_message(record: SQSRecord) -> LaneMessage:
+def lane_message(record: SqsRecord) -> LaneMessage:
     """An SQS record of a FIFO lane in the domain's words."""
-    attributes = record.attributes
+    attributes = record["attributes"]
     given = attribute(record, "content_hash")
-    group = attributes.message_group_id or ""
+    group = attributes.get("MessageGroupId") or ""
     return LaneMessage(
-        message_id=record.message_id,
-        receipt_handle=record.receipt_handle,
-        body=record.body,
+        message_id=record["messageId"],
+        receipt_handle=record["receiptHandle"],
+        body=record["body"],
         account=account_of(group),
         group=group if account_of(group) != group else "",
-        sent_at=int(attributes.sent_timestamp) / 1000,
-        receives=int(attributes.approximate_receive_count),
+        sent_at=int(attributes["SentTimestamp"]) / 1000,
+        receives=int(attributes["ApproximateReceiveCount"]),
         content_hash=given if re.fullmatch("[0-9a-f]{64}", given) else None,
         accepted_at=moment(attribute(record, "accepted_at")),
-        correlation_id=correlation_id(attribute(record, "correlation_id") or record.message_id),
+        correlation_id=correlation_id(attribute(record, "correlation_id") or record["messageId"]),
     )

@@ -4,13 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-
 from relay.errors import FieldError, NotAcceptedError, unnamed_errors
 from relay.handlers.envelope import is_eventbridge
 from relay.handlers.records import (
     Context,
     Json,
+    SqsRecord,
     attribute,
     correlation_id,
     described,
@@ -43,10 +42,10 @@ class IntakeHandler:
         deadline = self._clock.monotonic() + context.get_remaining_time_in_millis() / 1000
         try:
             if is_sqs_batch(event):
-                records = [SQSRecord(record) for record in event["Records"]]
+                records: list[SqsRecord] = event["Records"]
                 verdicts = self._accept(list(map(_from_sqs, records)), deadline)
                 failed = [
-                    record.message_id
+                    record["messageId"]
                     for record, verdict in zip(records, verdicts, strict=True)
                     if isinstance(verdict, Failed)
                 ]
@@ -63,12 +62,13 @@ class IntakeHandler:
         return verdicts
 
 
-def _from_sqs(record: SQSRecord) -> Incoming:
+def _from_sqs(record: SqsRecord) -> Incoming:
     # Rejected before and put in again, it is no later version than it was.
     first = moment(attribute(record, "accepted_at"))
-    milliseconds = str(record.raw_event.get("attributes", {}).get("SentTimestamp", ""))
+    milliseconds = str(record.get("attributes", {}).get("SentTimestamp", ""))
     sent_at = int(milliseconds) / 1000 if milliseconds.isdecimal() else None
-    return Incoming(record.body, correlation_id(record.message_id), record.message_id, sent_at, first, via="sqs")
+    message_id = record["messageId"]
+    return Incoming(record["body"], correlation_id(message_id), message_id, sent_at, first, via="sqs")
 
 
 def _from_call(event: Any, request_id: str) -> list[Incoming]:

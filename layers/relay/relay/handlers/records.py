@@ -4,11 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-
 from relay.masking import mask_identifiers, shorten
 
 type Json = dict[str, Any]
+
+type SqsRecord = Mapping[str, Any]
+"""A message as Lambda hands it over: docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
 
 
 class Context(Protocol):
@@ -37,8 +38,8 @@ def _records(event: object, key: str, source: str) -> bool:
     )
 
 
-def attribute(record: SQSRecord, name: str) -> str:
-    value = record.raw_event.get("messageAttributes", {}).get(name, {}).get("stringValue")
+def attribute(record: SqsRecord, name: str) -> str:
+    value = record.get("messageAttributes", {}).get(name, {}).get("stringValue")
     return value if isinstance(value, str) and value != "-" else ""
 
 
