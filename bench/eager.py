@@ -51,7 +51,7 @@ environment = os.environ  # noqa: TID251 (it stands for somebody else's function
 config = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 3})
 sqs = boto3.client("sqs", config=config)
 dynamodb = boto3.client("dynamodb", config=config)
-secrets = parameters.SecretsProvider(config=config)
+secrets = parameters.SecretsProvider(boto_config=config)
 http = urllib3.PoolManager(retries=False)
 logger = Logger(service="eager")
 metrics = Metrics(service="eager")

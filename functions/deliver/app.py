@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from relay import wiring
-from relay.handlers.records import Context
+from relay.loading import loading
 
-deliver = wiring.deliver()
+with loading():
+    from relay import wiring
+    from relay.handlers.records import Context
+
+    deliver = wiring.deliver()
 
 
 def handler(event: Any, context: Context) -> dict[str, Any]:

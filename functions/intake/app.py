@@ -2,10 +2,13 @@
 
 from typing import Any
 
-from relay import wiring
-from relay.handlers.records import Context
+from relay.loading import loading
 
-intake = wiring.intake()
+with loading():
+    from relay import wiring
+    from relay.handlers.records import Context
+
+    intake = wiring.intake()
 
 
 def handler(event: Any, context: Context) -> dict[str, Any]:
