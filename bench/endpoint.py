@@ -1,35 +1,82 @@
-"""One HTTP endpoint on this machine for all that a function asks: SQS, DynamoDB, Secrets Manager, and the provider.
+"""One HTTPS endpoint on this machine for all that a function asks: SQS, DynamoDB, Secrets Manager, and the provider.
 
 It takes everything and keeps nothing: what is measured is the function, not an emulator.
 """
 
+import ipaddress
 import json
+import ssl
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
+
+from botocore.httpsession import where
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from relay.providers import PROVIDERS
 
 SECRET = {name: "bench-credential" for provider in PROVIDERS.values() for name in provider.credentials}
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """Where it is, and a file of all that a machine trusts, and its certificate: to read them is part of a start."""
+
+    url: str
+    trusted: Path
+
+
 @contextmanager
-def endpoint(aws_seconds: float = 0, provider_seconds: float = 0) -> Iterator[str]:
-    """The base URL, for AWS and the provider; each answers after so many seconds."""
+def endpoint(aws_seconds: float = 0, provider_seconds: float = 0) -> Iterator[Endpoint]:
+    """Serves until the end; AWS and the provider answer after so many seconds."""
 
     class Handler(_Handler):
         delays = (aws_seconds, provider_seconds)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with tempfile.TemporaryDirectory() as folder:
+        own, trusted = Path(folder, "own.pem"), Path(folder, "trusted.pem")
+        certificate, key = _self_signed()
+        own.write_bytes(certificate + key)
+        trusted.write_bytes(Path(where()).read_bytes() + certificate)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(own)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield Endpoint(f"https://127.0.0.1:{server.server_port}", trusted)
+        finally:
+            server.shutdown()
+            server.server_close()
+
+
+def _self_signed() -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    usage = x509.KeyUsage(True, False, False, False, False, True, False, False, False)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(here, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(*plain)
 
 
 class _Handler(BaseHTTPRequestHandler):

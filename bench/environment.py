@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.cost import FASTEST
 from bench.delivery import event
+from bench.endpoint import Endpoint
 from local.machine import ACCESS_KEY_ID, OWN, REGION, ROOT, SECRET_ACCESS_KEY
 from relay.providers import PROVIDERS
 
@@ -33,13 +34,13 @@ class Seen:
     modules: Sequence[str]
 
 
-def run(layer: Path, function: str, url: str, calls: Sequence[Json], *, eager: bool = False) -> Seen:
+def run(layer: Path, function: str, ends: Endpoint, calls: Sequence[Json], *, eager: bool = False) -> Seen:
     """Starts a function, or the eager one beside it, and calls it so often. Raises RuntimeError where one fails."""
     app, name = (EAGER, function) if eager else (ROOT / "functions" / function / "app.py", "handler")
     ran = subprocess.run(  # noqa: S603 (a program of ours)
         # Without site: nothing of the virtual environment, which is not there in Lambda.
         [sys.executable, "-S", "-P", str(INSIDE), str(time.monotonic()), str(app), name],
-        env=environment(function, layer, url),
+        env=environment(function, layer, ends),
         input=json.dumps(calls),
         capture_output=True,
         text=True,
@@ -53,8 +54,9 @@ def run(layer: Path, function: str, url: str, calls: Sequence[Json], *, eager: b
     return Seen([(each["seconds"], each["computed"]) for each in said["took"]], said["peaks"], said["modules"])
 
 
-def environment(function: str, layer: Path, url: str) -> dict[str, str]:
-    """The variables that the template and Lambda set, with everything at `url`."""
+def environment(function: str, layer: Path, ends: Endpoint) -> dict[str, str]:
+    """The variables that the template and Lambda set, with everything at one endpoint."""
+    url = ends.url
     own = {
         "intake": {
             "RELAY_LANES": json.dumps({name: f"{url}/000000000000/{name}.fifo" for name in PROVIDERS}),
@@ -87,6 +89,8 @@ def environment(function: str, layer: Path, url: str) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
         "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
         "AWS_ENDPOINT_URL": url,
+        "AWS_CA_BUNDLE": str(ends.trusted),
+        "SSL_CERT_FILE": str(ends.trusted),
         "AWS_LAMBDA_FUNCTION_NAME": f"bench-customer-events-{function}",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
     }

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.endpoint import endpoint
+from bench.endpoint import Endpoint, endpoint
 from bench.environment import FUNCTIONS, batch, made, run
 from bench.layer import built
 from bench.table import Goal, Row, Section
@@ -26,11 +26,11 @@ def measure(say: Callable[[str], None]) -> Section:
     say("builds the layer")
     layer = built()
     rows: list[Row] = []
-    with endpoint() as url:
+    with endpoint() as ends:
         for function in FUNCTIONS:
             say(f"starts {function} and the eager handler, {RUNS} times each")
-            _start(layer, function, url)  # Whatever comes first reads from the disk.
-            pairs = [(_start(layer, function, url), _start(layer, function, url, eager=True)) for _ in range(RUNS)]
+            _start(layer, function, ends)  # Whatever comes first reads from the disk.
+            pairs = [(_start(layer, function, ends), _start(layer, function, ends, eager=True)) for _ in range(RUNS)]
             for share, words in ((1.0, "a whole processor"), (SHARE, f"{SHARE} of a processor")):
                 ratios = [100 * _at(ours, share) / _at(theirs, share) for ours, theirs in pairs]
                 rows.append(
@@ -42,7 +42,7 @@ def measure(say: Callable[[str], None]) -> Section:
             bare = _without_bytecode(layer, Path(folder))
             for function in FUNCTIONS:
                 say(f"starts {function} without bytecode")
-                taken = [1000 * _start(bare, function, url)[1] for _ in range(RUNS_WITHOUT_BYTECODE)]
+                taken = [1000 * _start(bare, function, ends)[1] for _ in range(RUNS_WITHOUT_BYTECODE)]
                 rows.append(Row(f"{function}: processor time without bytecode in the layer", taken, "ms"))
     return Section("Starts", rows, NOTES)
 
@@ -50,16 +50,16 @@ def measure(say: Callable[[str], None]) -> Section:
 NOTES = (
     "From the built layer, built for this machine, each start a new process: the interpreter's own beginning, the "
     "handler's load, and a batch of one event, with AWS and the provider on an endpoint of this machine that answers "
-    "at once, without TLS. The eager handler (bench/eager.py) imports boto3, Powertools' logger, metrics, parser, "
+    "at once, over TLS. The eager handler (bench/eager.py) imports boto3, Powertools' logger, metrics, parser, "
     "batch and parameters, pydantic and urllib3, makes its clients for SQS, DynamoDB and Secrets Manager, and does the "
     f"same calls on the same layer. At {SHARE} of a processor: by formula, what was waited plus what was computed over "
     f"{SHARE}. Lambda loads a function with a whole processor, whatever its memory.",
 )
 
 
-def _start(layer: Path, function: str, url: str, *, eager: bool = False) -> tuple[float, float]:
+def _start(layer: Path, function: str, ends: Endpoint, *, eager: bool = False) -> tuple[float, float]:
     """Seconds from nothing to the first answer, and how many of them were computed."""
-    seen = run(layer, function, url, [batch(function, made(function, "start", 1))], eager=eager)
+    seen = run(layer, function, ends, [batch(function, made(function, "start", 1))], eager=eager)
     seconds, computed = zip(*seen.took, strict=True)
     return sum(seconds), sum(computed)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import cost
-from bench.endpoint import endpoint
+from bench.endpoint import Endpoint, endpoint
 from bench.environment import FUNCTIONS, Json, batch, made, run
 from bench.layer import built
 from bench.plot import lines
@@ -40,14 +40,14 @@ def measure(say: Callable[[str], None]) -> Section:
         Row("layer, zipped", [sum(zipped.values()) / MB], "MB", Goal.at_most(12)),
         *(Row(f"of it {name}", [size / MB], "MB") for name, size in zipped.most_common()),
     ]
-    with endpoint() as url:
+    with endpoint() as ends:
         for function in FUNCTIONS:
             say(f"fills {function} with ten events of 256 KB")
-            rows += _memory(layer, function, url)
-    with endpoint(cost.AWS_SECONDS, cost.ANSWER_SECONDS) as url:
+            rows += _memory(layer, function, ends)
+    with endpoint(cost.AWS_SECONDS, cost.ANSWER_SECONDS) as ends:
         say("calls both, as they are called in between")
         warm = {
-            f"{function}, {shape}": _warm(layer, function, url, count)
+            f"{function}, {shape}": _warm(layer, function, ends, count)
             for function in FUNCTIONS
             for shape, count in SHAPES.items()
         }
@@ -63,7 +63,7 @@ NOTES = (
     "Memory: the most that a process of its own had (VmHWM), held against what it has after its load plus the batch "
     "as text. The layer is zipped as the SAM CLI zips it. A million events by memory size: what a warm call waited "
     "plus what it computed over the share of a processor that the size has, times the price of the memory; AWS answers "
-    f"in {1000 * cost.AWS_SECONDS:.0f} ms, the provider in {1000 * cost.ANSWER_SECONDS:.0f} ms, without TLS.",
+    f"in {1000 * cost.AWS_SECONDS:.0f} ms, the provider in {1000 * cost.ANSWER_SECONDS:.0f} ms.",
 )
 
 
@@ -84,13 +84,13 @@ def zipped_bytes(layer: Path) -> Counter[str]:
     return sizes
 
 
-def _memory(layer: Path, function: str, url: str) -> list[Row]:
+def _memory(layer: Path, function: str, ends: Endpoint) -> list[Row]:
     full = batch(function, [_largest(each) for each in made(function, "large", 10)])
     bytes_of_batch = len(json.dumps(full))
     peaks, ratios, loaded = [], [], []
     for _ in range(RUNS):
-        (before,) = run(layer, function, url, []).peaks
-        peak = run(layer, function, url, [full]).peaks[-1]
+        (before,) = run(layer, function, ends, []).peaks
+        peak = run(layer, function, ends, [full]).peaks[-1]
         loaded.append(before / MB)
         peaks.append(peak / MB)
         ratios.append(peak / (before + bytes_of_batch))
@@ -107,10 +107,10 @@ def _largest(event: Json) -> Json:
     return {**event, "properties": {**event["properties"], **texts}}
 
 
-def _warm(layer: Path, function: str, url: str, count: int) -> tuple[float, float]:
+def _warm(layer: Path, function: str, ends: Endpoint, count: int) -> tuple[float, float]:
     """Seconds waited and computed in a call with so many events, for each of them: the median of the warm calls."""
     calls = [batch(function, made(function, f"warm{number}", count)) for number in range(1 + WARM_CALLS)]
-    took = run(layer, function, url, calls).took[2:]
+    took = run(layer, function, ends, calls).took[2:]
     return (
         median(max(0, seconds - computed) for seconds, computed in took) / count,
         median(computed for _, computed in took) / count,
