@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, ClassVar
 
 from botocore.httpsession import where
 from cryptography import x509
@@ -29,10 +29,14 @@ SECRET = {name: "bench-credential" for provider in PROVIDERS.values() for name i
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where it is, and a file of all that a machine trusts, and its certificate: to read them is part of a start."""
+    """Where it is, and a file of all that a machine trusts, and its certificate: to read them is part of a start.
+
+    `requests` has each that came: the operation, `POST` for the provider's, and the bytes of its body.
+    """
 
     url: str
     trusted: Path
+    requests: list[tuple[str, int]]
 
 
 @contextmanager
@@ -41,6 +45,7 @@ def endpoint(aws_seconds: float = 0, provider_seconds: float = 0) -> Iterator[En
 
     class Handler(_Handler):
         delays = (aws_seconds, provider_seconds)
+        requests: ClassVar[list[tuple[str, int]]] = []
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +58,7 @@ def endpoint(aws_seconds: float = 0, provider_seconds: float = 0) -> Iterator[En
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield Endpoint(f"https://127.0.0.1:{server.server_port}", trusted)
+            yield Endpoint(f"https://127.0.0.1:{server.server_port}", trusted, Handler.requests)
         finally:
             server.shutdown()
             server.server_close()
@@ -82,11 +87,13 @@ def _self_signed() -> tuple[bytes, bytes]:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # One write an answer: two would wait for each other.
-    delays = (0.0, 0.0)
+    delays: ClassVar[tuple[float, float]]
+    requests: ClassVar[list[tuple[str, int]]]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         target = self.headers.get("X-Amz-Target", "")
+        self.requests.append((target.rpartition(".")[2] or "POST", len(body)))
         time.sleep(self.delays[0 if target else 1])
         answer = json.dumps(_answer(target.rpartition(".")[2], body)).encode()
         self.send_response(200)

@@ -17,7 +17,16 @@ SERVICES = frozenset({"dynamodb", "secretsmanager", "sqs", "sts"})
 
 
 def ready(layer: Path = BUILT) -> None:
-    """Compile the layer's modules and remove the services that are not in SERVICES."""
+    """Slim the layer and compile its modules."""
+    slim(layer)
+    # Unchecked: the files' times in a zip say nothing, and nobody edits a deployed layer.
+    mode = PycInvalidationMode.UNCHECKED_HASH
+    if not compileall.compile_dir(layer, quiet=1, force=True, invalidation_mode=mode, stripdir=str(layer)):
+        raise SystemExit(f"{layer} holds modules that do not compile")
+
+
+def slim(layer: Path) -> None:
+    """Remove the services that are not in SERVICES, and where they are."""
     data = layer / "botocore" / "data"
     for description in data.iterdir():
         if description.is_dir() and description.name not in SERVICES:
@@ -26,11 +35,6 @@ def ready(layer: Path = BUILT) -> None:
     for partition in endpoints["partitions"]:
         partition["services"] = {name: each for name, each in partition["services"].items() if name in SERVICES}
     (data / "endpoints.json").write_text(json.dumps(endpoints, separators=(",", ":")))
-    shutil.rmtree(layer / "boto3" / "data", ignore_errors=True)
-    # Unchecked: the files' times in a zip say nothing, and nobody edits a deployed layer.
-    mode = PycInvalidationMode.UNCHECKED_HASH
-    if not compileall.compile_dir(layer, quiet=1, force=True, invalidation_mode=mode, stripdir=str(layer)):
-        raise SystemExit(f"{layer} holds modules that do not compile")
 
 
 if __name__ == "__main__":

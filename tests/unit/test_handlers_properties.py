@@ -73,9 +73,7 @@ bodies = st.text(max_size=200) | inputs.map(json.dumps) | st.binary(max_size=100
 
 def intake_handler() -> tuple[IntakeHandler, FakeIntakeQueues]:
     queues = FakeIntakeQueues()
-    return IntakeHandler(
-        Intake(queues, FakeClock(), DESTINATIONS, unwrap), IntakeObserver(), FakeClock()
-    ), queues
+    return IntakeHandler(Intake(queues, FakeClock(), DESTINATIONS, unwrap), IntakeObserver(), FakeClock()), queues
 
 
 def deliver_handler(harness: Harness) -> DeliverHandler:

@@ -44,7 +44,7 @@ class _Settings(BaseModel):
     `destination_settings` maps a provider or a destination (`provider/account`, which wins) to its settings.
     """
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
     stage: str = Field(pattern=_STAGE)
     destinations: Annotated[tuple[str, ...], BeforeValidator(_split)] = Field(min_length=1)

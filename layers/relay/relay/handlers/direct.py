@@ -25,7 +25,7 @@ from relay.outcome import Outcome
 class DirectDelivery(BaseModel):
     """A direct call of deliver. `event` may come in an envelope, as everywhere."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     destination: str
     event: dict[str, Any]

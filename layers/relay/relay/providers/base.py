@@ -22,7 +22,7 @@ JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"
 class DestinationSettings(BaseModel):
     """What may be set per destination, whatever its provider. Unset limits are the provider's documented ones."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     on_unknown: Literal["retry", "park"] = "retry"
     success_statuses: frozenset[Annotated[int, Field(ge=200, le=299, strict=True)]] = Field(
