@@ -1,6 +1,7 @@
 """A function as Lambda has it: a new process with the layer alone on its path, and the template's environment."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from bench.cost import FASTEST
 from bench.delivery import event
 from bench.endpoint import Endpoint
+from bench.layer import boto3_beside
 from local.machine import ACCESS_KEY_ID, OWN, REGION, ROOT, SECRET_ACCESS_KEY
 from relay.providers import PROVIDERS
 
@@ -36,11 +38,12 @@ class Seen:
 
 def run(layer: Path, function: str, ends: Endpoint, calls: Sequence[Json], *, eager: bool = False) -> Seen:
     """Starts a function, or the eager one beside it, and calls it so often. Raises RuntimeError where one fails."""
+    path = [layer, boto3_beside()] if eager else [layer]
     app, name = (EAGER, function) if eager else (ROOT / "functions" / function / "app.py", "handler")
     ran = subprocess.run(  # noqa: S603 (a program of ours)
         # Without site: nothing of the virtual environment, which is not there in Lambda.
         [sys.executable, "-S", "-P", str(INSIDE), str(time.monotonic()), str(app), name],
-        env=environment(function, layer, ends),
+        env=environment(function, ends) | {"PYTHONPATH": os.pathsep.join(map(str, path))},
         input=json.dumps(calls),
         capture_output=True,
         text=True,
@@ -54,7 +57,7 @@ def run(layer: Path, function: str, ends: Endpoint, calls: Sequence[Json], *, ea
     return Seen([(each["seconds"], each["computed"]) for each in said["took"]], said["peaks"], said["modules"])
 
 
-def environment(function: str, layer: Path, ends: Endpoint) -> dict[str, str]:
+def environment(function: str, ends: Endpoint) -> dict[str, str]:
     """The variables that the template and Lambda set, with everything at one endpoint."""
     url = ends.url
     own = {
@@ -79,7 +82,6 @@ def environment(function: str, layer: Path, ends: Endpoint) -> dict[str, str]:
         "RELAY_LETTERS_TABLE": "letters",
         "POWERTOOLS_LOG_LEVEL": "INFO",
         "POWERTOOLS_METRICS_NAMESPACE": "CustomerEventRelay/bench",
-        "PYTHONPATH": str(layer),
         "PYTHONDONTWRITEBYTECODE": "1",  # Lambda's file system is read-only.
         "PATH": OWN.get("PATH", ""),
         "LANG": "C.UTF-8",

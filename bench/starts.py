@@ -6,7 +6,7 @@ batch of one event is worked through. The functions and the eager ones take turn
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.endpoint import Endpoint, endpoint
@@ -15,7 +15,7 @@ from bench.layer import built
 from bench.table import Goal, Row, Section
 from local.machine import ROOT
 
-RUNS, RUNS_WITHOUT_BYTECODE = 11, 3
+RUNS, RUNS_OF_TEN, RUNS_WITHOUT_BYTECODE = 11, 5, 3
 SHARE = 0.3
 """Of a processor: 530 MB of memory have that much."""
 GOAL = Goal.at_most(70)
@@ -29,15 +29,9 @@ def measure(say: Callable[[str], None]) -> Section:
     with endpoint() as ends:
         for function in FUNCTIONS:
             say(f"starts {function} and the eager handler, {RUNS} times each")
-            _start(layer, function, ends)  # Whatever comes first reads from the disk.
-            pairs = [(_start(layer, function, ends), _start(layer, function, ends, eager=True)) for _ in range(RUNS)]
-            for share, words in ((1.0, "a whole processor"), (SHARE, f"{SHARE} of a processor")):
-                ratios = [100 * _at(ours, share) / _at(theirs, share) for ours, theirs in pairs]
-                rows.append(
-                    Row(f"{function}: start and first call, of the eager handler's, {words}", ratios, "%", GOAL)
-                )
-            rows.append(Row(f"{function}: processor time", [1000 * ours[1] for ours, _ in pairs], "ms"))
-            rows.append(Row(f"{function}: the eager handler's", [1000 * theirs[1] for _, theirs in pairs], "ms"))
+            rows += _starts(layer, function, ends)
+            say(f"starts both with a batch of ten, {RUNS_OF_TEN} times each")
+            rows += _firsts(layer, function, ends)
         with tempfile.TemporaryDirectory(prefix=".bench-", dir=ROOT) as folder:
             bare = _without_bytecode(layer, Path(folder))
             for function in FUNCTIONS:
@@ -47,13 +41,30 @@ def measure(say: Callable[[str], None]) -> Section:
     return Section("Starts", rows, NOTES)
 
 
+def _starts(layer: Path, function: str, ends: Endpoint) -> Iterator[Row]:
+    _start(layer, function, ends)  # Whatever comes first reads from the disk.
+    pairs = [(_start(layer, function, ends), _start(layer, function, ends, eager=True)) for _ in range(RUNS)]
+    for share, words in ((1.0, "a whole processor"), (SHARE, f"{SHARE} of a processor")):
+        ratios = [100 * _at(ours, share) / _at(theirs, share) for ours, theirs in pairs]
+        yield Row(f"{function}: start and first call, of the eager handler's, {words}", ratios, "%", GOAL)
+    yield Row(f"{function}: processor time", [1000 * ours[1] for ours, _ in pairs], "ms")
+    yield Row(f"{function}: the eager handler's", [1000 * theirs[1] for _, theirs in pairs], "ms")
+
+
+def _firsts(layer: Path, function: str, ends: Endpoint) -> Iterator[Row]:
+    calls = [batch(function, made(function, "first", 10))]
+    for words, eager in (("", False), (", the eager handler's", True)):
+        taken = [1000 * run(layer, function, ends, calls, eager=eager).took[1][1] for _ in range(RUNS_OF_TEN)]
+        yield Row(f"{function}: processor time of a first call with ten{words}", taken, "ms")
+
+
 NOTES = (
     "From the built layer, built for this machine, each start a new process: the interpreter's own beginning, the "
     "handler's load, and a batch of one event, with AWS and the provider on an endpoint of this machine that answers "
     "at once, over TLS. The eager handler (bench/eager.py) imports boto3, Powertools' logger, metrics, parser, "
     "batch and parameters, pydantic and urllib3, makes its clients for SQS, DynamoDB and Secrets Manager, and does the "
-    f"same calls on the same layer. At {SHARE} of a processor: by formula, what was waited plus what was computed over "
-    f"{SHARE}. Lambda loads a function with a whole processor, whatever its memory.",
+    f"same calls on the same layer, with boto3 beside it. At {SHARE} of a processor: by formula, what was waited plus "
+    f"what was computed over {SHARE}. Lambda loads a function with a whole processor, whatever its memory.",
 )
 
 

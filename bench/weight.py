@@ -95,7 +95,7 @@ def _memory(layer: Path, function: str, ends: Endpoint) -> list[Row]:
         peaks.append(peak / MB)
         ratios.append(peak / (before + bytes_of_batch))
     return [
-        Row(f"{function}: most memory, over loaded plus a batch of ten times 256 KB", ratios, "x", Goal.at_most(1.25)),
+        Row(f"{function}: most memory, over loaded plus a batch of ten times 256 KB", ratios, "×", Goal.at_most(1.25)),
         Row(f"{function}: most memory", peaks, "MB"),
         Row(f"{function}: loaded, before any call", loaded, "MB"),
     ]

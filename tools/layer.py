@@ -19,6 +19,11 @@ SERVICES = frozenset({"dynamodb", "secretsmanager", "sqs", "sts"})
 def ready(layer: Path = BUILT) -> None:
     """Slim the layer and compile its modules."""
     slim(layer)
+    compiled(layer)
+
+
+def compiled(layer: Path) -> None:
+    """Write the modules' bytecode beside them. Raises SystemExit where one does not compile."""
     # Unchecked: the files' times in a zip say nothing, and nobody edits a deployed layer.
     mode = PycInvalidationMode.UNCHECKED_HASH
     if not compileall.compile_dir(layer, quiet=1, force=True, invalidation_mode=mode, stripdir=str(layer)):
