@@ -1,8 +1,8 @@
 """Builds each function from its settings, when its handler is loaded: Lambda gives that a whole processor."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import botocore.session
@@ -46,25 +46,39 @@ class _NoDeadLetters(SqsLaneQueue):
         """Keeps nothing."""
 
 
-def _clients(*services: str) -> Iterator[Any]:
-    """A client for each service: botocore's own, for boto3 adds a tenth of a start and nothing else."""
+class _WhenNeeded:
+    """A client that is made when it is first called: for what is seldom called, and never by two threads."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._made = cache(make)
+
+    def __getattr__(self, operation: str) -> Any:
+        return getattr(self._made(), operation)
+
+
+def _clients() -> Callable[[str], Any]:
+    """Makes a client for a service, by its name: botocore's own, for boto3 adds a tenth of a start and nothing else."""
     session = botocore.session.get_session()
     trust = httpsession.create_urllib3_context()
     # urllib3 has it read the same certificates for each new connection: 15 ms of a processor, ten times a first batch.
     trust.load_verify_locations = cache(trust.load_verify_locations)
     trust.load_verify_locations(session.get_config_variable("ca_bundle") or httpsession.where(), None, None)
-    for service in services:
+
+    def make(service: str) -> Any:
         client: Any = session.create_client(service, config=_AWS)
         client._endpoint.http_session._manager.connection_pool_kw["ssl_context"] = trust
-        yield client
+        return client
+
+    return make
 
 
 def intake() -> IntakeHandler:
     silence_libraries()
     settings = IntakeSettings.from_environment()
-    sqs, dynamodb = _clients("sqs", "dynamodb")
-    letters = DynamoLetters(dynamodb, settings.letters_table)
-    queues = SqsIntakeQueues(sqs, settings.lanes, settings.rejected_queue_url, letters)
+    aws = _clients()
+    rejects: Any = _WhenNeeded(partial(aws, "dynamodb"))
+    letters = DynamoLetters(rejects, settings.letters_table)
+    queues = SqsIntakeQueues(aws("sqs"), settings.lanes, settings.rejected_queue_url, letters)
     clock = SystemClock()
     intake = Intake(
         queues,
@@ -80,8 +94,9 @@ def deliver() -> DeliverHandler:
     silence_libraries()
     settings = DeliverSettings.from_environment()
     clock, observer = SystemClock(), DeliverObserver(settings.provider)
-    sqs, dynamodb, secretsmanager = _clients("sqs", "dynamodb", "secretsmanager")
-    addresses = (sqs, settings.queue_url, settings.dead_letter_queue_url)
+    aws = _clients()
+    dynamodb = aws("dynamodb")
+    addresses = (aws("sqs"), settings.queue_url, settings.dead_letter_queue_url)
     records = DynamoAccounts(dynamodb, settings.accounts_table)
 
     @recent
@@ -97,7 +112,7 @@ def deliver() -> DeliverHandler:
         provider_for=provider,
         transport=HttpTransport(connections=IN_FLIGHT),
         ledger=DynamoLedger(dynamodb, settings.ledger_table),
-        secrets=SecretsManagerSecrets(secretsmanager, settings.stage),
+        secrets=SecretsManagerSecrets(aws("secretsmanager"), settings.stage),
         queue=SqsLaneQueue(*addresses, DynamoLetters(dynamodb, settings.letters_table)),
         clock=clock,
         oldest=settings.max_delivery_age_hours * 3600,
