@@ -8,8 +8,6 @@ from functools import cached_property
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.contract.destination import ANY, Destination
@@ -17,6 +15,7 @@ from relay.providers import PROVIDERS
 from relay.settings import DeliverSettings
 
 if TYPE_CHECKING:
+    import boto3
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STACK = "customer-event-relay-dev"
 
-_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
-
+_CONFIG = {"connect_timeout": 5, "read_timeout": 20, "retries": {"mode": "standard", "total_max_attempts": 4}}
 
 MOST_KEYS = 100
 """That DynamoDB reads in one call."""
@@ -77,12 +75,17 @@ class Relay:
         self.where = where
 
     @cached_property
-    def session(self) -> boto3.Session:
+    def session(self) -> "boto3.Session":
+        # Two fifths of what a command takes to begin; help, a shell's Tab and a preview ask AWS for nothing.
+        import boto3  # noqa: PLC0415
+
         return boto3.Session(profile_name=self.where.profile, region_name=self.where.region)
 
     def client(self, service: str, **config: Any) -> Any:
         """AWS's client for a service; `config` changes its botocore configuration."""
-        chosen = _CONFIG.merge(Config(**config)) if config else _CONFIG
+        from botocore.config import Config  # noqa: PLC0415 (as above)
+
+        chosen = Config(**{**_CONFIG, **config})
         return self.session.client(service, endpoint_url=self.where.endpoint_url, config=chosen)  # type: ignore[call-overload]
 
     @cached_property

@@ -129,3 +129,10 @@ def test_ctrl_c_while_it_is_still_being_imported() -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False, capture_output=True, text=True)
     assert (run.returncode, run.stdout, run.stderr) == (130, "", "")
+
+
+def test_what_asks_aws_for_nothing_does_not_load_its_clients() -> None:
+    """GIVEN help, or a shell's Tab WHEN the command is imported THEN boto3 is not: it takes as long as all the rest."""
+    script = "import sys, cli.app; print(*{'boto3', 'botocore.session'} & sys.modules.keys())"
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert run.stdout == "\n"
