@@ -37,8 +37,8 @@ def boto3_beside() -> Path:
     for name in ("boto3", "s3transfer"):
         spec = find_spec(name)
         assert spec is not None
-        (source,) = spec.submodule_search_locations or ()
-        shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "data"))
+        assert spec.origin is not None
+        shutil.copytree(Path(spec.origin).parent, folder / name, ignore=shutil.ignore_patterns("__pycache__", "data"))
     compiled(folder)
     return folder
 

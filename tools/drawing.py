@@ -18,6 +18,8 @@ ROW = ("contract", "intake", LANE, "delivery", "account", "providers")
 """Side by side: the packages in the order of the way, and the queue between the two functions."""
 BARS = ("handlers", "ports", "adapters")
 """As wide as the row: the first above it, the others below."""
+BESIDE = "wiring"
+"""The package that brings them together, and is on no event's way."""
 FUNCTIONS = {"intake": "intake", "deliver": "delivery"}
 """The functions, and above which package of the row each stands."""
 WAY = ("handlers", "contract", "intake", LANE, "handlers", "delivery", "account", "providers", "adapters")
@@ -83,7 +85,7 @@ def read_imports() -> tuple[dict[str, list[str]], set[Arrow]]:
     packages: dict[str, list[str]] = {"ports": []}
     for name in sorted(graph.modules):
         _, *inside = name.split(".")
-        if len(inside) == 2:
+        if len(inside) == 2 and inside[0] != BESIDE:
             packages.setdefault(inside[0], []).append(inside[1])
     if strange := packages.keys() ^ {*ROW, *BARS} - {LANE}:
         raise ValueError(f"packages of the relay and of tools/drawing.py differ: {', '.join(sorted(strange))}")

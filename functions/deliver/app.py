@@ -5,8 +5,8 @@ from typing import Any
 from relay.loading import loading
 
 with loading():
-    from relay import wiring
     from relay.handlers.records import Context
+    from relay.wiring import deliver as wiring
 
     deliver = wiring.deliver()
 

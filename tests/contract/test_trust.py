@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bench.endpoint import Endpoint, endpoint
-from relay import wiring
 from relay.adapters.http import HttpTransport
 from relay.ports import Request
+from relay.wiring.aws import clients
 
 AT_ONCE = 3
 
@@ -53,7 +53,7 @@ def at_once(call: Callable[[], object]) -> None:
 
 def test_aws_s_are_read_once_for_all_clients(ends: Endpoint, read: Counter[str]) -> None:
     """GIVEN two clients WHEN each has three connections THEN what they trust was read before the first."""
-    aws = wiring._clients()
+    aws = clients()
     dynamodb, secretsmanager = aws("dynamodb"), aws("secretsmanager")
     assert read == {"load_verify_locations": 1}
     key = {"event_id": {"S": "e-1"}}
@@ -66,7 +66,7 @@ def test_aws_s_are_read_once_for_all_clients(ends: Endpoint, read: Counter[str])
 def test_a_stranger_s_certificate_is_refused(ends: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN an endpoint whose certificate nobody vouches for WHEN it is called THEN nothing is sent."""
     monkeypatch.delenv("AWS_CA_BUNDLE")
-    secretsmanager = wiring._clients()("secretsmanager")
+    secretsmanager = clients()("secretsmanager")
     with pytest.raises(Exception, match="certificate verify failed"):
         secretsmanager.get_secret_value(SecretId="one")
     assert not ends.requests

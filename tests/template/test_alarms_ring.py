@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from local.machine import free_port
-from relay import wiring
 from relay.adapters.http import CONNECT_SECONDS, READ_SECONDS
 from relay.delivery.services import LONGEST_WAIT, RESERVE
 from relay.observability import DeliverObserver
 from relay.outcome import Outcome, Result
 from relay.providers import PROVIDERS
+from relay.wiring.intake import intake
 from tests.factories import DESTINATIONS, event_json, sqs_batch, sqs_record
 from tests.fakes import FakeContext
 from tests.template.cloudwatch import FARTHER_BACK, Period, rings
@@ -203,7 +203,7 @@ def test_alarms_on_intake_s_metrics_ask_for_what_it_writes(
         "RELAY_LETTERS_TABLE": "letters",
     }.items():
         monkeypatch.setenv(name, value)
-    assert wiring.intake().handle(sqs_batch(sqs_record(event_json())), FakeContext())["batchItemFailures"]
+    assert intake().handle(sqs_batch(sqs_record(event_json())), FakeContext())["batchItemFailures"]
     written = metrics(capsys.readouterr().out)
     assert asked(stack, "service", "intake") == {name for name in written if name[1] in ("IntakeFailed", "IntakeAge")}
 

@@ -7,13 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from relay import wiring
 from relay.contract.fields import MOST_DESTINATIONS
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError, UnavailableError
 from relay.handlers.envelope import unwrap
 from relay.intake.intake import REASON_BYTES, Accepted, Carried, Failed, Incoming, Intake, Rejected, Verdict
 from relay.intake.outbox import LONGEST_CALL, NO_TIME, TRIES
 from relay.ports import EVIDENCE_BYTES, MOST_BYTES, Refusal
+from relay.wiring.aws import CONFIG
 from tests.factories import DESTINATIONS, EMAIL, NOW, event_data, event_json, eventbridge, sns
 from tests.fakes import FakeClock, FakeIntakeQueues
 
@@ -457,7 +457,7 @@ def test_a_lane_that_stays_throttled_is_left(queues: FakeIntakeQueues) -> None:
 
 def test_a_call_of_sqs_ends_in_its_time() -> None:
     """All that botocore tries, and its pauses of up to one and two seconds."""
-    config: Any = wiring._AWS
+    config: Any = CONFIG
     assert config.retries["total_max_attempts"] == 3
     assert 3 * (config.connect_timeout + config.read_timeout) + 3 <= LONGEST_CALL
 

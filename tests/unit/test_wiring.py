@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from relay import wiring
 from relay.contract.destination import KNOWN, Destination
+from relay.wiring.deliver import deliver
+from relay.wiring.intake import intake
 from tests.kinds import OVERWRITES
 from tests.unit.test_settings import DELIVER, INTAKE
 
@@ -17,16 +18,16 @@ def test_intake_and_deliver_are_wired_with_the_groups_of_an_account(monkeypatch:
     for name, value in {**INTAKE, **DELIVER, "RELAY_DESTINATION_SETTINGS": given}.items():
         monkeypatch.setenv(name, value)
     destination = Destination(f"{OVERWRITES}/main")
-    terms = wiring.deliver()._lane.accounts(destination).pace.terms
+    terms = deliver()._lane.accounts(destination).pace.terms
     assert (terms.groups, terms.limits[0].requests) == (4, 7)
-    assert wiring.intake()._intake.groups(destination) == 4
+    assert intake()._intake.groups(destination) == 4
 
 
 def test_deliver_knows_so_many_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN `<provider>/*` THEN it knows the accounts it had last, their providers and secrets, and no others."""
     for name, value in {**DELIVER, "RELAY_DESTINATIONS": f"{OVERWRITES}/*", "AWS_DEFAULT_REGION": "us-east-1"}.items():
         monkeypatch.setenv(name, value)
-    lane = wiring.deliver()._lane
+    lane = deliver()._lane
     known: dict[str, Callable[..., object]] = {
         "accounts": lane.accounts,
         "providers": lane.services.provider_for,

@@ -2,14 +2,17 @@
 
 import logging
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from relay.delivery.batch import BatchReport
 from relay.intake.intake import Accepted, Failed, Verdict
 from relay.masking import mask_identifiers
 from relay.outcome import Outcome, Result
+
+if TYPE_CHECKING:
+    from relay.delivery.batch import BatchReport
 
 METRICS = {outcome: outcome.name.title() for outcome in Outcome}
 _ROUTINE = (Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.THROTTLED)
@@ -65,7 +68,7 @@ class DeliverObserver:
         self._metrics = Metrics()
         self._metrics.set_default_dimensions(provider=provider)
 
-    def saw(self, report: BatchReport) -> None:
+    def saw(self, report: "BatchReport") -> None:
         """Logs and counts a batch."""
         if report.results and report.pace_used is not None:
             self._metrics.add_metric("PaceUsed", MetricUnit.Percent, round(100 * report.pace_used, 1))
