@@ -14,7 +14,7 @@ from bench.endpoint import endpoint
 from bench.environment import FUNCTIONS, batch, made, run
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
-from relay.handlers.envelope import unwrap
+from relay.handlers.envelope import unwrap, validate
 from relay.intake.intake import Accepted, Incoming, Intake
 from relay.providers import PROVIDERS
 from tests.factories import CREDENTIALS, DESTINATIONS, event_json, lane_message
@@ -92,7 +92,7 @@ def built() -> Callable[[], object]:
 
 
 def taken_in() -> Callable[[], object]:
-    intake = Intake(FakeIntakeQueues(), FakeClock(), DESTINATIONS, unwrap)
+    intake = Intake(FakeIntakeQueues(), FakeClock(), DESTINATIONS, unwrap, validate)
     records = [Incoming(event_json(id=f"e-{number}")) for number in range(BATCH)]
 
     def accept() -> None:

@@ -21,7 +21,7 @@ from relay.delivery.batch import BatchReport, Lane
 from relay.delivery.delivery import Delivery
 from relay.delivery.services import Services as DeliverServices
 from relay.errors import CredentialsError, FieldError, InvalidEventError, NoAnswerError, NotSentError, UnavailableError
-from relay.handlers.envelope import open_record, unwrap
+from relay.handlers.envelope import open_record, unwrap, validate
 from relay.intake.intake import Failed, Incoming, Intake, Rejected
 from relay.ports import (
     AccountRecord,
@@ -122,7 +122,8 @@ class IntakeEnvironment(Environment):
     def __init__(self, services: Services, name: str) -> None:
         super().__init__(services, name)
         destinations = [each.destination for each in self.plan.accounts]
-        self._intake = Intake(self, self, destinations, unwrap, self.rng.random, groups=lambda _: services.groups)
+        chance = self.rng.random
+        self._intake = Intake(self, self, destinations, unwrap, validate, chance, groups=lambda _: services.groups)
         self._sent_at: dict[str, float] = {}
 
     def handle(self, batch: Sequence[Message]) -> object:

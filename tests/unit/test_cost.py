@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, target
 from hypothesis import strategies as st
 
 from relay.errors import InvalidEventError, UndeliverableError
-from relay.handlers.envelope import open_record, unwrap
+from relay.handlers.envelope import open_record, unwrap, validate
 from relay.intake.intake import Failed, Incoming, Intake, Rejected
 from relay.providers import PROVIDERS
 from tests.drawing import drawn
@@ -155,7 +155,7 @@ def opened(body: str) -> None:
 
 
 def accepted_or_kept(body: str) -> None:
-    intake = Intake(FakeIntakeQueues(), FakeClock(), DESTINATIONS, unwrap)
+    intake = Intake(FakeIntakeQueues(), FakeClock(), DESTINATIONS, unwrap, validate)
     (verdict,) = intake.accept([Incoming(body)])
     assert not isinstance(verdict, Failed)
     assert not isinstance(verdict, Rejected) or (verdict.reason and len(str(verdict.errors)) < 25_000)

@@ -122,7 +122,7 @@ def test_a_broken_envelope_does_not_repeat_what_it_held() -> None:
 
 
 def test_reading_an_envelope_leaves_it_as_it_is() -> None:
-    """It may have to be kept."""
+    """It may have to be kept. (Powertools renames two keys of a notification where they stand.)"""
     record = sns(eventbridge(event_data()))
     before = json.dumps(record)
     open_record(record)

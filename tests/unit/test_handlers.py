@@ -12,7 +12,7 @@ from relay.contract.parsing import as_text
 from relay.errors import CredentialsError, NotAcceptedError, NotSentError
 from relay.handlers.deliver import DeliverHandler, lane_message
 from relay.handlers.direct import DirectHandler
-from relay.handlers.envelope import unwrap
+from relay.handlers.envelope import unwrap, validate
 from relay.handlers.intake import MOST_ERROR_BYTES, MOST_EVENTS, IntakeHandler
 from relay.handlers.records import is_sns_call, is_sqs_batch
 from relay.intake.intake import Intake
@@ -46,7 +46,7 @@ def queues() -> FakeIntakeQueues:
 
 @pytest.fixture
 def intake(queues: FakeIntakeQueues) -> IntakeHandler:
-    return IntakeHandler(Intake(queues, FakeClock(), DESTINATIONS, unwrap), IntakeObserver(), FakeClock())
+    return IntakeHandler(Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate), IntakeObserver(), FakeClock())
 
 
 def deliver_handler(harness: Harness, destinations: Sequence[str] = DESTINATIONS) -> DeliverHandler:

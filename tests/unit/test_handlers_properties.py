@@ -14,7 +14,7 @@ from relay.adapters.clock import SystemClock
 from relay.contract.parsing import as_text
 from relay.handlers.deliver import DeliverHandler, lane_message
 from relay.handlers.direct import DirectHandler
-from relay.handlers.envelope import open_record, unwrap
+from relay.handlers.envelope import open_record, unwrap, validate
 from relay.handlers.intake import IntakeHandler
 from relay.handlers.records import is_sns_call
 from relay.intake.intake import Intake
@@ -73,7 +73,9 @@ bodies = st.text(max_size=200) | inputs.map(json.dumps) | st.binary(max_size=100
 
 def intake_handler() -> tuple[IntakeHandler, FakeIntakeQueues]:
     queues = FakeIntakeQueues()
-    return IntakeHandler(Intake(queues, FakeClock(), DESTINATIONS, unwrap), IntakeObserver(), FakeClock()), queues
+    return IntakeHandler(
+        Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate), IntakeObserver(), FakeClock()
+    ), queues
 
 
 def deliver_handler(harness: Harness) -> DeliverHandler:

@@ -3,14 +3,15 @@
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
+from relay.contract.event import Event
 from relay.contract.fields import MOST_DESTINATIONS
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError, UnavailableError
-from relay.handlers.envelope import unwrap
-from relay.intake.intake import REASON_BYTES, Accepted, Carried, Failed, Incoming, Intake, Rejected, Verdict
+from relay.handlers.envelope import unwrap, validate
+from relay.intake.intake import REASON_BYTES, Accepted, Failed, Incoming, Intake, Rejected, Verdict
 from relay.intake.outbox import LONGEST_CALL, NO_TIME, TRIES
 from relay.ports import EVIDENCE_BYTES, MOST_BYTES, Refusal
 from relay.wiring.aws import CONFIG
@@ -25,7 +26,7 @@ def queues() -> FakeIntakeQueues:
 
 @pytest.fixture
 def intake(queues: FakeIntakeQueues) -> Intake:
-    return Intake(queues, FakeClock(), DESTINATIONS, unwrap)
+    return Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate)
 
 
 def take(intake: Intake, content: object, *names: Any, **more: Any) -> Verdict:
@@ -398,13 +399,13 @@ def test_whatever_a_queue_raises_nothing_passes_for_sent(intake: Intake, queues:
 def test_a_fault_of_our_own_takes_no_neighbour_along(queues: FakeIntakeQueues) -> None:
     """Whatever it is that one record brings out: it is reported, by its kind only."""
 
-    def broken(record: object) -> Carried:
-        carried: Any = unwrap(record)
-        if carried.content["id"] == "e-1":
+    def broken(data: object) -> Event:
+        event = validate(data)
+        if event.id == "e-1":
             raise ZeroDivisionError(EMAIL)
-        return cast(Carried, carried)
+        return event
 
-    verdicts = Intake(queues, FakeClock(), DESTINATIONS, broken).accept(many(3))
+    verdicts = Intake(queues, FakeClock(), DESTINATIONS, unwrap, broken).accept(many(3))
     assert [type(verdict) for verdict in verdicts] == [Accepted, Failed, Accepted]
     failed = verdicts[1]
     assert isinstance(failed, Failed)

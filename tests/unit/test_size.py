@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from relay.contract.event import MAX_EVENT_BYTES, Event
-from relay.handlers.envelope import open_record, unwrap
+from relay.handlers.envelope import open_record, unwrap, validate
 from relay.intake.intake import Accepted, Incoming, Intake
 from tests.drawing import drawn
 from tests.factories import DESTINATIONS, EMAIL, PHONE, event_data, eventbridge, lane_message, sns
@@ -56,7 +56,7 @@ def test_what_intake_accepts_the_lane_takes(given_changes: dict[str, Any], beyon
     envelope = eventbridge(data)
     for record in (data, json.dumps(data), f" {json.dumps(data, indent=2)}", envelope, json.dumps(sns(envelope))):
         queues = FakeIntakeQueues()
-        (verdict,) = Intake(queues, FakeClock(), DESTINATIONS, unwrap).accept([Incoming(record)])
+        (verdict,) = Intake(queues, FakeClock(), DESTINATIONS, unwrap, validate).accept([Incoming(record)])
         assert isinstance(verdict, Accepted) == (beyond <= 0)
         for entry in queues.entries:
             event = open_record(entry.body)

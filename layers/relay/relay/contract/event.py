@@ -3,9 +3,9 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails
@@ -207,14 +207,17 @@ def _as_quoted(value: Scalar | None) -> Iterator[str]:
             yield str(value)
 
 
-def parse_event(data: object) -> Event:
-    """Validates parsed JSON as an event. Raises InvalidEventError with every error at once, each naming its field."""
+def parse_event(data: object, validate: Callable[[Any], Event] | None = None) -> Event:
+    """Validates parsed JSON as an event, with `validate` (by default the model itself).
+
+    Raises InvalidEventError with every error at once, each naming its field.
+    """
     if not isinstance(data, Mapping):
         raise bad_body(f"must be a JSON object, is {_KINDS.get(type(data), 'something else')}")
     given = data.get("id")
     event_id = shorten(given, LONGEST_ID) if isinstance(given, str) else None
     try:
-        event = Event.model_validate(data)
+        event = (validate or Event.model_validate)(data)
     except ValidationError as error:
         raise InvalidEventError(field_errors(error), event_id) from None
     if (size := event.size) > MAX_EVENT_BYTES:

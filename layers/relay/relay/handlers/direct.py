@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from aws_lambda_powertools.utilities.parser import parse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from relay.account.account import Account
@@ -76,7 +77,7 @@ class DirectHandler:
 
     def _read(self, call: Any, request_id: str) -> tuple[DirectDelivery, Delivery]:
         try:
-            asked = DirectDelivery.model_validate(call)
+            asked = parse(event=call, model=DirectDelivery)
         except ValidationError as error:
             raise InvalidEventError(field_errors(error)) from None
         event = open_record(asked.event)

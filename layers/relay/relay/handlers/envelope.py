@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from aws_lambda_powertools.utilities.parser import parse
+from aws_lambda_powertools.utilities.parser.models import EventBridgeModel, SnsNotificationModel
+from pydantic import BaseModel, ValidationError
 
 from relay.contract.event import Event, parse_event
 from relay.contract.fields import field_errors
@@ -12,31 +14,14 @@ from relay.contract.parsing import parse_json
 from relay.errors import FieldError, InvalidEventError
 from relay.intake.intake import Carried
 
-# What each always has, and no more: what nobody reads is not judged, and Powertools' models bring a hundred others.
 
-
-class _EventBridge(BaseModel):
-    """docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html."""
-
-    version: str
-    id: str
-    detail_type: str = Field(alias="detail-type")
-    source: str
-    account: str
-    time: datetime
-    region: str
+class _EventBridge(EventBridgeModel):
+    # Nobody reads them, and a megabyte of wrong ones would be 100,000 errors.
     resources: list[Any]
-    detail: dict[str, Any]
 
 
-class _Sns(BaseModel):
-    """docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html."""
-
-    Type: Literal["Notification"]
-    MessageId: str
-    TopicArn: str
-    Message: str
-    Timestamp: datetime
+class _Sns(SnsNotificationModel):
+    MessageAttributes: dict[str, Any] | None = None
 
 
 def open_record(record: object) -> Event:
@@ -44,7 +29,7 @@ def open_record(record: object) -> Event:
 
     Raises InvalidEventError with every error and its field.
     """
-    return parse_event(unwrap(parse_json(record) if isinstance(record, str) else record).content)
+    return validate(unwrap(parse_json(record) if isinstance(record, str) else record).content)
 
 
 def unwrap(record: object) -> Carried:
@@ -52,7 +37,7 @@ def unwrap(record: object) -> Carried:
     carried = Carried(record)
     if is_sns(record):
         notification = _envelope(record, _Sns)
-        record = parse_json(notification.Message)
+        record = parse_json(str(notification.Message))
         if is_sns(record):
             raise InvalidEventError([FieldError("Message", "holds another SNS envelope")])
         carried = Carried(record, f"sns {notification.MessageId}", _seconds(notification.Timestamp), via=("sns",))
@@ -65,6 +50,11 @@ def unwrap(record: object) -> Carried:
         if is_sns(carried.content) or is_eventbridge(carried.content):
             raise InvalidEventError([FieldError("detail", "holds another envelope")])
     return carried
+
+
+def validate(data: object) -> Event:
+    """The event in parsed JSON. Raises InvalidEventError with every error and its field."""
+    return parse_event(data, _validate)
 
 
 def _seconds(moment: datetime) -> float | None:
@@ -82,8 +72,13 @@ def is_eventbridge(record: object) -> bool:
     return isinstance(record, Mapping) and "detail-type" in record and "detail" in record
 
 
+def _validate(data: Any) -> Event:
+    return parse(event=data, model=Event)
+
+
 def _envelope[M: BaseModel](record: Any, model: type[M]) -> M:
     try:
-        return model.model_validate(record)
+        # Of its own: Powertools writes into what it reads.
+        return parse(event=dict(record), model=model)
     except ValidationError as error:
         raise InvalidEventError(field_errors(error)) from None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.contract.destination import Destination
-from relay.contract.event import parse_event
+from relay.contract.event import Event, parse_event
 from relay.contract.parsing import as_text, parse_json
 from relay.errors import FieldError, InvalidEventError, UnavailableError
 from relay.intake.outbox import LONGEST_CALL, NO_TIME, Outbox
@@ -95,13 +95,14 @@ type Verdict = Accepted | Rejected | Failed
 class Intake:
     """Records in, one verdict each out. Raises nothing.
 
-    `unwrap` takes parsed JSON out of its envelopes and raises InvalidEventError.
+    `unwrap` takes parsed JSON out of its envelopes, `validate` makes an event of it; both raise InvalidEventError.
     """
 
     queues: IntakeQueues
     clock: Clock
     destinations: Sequence[str]
     unwrap: Callable[[object], Carried] = Carried
+    validate: Callable[[object], Event] = parse_event
     chance: Callable[[], float] = random.random
     groups: Callable[[Destination], int] = lambda _: 1
     """How many message groups a destination has."""
@@ -152,7 +153,7 @@ class Intake:
             taken.accepted_at = min(carried.put_at + carried.granularity, taken.accepted_at)
             taken.came_at = record.sent_at or min(carried.put_at, now)
         taken.event_type = _type(carried.content)
-        event = parse_event(carried.content)
+        event = self.validate(carried.content)
         taken.event_id = event.id
         entries = route(
             event,

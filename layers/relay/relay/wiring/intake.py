@@ -6,7 +6,7 @@ from typing import Any
 from relay.adapters.clock import SystemClock
 from relay.adapters.dynamodb import DynamoLetters
 from relay.adapters.sqs import SqsIntakeQueues
-from relay.handlers.envelope import unwrap
+from relay.handlers.envelope import unwrap, validate
 from relay.handlers.intake import IntakeHandler
 from relay.intake.intake import Intake
 from relay.observability import IntakeObserver, silence_libraries
@@ -27,6 +27,7 @@ def intake() -> IntakeHandler:
         clock,
         settings.destinations,
         unwrap,
+        validate,
         groups=lambda destination: settings.of(destination).groups,
     )
     return IntakeHandler(intake, IntakeObserver(), clock)
