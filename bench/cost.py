@@ -168,7 +168,7 @@ class Calls:
         return usage
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
     """What Lambda hands a handler."""
 

@@ -179,7 +179,7 @@ class Rivals:
 class _Record(SqsRecordModel):
     """A message of the queue with the event in it."""
 
-    body: Json[Event]  # type: ignore[assignment]
+    body: Json[Event]
 
 
 def _logger() -> Logger:

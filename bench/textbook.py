@@ -67,12 +67,12 @@ def measure(say: Callable[[str], None]) -> Section:
         queues = [textbooks.enter_context(deployed(stack, each, run)) for each in theirs]
         for each in ours:
             queue(stack, each, Lane(stack, each.provider), range(each.events), f"{run}-relay")
-        for each in queues:
-            each.open()
+        for waits in queues:
+            waits.open()
         say(
             f"{EVENTS} events to each provider by the textbook, {' and '.join(str(each.events) for each in ours)} by us"
         )
-        _wait(sandbox, [*theirs, *ours], lambda: sum(each.dead_letters for each in queues))
+        _wait(sandbox, [*theirs, *ours], lambda: sum(waits.dead_letters for waits in queues))
         results = [
             *(_ended(sandbox, each, waits.dead_letters) for each, waits in zip(theirs, queues, strict=True)),
             *(_ended(sandbox, each, dead_letters(stack, each.provider)) for each in ours),

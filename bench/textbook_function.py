@@ -28,7 +28,7 @@ logger = Logger(service="textbook")
 class Record(SqsRecordModel):
     """A message of the queue with the event in it."""
 
-    body: Json[Event]  # type: ignore[assignment]
+    body: Json[Event]
 
 
 processor = BatchProcessor(event_type=EventType.SQS, model=Record)
