@@ -38,6 +38,7 @@ class HttpTransport:
     def __init__(self, connections: int, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS) -> None:
         self.longest = connect + read
         self._connect = connect
+        self._watchdog = _Watchdog(self.longest)
         timeout = urllib3.Timeout(connect=connect, read=read)
         # One for all connections: each of its own would read the machine's certificates anew, 15 ms of a processor.
         trust = create_urllib3_context()
@@ -52,11 +53,12 @@ class HttpTransport:
         Raises NotSentError when the request did not leave whole, NoAnswerError when it did and no answer came. Neither
         carries urllib3's text: it holds the URL.
         """
-        body = _Watched(request.body, self._connect, leave, self.longest)
+        body = _Watched(request.body, self._connect, leave, self._watchdog)
+        self._watchdog.watch(body)
         try:
             return self._exchange(request, body)
         finally:
-            body.watchdog.cancel()
+            self._watchdog.leave(body)
 
     def _exchange(self, request: Request, body: "_Watched") -> Reply:
         try:
@@ -83,53 +85,81 @@ class HttpTransport:
             )
         finally:
             # Back in the pool it may be another's at once.
-            body.socket = None
+            self._watchdog.leave(body)
             response.release_conn()
 
 
 class _Watched:
     """A request body that knows whether it was handed to the socket: before that, the provider cannot have acted."""
 
-    def __init__(self, body: bytes, at_most: float, leave: Callable[[], None], longest: float) -> None:
+    def __init__(self, body: bytes, at_most: float, leave: Callable[[], None], watchdog: "_Watchdog") -> None:
         self._body = body
         self._at_most = at_most
         self._leave = leave
-        self._longest = longest
+        self._watchdog = watchdog
         self._began = time.monotonic()
         self.handed_over = False
         self.kept_by: Exception | None = None
         """What `leave` raised."""
         self.socket: socket.socket | None = None
-        self.watchdog = self._watch()
-
-    def _watch(self) -> threading.Timer:
-        # urllib3's timeouts bound each read, not their sum: an answer may drip for hours.
-        watchdog = threading.Timer(self._longest, self.cut)
-        watchdog.daemon = True
-        watchdog.start()
-        return watchdog
-
-    def cut(self) -> None:
-        """Ends the exchange from outside."""
-        if (connected := self.socket) is not None:
-            _end(connected)
 
     def __iter__(self) -> Iterator[bytes]:
         if time.monotonic() - self._began > self._at_most:
             # urllib3's timeout is for each address of a host: many can take longer than the caller has.
             raise TimeoutError
-        self.watchdog.cancel()
+        self._watchdog.leave(self)
         try:
             self._leave()
         except Exception as why:
             self.kept_by = why
             raise
-        self.watchdog = self._watch()
+        self._watchdog.watch(self)
         if self.socket is not None and not _is_silent(self.socket, self.socket.recv):
             # Whatever that is, it answers something else, or nothing.
             raise ConnectionAbortedError
         self.handed_over = True
         yield self._body
+
+
+class _Watchdog:
+    """Cuts what lasts longer than so many seconds: urllib3's timeouts bound each read, not their sum, and an answer may
+    drip for hours. One thread for all exchanges, which comes when there are some and goes after them.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._until: dict[_Watched, float] = {}
+        self._is_awake = False
+
+    def watch(self, exchange: _Watched) -> None:
+        """From now on, for so many seconds."""
+        with self._lock:
+            self._until[exchange] = time.monotonic() + self._seconds
+            if not self._is_awake:
+                threading.Thread(target=self._run, name="watchdog", daemon=True).start()
+                self._is_awake = True
+
+    def leave(self, exchange: _Watched) -> None:
+        """It is over, or may take its time: it is not cut from now on."""
+        with self._lock:
+            self._until.pop(exchange, None)
+
+    def _run(self) -> None:
+        while (seconds := self._cut()) is not None:
+            # All have as long, so nothing that comes meanwhile is due before this is over.
+            time.sleep(seconds)
+
+    def _cut(self) -> float | None:
+        """Cuts what is due. Returns the seconds until the next may be, None where there is nothing to watch."""
+        with self._lock:
+            now = time.monotonic()
+            for exchange in [each for each, until in self._until.items() if until <= now]:
+                del self._until[exchange]
+                if exchange.socket is not None:
+                    _end(exchange.socket)
+            self._is_awake = bool(self._until)
+            return min(self._until.values()) - now if self._until else None
 
 
 class _Answer(http.client.HTTPResponse):

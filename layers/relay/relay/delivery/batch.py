@@ -71,6 +71,8 @@ class BatchReport:
 class _Item:
     message: LaneMessage
     delivery: Delivery
+    identities: frozenset[str]
+    """Its customer's: asked for again and again, and not cheap."""
     future: Future[Result] | None = None
     result: Result | None = None
     done: bool = False
@@ -124,15 +126,14 @@ class _Group:
         for item in self.items:
             if item.done:
                 continue
-            event = item.delivery.event
-            names = {f"event={event.id}", *event.customer.identities}
-            if item.future is None and item.result is None and not names & ahead:
-                (behind if names & throttled else ready).append(item)
-            ahead.add(f"event={event.id}")
+            event, identities = f"event={item.delivery.event.id}", item.identities
+            if item.future is None and item.result is None and event not in ahead and ahead.isdisjoint(identities):
+                (ready if throttled.isdisjoint(identities) else behind).append(item)
+            ahead.add(event)
             if item.future is None and self._is_stuck(item):
-                throttled |= event.customer.identities
+                throttled |= identities
             elif item.future is not None or not self._stands_aside(item):
-                ahead |= event.customer.identities
+                ahead |= identities
         if ready and not self.in_flight and all(self._is_hopeless(item) for item in ready):
             ready += [item for item in behind if not self._is_hopeless(item)][:1]
         return ready
@@ -241,7 +242,7 @@ class _Batch:
         )
         if destination not in self._groups:
             self._groups[destination] = _Group(destination, self._lane.accounts(destination))
-        self._groups[destination].items.append(_Item(message, delivery))
+        self._groups[destination].items.append(_Item(message, delivery, event.customer.identities))
 
     def _check(self, event: Event, destination: Destination) -> None:
         if not destination.is_configured(self._lane.destinations):
@@ -316,9 +317,7 @@ class _Batch:
         theirs = [
             item
             for item in group.waiting
-            if group.account.pace.forgets(
-                item.delivery.event.customer.identities, item.message.accepted_at or item.delivery.accepted_at
-            )
+            if group.account.pace.forgets(item.identities, item.message.accepted_at or item.delivery.accepted_at)
         ]
         for item in theirs:
             item.done = True
