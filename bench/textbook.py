@@ -72,7 +72,7 @@ def measure(say: Callable[[str], None]) -> Section:
         say(
             f"{EVENTS} events to each provider by the textbook, {' and '.join(str(each.events) for each in ours)} by us"
         )
-        _wait(sandbox, [*theirs, *ours], lambda: sum(waits.dead_letters for waits in queues))
+        _wait(say, sandbox, [*theirs, *ours], lambda: sum(waits.dead_letters for waits in queues))
         results = [
             *(_ended(sandbox, each, waits.dead_letters) for each, waits in zip(theirs, queues, strict=True)),
             *(_ended(sandbox, each, dead_letters(stack, each.provider)) for each in ours),
@@ -119,7 +119,9 @@ def _account(scenario: Scenario) -> str:
     return scenario.account if scenario.account == "textbook" else contracts()[scenario.provider].own_account
 
 
-def _wait(sandbox: SandboxClient, contestants: list[Scenario], dead: Callable[[], int]) -> None:
+def _wait(
+    say: Callable[[str], None], sandbox: SandboxClient, contestants: list[Scenario], dead: Callable[[], int]
+) -> None:
     """Until every event is delivered or a dead letter, or nothing moves any more."""
     events = sum(each.events for each in contestants)
     moved, moved_at = -1, time.monotonic()
@@ -127,9 +129,10 @@ def _wait(sandbox: SandboxClient, contestants: list[Scenario], dead: Callable[[]
         now = sum(int(counts.get("accepted", 0)) for counts in sandbox.summary().values()) + dead()
         if now != moved:
             moved, moved_at = now, time.monotonic()
-        time.sleep(1)
+            say(f"{now} of {events} have come to their end")
+        time.sleep(5)
     # What was accepted last is answered, and its message deleted.
-    time.sleep(1)
+    time.sleep(5)
 
 
 class Textbook:

@@ -86,6 +86,24 @@ def test_a_new_account_is_sent_to_at_full_speed(world: World, pace: Pace) -> Non
     assert world.clock.monotonic() - began < SOON
 
 
+@pytest.mark.parametrize(("most", "at_once"), [(30, True), (31, False)])
+def test_far_from_the_limit_a_turn_is_now(most: int, at_once: bool) -> None:
+    """Its exact moment matters to nobody; nearer to it, events are claimed before their turn."""
+    world = World(MINUTE)
+    pace = world.pace()
+    pace.reserve(most)
+    assert (pace.delay() == 0.0) is at_once
+
+
+def test_side_by_side_a_turn_has_its_lead() -> None:
+    """GIVEN batches of the account side by side THEN each plans by the others' turns, however far the limit is."""
+    world = World(MINUTE, groups=3)
+    pace = world.pace()
+    world.send(pace).observe(NOTHING)
+    pace.reserve(1)
+    assert pace.delay() > 0.0
+
+
 @pytest.mark.parametrize(("within", "turns"), [(0.5, 5), (None, 10), (5.0, 25), (-1.0, 0)])
 def test_no_turn_is_reserved_later_than_asked(pace: Pace, within: float | None, turns: int) -> None:
     """By default one may be a window of a second away."""
@@ -438,6 +456,28 @@ def test_turns_planned_before_a_429_are_planned_anew(world: World, pace: Pace) -
     for _ in range(3):
         world.send(pace)
     assert world.clock.now() - throttled_at < 0.4 + 3 * 0.21
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_429_that_asks_for_less_than_the_spacing_costs_one_write(groups: int) -> None:
+    """GIVEN requests that are spaced evenly, and a 429 that asks for less than lies between two of them
+    THEN the next one leaves when it is due, with the first turn that is reserved for it.
+    """
+    world = World(Limit(12, 60.0), groups=groups)
+    pace = world.pace()
+    for seconds in (0.0, 2.0):
+        world.send(pace).observe(NOTHING)
+        world.clock.pass_by(seconds)
+    writes: list[int] = []
+    for _ in range(3):
+        world.send(pace).throttle(Budget(retry_after=0.1))
+        throttled_at = world.clock.monotonic()
+        world.clock.pass_by(0.02)
+        before = world.accounts.writes
+        world.send(pace).observe(NOTHING)
+        writes.append(world.accounts.writes - before)
+    assert writes == [1, 1, 1]
+    assert world.clock.monotonic() - throttled_at == pytest.approx(5.0, abs=0.3)
 
 
 def test_a_lone_429_is_asked_about_within_a_minute() -> None:

@@ -99,14 +99,25 @@ class Pace:
             now = self._clock.now()
             denied, record = breaker.admit(record, self._me, now, suspect=suspect)
             count = 0 if denied else 1 if record.state is State.HALF_OPEN else most
-            lead = schedule.LEAD_AT_FIRST if self._is_new else schedule.LEAD
-            return schedule.take(record, now, count, now + seconds, lead)
+            return schedule.take(record, now, count, now + seconds, self._lead(record, now, count))
 
         turns, now = self._write(take), self._clock.now()
         with self._lock:
             self._planned_at = dict.fromkeys(turns, now) | {turn: self._planned_at[turn] for turn in self._turns}
             self._turns = sorted([*self._turns, *turns])
         return len(turns)
+
+    def _lead(self, record: AccountRecord, now: float, most: int) -> float:
+        """Seconds from the reservation of so many turns to the first of them."""
+        if self._is_new:
+            return schedule.LEAD_AT_FIRST
+        lead = 0.0 if self._is_alone and schedule.is_roomy(record, now, most) else schedule.LEAD
+        if record.burst == 1:
+            spaced = self._sent_at + schedule.interval(record) + APART
+            if spaced - schedule.next_turn(record, now, lead) > self._tolerance:
+                # Sooner after the last request it could not be used: it would be given back, and another one taken.
+                return spaced - now
+        return lead
 
     def _write[T](self, change: Callable[[AccountRecord], tuple[T, AccountRecord]]) -> T:
         for _ in range(TRIES):

@@ -34,6 +34,9 @@ LEAD = 0.03
 LEAD_AT_FIRST = 0.4
 """... and to fetch the secret."""
 
+ROOMY = 0.5
+"""What part of a window may be used for its turns to need no lead: no harm is done if one is used a little late."""
+
 MOST_ENTRIES = 64
 """How many moments a window's log holds; where the limit is higher each stands for several turns."""
 
@@ -134,6 +137,15 @@ def next_turn(record: AccountRecord, now: float, lead: float = LEAD) -> float:
     if record.burst:
         at = max(at, record.due - (record.burst - 1) * interval(record))
     return at
+
+
+def is_roomy(record: AccountRecord, now: float, most: int) -> bool:
+    """Whether so many turns more leave so much of each window that nobody waits for their exact moments."""
+    return not record.burst and all(
+        window.others_until <= now
+        and most + sum(count for at, count in window.turns if at > now - window.seconds) <= ROOMY * window.share
+        for window in record.windows
+    )
 
 
 def _shared_at(window: Window) -> float:
@@ -285,8 +297,9 @@ def answered(record: AccountRecord, budget: Budget, sent_at: float, now: float) 
         told = _told(window, quota, _used(window, sent_at, now), now, grows)
         windows.append(_left(told, quota, sent_at, now))
     rejections = record.rejections * (1.0 - LATELY)
+    news = any(told.others_at > window.others_at for told, window in zip(windows, record.windows, strict=True))
     record = replace(record, windows=tuple(windows), throttled=0, calm=calm, rejections=rejections)
-    if any(window.others_at == now for window in windows):
+    if news:
         # They may be no others, but a provider that counts a burst for longer than it lasts.
         return replace(record, burst=1)
     if record.burst and grows and calm % GROWS_AFTER == 0 and all(each.share >= each.limit for each in windows):
