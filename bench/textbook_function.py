@@ -31,7 +31,8 @@ class Record(SqsRecordModel):
     body: Json[Event]
 
 
-processor = BatchProcessor(event_type=EventType.SQS, model=Record)
+# As the sample of AWS's guide does. By default it raises where nothing of a batch went well.
+processor = BatchProcessor(event_type=EventType.SQS, model=Record, raise_on_entire_batch_failure=False)
 
 
 def deliver(record: Record) -> None:
