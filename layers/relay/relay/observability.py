@@ -1,6 +1,7 @@
 """Logs and metrics. Personal data and secrets never come this far; what is logged here is ids, outcomes and reasons."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -85,11 +86,12 @@ class DeliverObserver:
             self.logger.warning("left to the visibility timeout", extra=trouble)
 
     def results(self, results: Iterable[Result]) -> None:
+        outcomes: Counter[Outcome] = Counter()
         oldest = None
         for result in results:
-            self._metrics.add_metric(METRICS[result.outcome], MetricUnit.Count, 1)
+            outcomes[result.outcome] += 1
             if result.crashed:
-                self._metrics.add_metric(METRICS[Outcome.UNKNOWN], MetricUnit.Count, result.crashed)
+                outcomes[Outcome.UNKNOWN] += result.crashed
             if result.outcome is Outcome.UNAUTHORIZED and result.wait:
                 self._metrics.add_metric("AccountHeld", MetricUnit.Count, 1)
             if result.internal or result.unrecorded:
@@ -99,6 +101,8 @@ class DeliverObserver:
             oldest = max(oldest or 0.0, result.age)
             self._log(result)
         if oldest is not None:
+            for outcome, count in outcomes.items():
+                self._metrics.add_metric(METRICS[outcome], MetricUnit.Count, count)
             self._metrics.add_metric("DeliveryAge", MetricUnit.Seconds, round(oldest, 3))
             self._metrics.flush_metrics()
 

@@ -335,7 +335,8 @@ class Pace:
                 # Planned before a 429: there may be a sooner one now.
                 self._give_back(turn)
                 continue
-            self._clock.sleep(max(0.0, turn - self._clock.now()))
+            if (early := turn - self._clock.now()) > 0:
+                self._clock.sleep(early)
             # Those before it may have gone out late.
             while 0 < (wait := self._held_up(turn)) < math.inf:
                 self._clock.sleep(wait)

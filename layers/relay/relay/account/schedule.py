@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter
+from typing import Any
 
 from relay.ports import AccountRecord, Window
 from relay.providers.limits import Budget, Limit, Quota
@@ -142,10 +143,19 @@ def next_turn(record: AccountRecord, now: float, lead: float = LEAD) -> float:
 def is_roomy(record: AccountRecord, now: float, most: int) -> bool:
     """Whether so many turns more leave so much of each window that nobody waits for their exact moments."""
     return not record.burst and all(
-        window.others_until <= now
-        and most + sum(count for at, count in window.turns if at > now - window.seconds) <= ROOMY * window.share
+        window.others_until <= now and most + _count(window, now - window.seconds) <= ROOMY * window.share
         for window in record.windows
     )
+
+
+def _changed[T: (AccountRecord, Window)](one: T, **values: Any) -> T:
+    """`replace`, where there is anything to: it copies every field, and most replies tell nothing new."""
+    return one if all(getattr(one, name) == value for name, value in values.items()) else replace(one, **values)
+
+
+def _count(window: Window, since: float = -math.inf) -> int:
+    """Turns in the window's log that count after that moment."""
+    return sum(count for at, count in window.turns if at > since)
 
 
 def _shared_at(window: Window) -> float:
@@ -160,10 +170,9 @@ def _free_at(window: Window, now: float) -> float:
     at = _shared_at(window)
     if window.others_until > now:
         at = max(at, _leaves(window, max(1, window.limit - window.others), window.seconds))
-    if window.left_until > now and _are_others(window, now):
-        since = window.left_at + late(window) + 0.001
-        if sum(count for moment, count in window.turns if moment > since) >= window.left:
-            at = max(at, window.left_until)
+    heard = window.left_at + late(window) + 0.001
+    if window.left_until > now and _are_others(window, now) and _count(window, heard) >= window.left:
+        at = max(at, window.left_until)
     return at
 
 
@@ -224,6 +233,8 @@ def free_at(record: AccountRecord, turn: float) -> float:
     """When a turn that was given out may be used, by what has become of those before it."""
     at = turn
     for window in record.windows:
+        if _count(window) < window.share:
+            continue
         mine = turn + late(window)
         before = _without(replace(window, turns=tuple(each for each in window.turns if each[0] <= mine + 1e-4)), mine)
         at = max(at, _shared_at(before))
@@ -234,7 +245,7 @@ def move(record: AccountRecord, turn: float, sent_at: float, later: float | None
     """The record after a turn was used at another moment; `later`: seconds by which its request was longer on its way
     than the fastest, None while its answer is not there.
     """
-    return replace(record, windows=tuple(_moved(window, turn, sent_at, later) for window in record.windows))
+    return _changed(record, windows=tuple(_moved(window, turn, sent_at, later) for window in record.windows))
 
 
 def _moved(window: Window, turn: float, sent_at: float, later: float | None) -> Window:
@@ -327,7 +338,7 @@ def _told(window: Window, quota: Quota | None, mine: int | None, now: float, gro
     if quota and quota.remaining is not None and mine is not None:
         # One may be a matter of rounding, or of who was first.
         others = max(0, window.limit - quota.remaining - mine - 1)
-        window = replace(window, zeros=0 if quota.remaining else window.zeros + 1)
+        window = _changed(window, zeros=0 if quota.remaining else window.zeros + 1)
         if window.zeros > DOUBTED:
             # It has said only that nothing is left, and accepts one request after the other: do not believe it.
             others = 0
@@ -337,11 +348,11 @@ def _told(window: Window, quota: Quota | None, mine: int | None, now: float, gro
         most = max(others, window.others if window.others_until > now and is_short else 0)
         return replace(window, others=most, others_until=until, others_at=now, share=_grown(window, RECOVERY))
     if quota and quota.remaining is not None and window.seconds > 1.0:
-        window = replace(window, others_until=0.0)
+        window = _changed(window, others_until=0.0)
     alone = not _are_others(window, now)
     fast = alone and window.share < NEARLY * window.limit
     part = (INCREASE if fast else RECOVERY) if grows or not alone else 0.0
-    return replace(window, share=_grown(window, part))
+    return _changed(window, share=_grown(window, part))
 
 
 def _left(window: Window, quota: Quota | None, sent_at: float, now: float) -> Window:

@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
-from urllib3.util import parse_url
+from urllib3.util import parse_url, wait_for_read
 
 from relay.errors import NoAnswerError, NotSentError
 from relay.ports import Reply, Request
@@ -248,7 +248,7 @@ class _Connection(http.client.HTTPConnection):
 
     def send(self, data: Any) -> None:
         """Head and body in one: what a provider says to a head alone would come in between, and look like a stray."""
-        if not _is_silent(self.sock, self.sock.recv):
+        if not self._is_silent:
             # Whatever that is, it answers something else, or nothing.
             raise ConnectionAbortedError
         self.has_left = True
@@ -259,7 +259,12 @@ class _Connection(http.client.HTTPConnection):
     @property
     def is_fit(self) -> bool:
         """Whether another request may go out on it."""
-        return time.monotonic() - self._used_at < IDLE_SECONDS and _is_silent(self.sock, self.sock.recv)
+        return time.monotonic() - self._used_at < IDLE_SECONDS and self._is_silent
+
+    @property
+    def _is_silent(self) -> bool:
+        # All there is has been read by TLS at the end of an answer, so the socket tells; nearly always it is enough.
+        return not wait_for_read(self.sock, 0.0) or _is_silent(self.sock, self.sock.recv)
 
 
 class _TlsConnection(_Connection, http.client.HTTPSConnection):
@@ -267,7 +272,7 @@ class _TlsConnection(_Connection, http.client.HTTPSConnection):
 
 
 def _is_silent(connected: socket.socket, read: Callable[[int], bytes | None]) -> bool:
-    """Whether nothing is there to be read, not even the end. What TLS says to itself (session tickets) is nothing."""
+    """Whether `read` finds nothing, not even the end. What TLS says to itself (session tickets) is nothing."""
     patience = connected.gettimeout()
     connected.settimeout(0)
     try:

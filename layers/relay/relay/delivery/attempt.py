@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 from relay.account.account import Account
@@ -307,14 +307,14 @@ class Attempt:
     def _not_given_up(self, exchange: Exchange, error: UnavailableError) -> Result:
         return self._result(Outcome.RETRY, f"{exchange.reason} (dead letter not written: {error})", internal=True)
 
-    def _result(self, outcome: Outcome, reason: str, **more: object) -> Result:
+    def _result(self, outcome: Outcome, reason: str, **more: Any) -> Result:
         delivery = self._delivery
-        result = Result(
+        return Result(
             outcome,
             reason,
             event_id=delivery.event.id,
             destination=delivery.destination,
             correlation_id=delivery.correlation_id,
-            crashed=self._crashes,
+            age=self._clock.now() - delivery.accepted_at,
+            **{"crashed": self._crashes, **more},
         )
-        return replace(result, age=self._clock.now() - delivery.accepted_at, **more)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ def resume(record: Record, before: Record | None, crashes: int) -> Record:
     | claimants but its own        | yes                   | yes            | yes                | yes            |
     """
     if before is None:
-        return replace(record, unknowns=crashes)
+        return replace(record, unknowns=crashes) if crashes else record
     same, under_way = before.content_hash == record.content_hash, before.state in ("claimed", "open")
     again = same and under_way
     return replace(
@@ -51,7 +51,7 @@ def delivered(record: Record) -> Record:
     return replace(
         record,
         attempts=record.attempts + 1,
-        failure=replace(record.failure, failed_at=0.0),
+        failure=replace(record.failure, failed_at=0.0) if record.failure.failed_at else record.failure,
         claimants=(),
         delivered_hash=record.content_hash,
         delivered_version=max(record.delivered_version, record.version),

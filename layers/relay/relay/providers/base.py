@@ -4,6 +4,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -196,6 +197,7 @@ def _said(reply: Reply) -> Mapping[str, Any] | None:
     return _parse(reply.body) if reply.complete else None
 
 
+@lru_cache(maxsize=8)  # each rule asks anew what it says
 def _parse(body: bytes) -> Mapping[str, Any] | None:
     # Read as kindly as can be: what a provider says counts, not how well it writes JSON.
     encoding = json.detect_encoding(body)
