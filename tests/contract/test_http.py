@@ -773,6 +773,52 @@ def test_an_exchange_has_its_bound_also_after_a_wait() -> None:
         assert 0.9 <= time.monotonic() - began < 2.0
 
 
+def watchdogs() -> int:
+    return sum(thread.name == "watchdog" for thread in threading.enumerate())
+
+
+def test_one_thread_watches_all_exchanges() -> None:
+    """GIVEN exchanges side by side, one of which drips WHEN its time is over THEN it alone is cut, by one thread for
+    all, which is gone when there is nothing to watch.
+    """
+    seen: list[int] = []
+
+    def serve(connection: Connection) -> None:
+        while body := connection.read():
+            seen.append(watchdogs())
+            connection.send(b"HTTP/1.1 200 OK\r\n" if body == b"drips" else OK)
+            with suppress(OSError):
+                while body == b"drips":
+                    connection.send(b"a")
+                    time.sleep(0.02)
+
+    outcomes: dict[str, list[object]] = {"drips": [], "well": []}
+
+    def ask(client: HttpTransport, body: str, times: int) -> None:
+        for _ in range(times):
+            try:
+                outcomes[body].append(client.send(request_to(server.port, body=body.encode())).status)
+            except NoAnswerError as error:
+                outcomes[body].append(error.cause)
+            time.sleep(0.05)
+
+    with Server(serve) as server, transport(connect=0.2, read=0.3) as client:
+        threads = [threading.Thread(target=ask, args=(client, *each)) for each in (("drips", 1), ("well", 30))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert server.connections == 2
+    assert outcomes["well"] == [200] * 30
+    assert len(outcomes["drips"]) == 1
+    assert outcomes["drips"] != [200]
+    assert set(seen) <= {1}
+    deadline = time.monotonic() + 5
+    while watchdogs() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert watchdogs() == 0
+
+
 @pytest.mark.parametrize("stray", [OK, b""], ids=["an answer", "the end"])
 def test_a_connection_that_is_not_silent_after_the_wait(stray: bytes) -> None:
     """GIVEN a connection on which something comes, or which ends, while the request waits THEN it does not leave."""

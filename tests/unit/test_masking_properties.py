@@ -452,6 +452,15 @@ def test_reading_the_head_never_fails(text: str) -> None:
         kind("https://provider.example").budget(Reply(429, EveryHeader(text)), 1_774_000_000.0)
 
 
+@drawn(200)
+@given(text=st.text(st.sampled_from("aA0zxXnN-_.:/ @+%&\\#;\u0301"), max_size=12))
+@example(text="xn--bcher-kva")
+@example(text="XN--bcher-kva")
+def test_what_is_not_searched_would_not_have_been_found(text: str) -> None:
+    """GIVEN a short id without a sign in it THEN it stays as it is, as it would within a text that is searched."""
+    assert mask_identifiers(text) == mask_identifiers(f"{text} {'x' * 300}").removesuffix(f" {'x' * 300}")
+
+
 def test_masking_looks_at_the_beginning_only() -> None:
     """GIVEN a text of 64 KiB THEN masking costs what its first characters cost, whatever follows them."""
     for piece in ("\u0301\u0327", "a", "&#38;#38;", "%25", "\ufdfa", "a @ ", '"a', "\\", "1   "):

@@ -362,6 +362,8 @@ class Account:
             if self.pace.is_half_open:
                 start = int(self._rng() * len(items))
                 items = items[start:] + items[:start]
+            if not last and not self._throttled:
+                return items
             return sorted(items, key=lambda item: (event_id(item) in last, self._throttled.get(event_id(item), 0)))
 
     def back_off(self, strikes: int, succeeded: bool, failing_for: float) -> float:
