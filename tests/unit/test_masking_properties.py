@@ -454,8 +454,7 @@ def test_reading_the_head_never_fails(text: str) -> None:
 
 @drawn(200)
 @given(text=st.text(st.sampled_from("aA0zxXnN-_.:/ @+%&\\#;\u0301"), max_size=12))
-@example(text="xn--bcher-kva")
-@example(text="XN--bcher-kva")
+@example(text="xn--" + "ada\uff20example".encode("punycode").decode())
 def test_what_is_not_searched_would_not_have_been_found(text: str) -> None:
     """GIVEN a short id without a sign in it THEN it stays as it is, as it would within a text that is searched."""
     assert mask_identifiers(text) == mask_identifiers(f"{text} {'x' * 300}").removesuffix(f" {'x' * 300}")
