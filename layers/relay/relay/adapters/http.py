@@ -1,7 +1,7 @@
 """The HTTP transport: kept connections, no retries, no redirects, and an honest word on whether a request left.
 
 The standard library's client, without the layers of urllib3 above it: they cost more than the exchange itself, and do
-for us what we must not have done (docs/decisions.md#one-layer-of-http).
+for us what we must not have done (docs/decisions.md).
 
 Only its place in a connection tells whose an answer is. So a connection must be silent when a request leaves and after
 its answer; one that is not is never used again.
@@ -46,6 +46,7 @@ class HttpTransport:
         self._read = read
         self._idle: defaultdict[_Host, deque[_Connection]] = defaultdict(lambda: deque(maxlen=connections))
         self._watchdog = _Watchdog(self.longest)
+        self._lock = threading.Lock()
 
     def send(self, request: Request, leave: Callable[[], None] = lambda: None) -> Reply:
         """Sends once and reads at most 64 KiB of the answer. `leave` may wait: the connection is there. What it raises
@@ -97,13 +98,15 @@ class HttpTransport:
         return connection
 
     def _new_connection(self, host: "_Host") -> "_Connection":
-        if host.scheme == "https":
-            return _TlsConnection(host.name, host.port, timeout=self._connect, context=self._tls)
-        return _Connection(host.name, host.port, timeout=self._connect)
+        if host.scheme == "http":
+            return _Connection(host.name, host.port, timeout=self._connect)
+        with self._lock:
+            context = self._tls
+        return _TlsConnection(host.name, host.port, timeout=self._connect, context=context)
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
-        """For all connections: it reads every certificate authority there is."""
+        """For all connections: to read every certificate authority takes a processor longer than a batch."""
         return ssl.create_default_context()
 
     def _exchange(self, connection: "_Connection", target: str, request: Request) -> Reply:

@@ -117,7 +117,7 @@ class _Group:
         Where none of them gets through again and again, one more, of those that only wait behind an event answered 429:
         it may show whether that is the event's fault or the account's.
         """
-        if self.is_away:
+        if self.is_away or not any(item.result is None for item in self.waiting):
             return []
         ahead: set[str] = set()
         throttled: set[str] = set()
