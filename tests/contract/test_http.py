@@ -773,15 +773,14 @@ def test_an_exchange_has_its_bound_also_after_a_wait() -> None:
         assert 0.9 <= time.monotonic() - began < 2.0
 
 
-def watchdogs() -> int:
-    return sum(thread.name == "watchdog" for thread in threading.enumerate())
-
-
 def test_one_thread_watches_all_exchanges() -> None:
     """GIVEN exchanges side by side, one of which drips WHEN its time is over THEN it alone is cut, by one thread for
     all, which is gone when there is nothing to watch.
     """
-    seen: list[int] = []
+    before, seen = set(threading.enumerate()), list[int]()
+
+    def watchdogs() -> int:
+        return sum(thread.name == "watchdog" for thread in set(threading.enumerate()) - before)
 
     def serve(connection: Connection) -> None:
         while body := connection.read():
