@@ -80,7 +80,7 @@ def _rows(runs: list[Mapping[str, Spent]], answers: float) -> Iterator[Row]:
     after = f"answers after {1000 * answers:.0f} ms"
     yield Row(f"relay, {after}", [run["relay"].rate for run in runs], "/s")
     over = [run["relay"].rate / run["textbook"].rate for run in runs]
-    yield Row("of the textbook's", over, "times", Goal.at_least(9.5) if is_slow else None)
+    yield Row("of the textbook's", over, "×", Goal.at_least(9.5) if is_slow else None)
     of_limit = [100 * run["relay"].rate / run["limit"].rate for run in runs]
     yield Row("of the limit's", of_limit, "%", Goal.at_least(97 if is_slow else 95))
     for title, name in RIVALS.items():
@@ -98,7 +98,7 @@ RIVALS = {
 def _busy(runs: list[Mapping[str, Spent]]) -> Iterator[Row]:
     yield Row("processor time of a delivery: the relay", [run["relay"].each for run in runs], "ms")
     over = [run["relay"].each / run["limit"].each for run in runs]
-    yield Row("of the limit's", over, "times", Goal.at_most(1.6))
+    yield Row("of the limit's", over, "×", Goal.at_most(1.6))
     for title, name in RIVALS.items():
         yield Row(f"processor time of a delivery: {title}", [run[name].each for run in runs], "ms")
 
