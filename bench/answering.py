@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import cast
 
+from local.sandbox.answers import Answer
 from local.sandbox.contract import contracts
 from local.sandbox.limits import Allowance
 
@@ -19,11 +20,13 @@ PLENTY = Allowance(allowed=True, limit=100_000, remaining=99_999, reset=1.0)
 
 
 @contextmanager
-def answering(provider: str, seconds: float) -> Iterator[str]:
-    """The base URL of such a server. It speaks as the provider's description has it."""
+def answering(provider: str, seconds: float, answer: str = "accepted") -> Iterator[str]:
+    """The base URL of such a server. It gives that `answer`, as the provider's description has it."""
     spawn = get_context("spawn")
     ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=_serve, args=(theirs, _accepted(provider), seconds), daemon=True)
+    process = spawn.Process(
+        target=_serve, args=(theirs, _written(getattr(contracts()[provider].answers, answer)), seconds), daemon=True
+    )
     process.start()
     try:
         yield f"http://127.0.0.1:{ours.recv()}"
@@ -32,9 +35,8 @@ def answering(provider: str, seconds: float) -> Iterator[str]:
         process.join()
 
 
-def _accepted(provider: str) -> bytes:
-    """The whole of the answer to a request that the provider acted on."""
-    answer = contracts()[provider].answers.accepted
+def _written(answer: Answer) -> bytes:
+    """The whole of an answer as it goes out."""
     body = json.dumps(answer.body).encode() if answer.media_type else b""
     headers = {"Content-Type": answer.media_type or "text/plain", "Content-Length": str(len(body))}
     lines = [
