@@ -863,7 +863,7 @@ class StubConnection:
         self._outcome = outcome
 
     def exchange(self, *_: object) -> Any:
-        if isinstance(self._outcome, Exception):
+        if isinstance(self._outcome, BaseException):
             raise self._outcome
         return self._outcome
 
@@ -908,6 +908,15 @@ def test_every_exception_is_mapped(exception: type[Exception], has_left: bool) -
     assert caught.value.__cause__ is None
     assert connection.sock is None, "kept, whatever may still come on it"
     assert_says_nothing(caught.value)
+
+
+@pytest.mark.parametrize("exception", [RuntimeError, MemoryError, KeyboardInterrupt])
+def test_what_nobody_thought_of_comes_through(exception: type[BaseException]) -> None:
+    """And its connection is not used again: what is on it nobody knows."""
+    connection = StubConnection(exception())
+    with pytest.raises(exception):
+        transport_on(connection).send(request_to(1))
+    assert connection.sock is None
 
 
 @pytest.mark.parametrize("exception", EXCEPTIONS)

@@ -119,8 +119,10 @@ class HttpTransport:
             if not response.isclosed():
                 response.close()
                 connection.close()
-        except _FAILURES as error:
+        except BaseException as error:
             connection.close()
+            if not isinstance(error, _FAILURES):
+                raise
             why = "ReadTimeoutError" if isinstance(error, TimeoutError) else type(error).__name__
             raise (NoAnswerError if connection.has_left else NotSentError)(why) from None
         finally:
@@ -255,9 +257,10 @@ class _Connection(http.client.HTTPConnection):
             # Whatever that is, it answers something else, or nothing.
             raise ConnectionAbortedError
         self.has_left = True
+        body, self._body = self._body, b""
         # It may have answered without reading to the end. If it has not, there is nothing to read.
         with suppress(BrokenPipeError, ConnectionResetError):
-            super().send(data + self._body)
+            super().send(data + body)
 
     @property
     def is_fit(self) -> bool:
