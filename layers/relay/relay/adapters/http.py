@@ -69,6 +69,12 @@ class HttpTransport:
             if connection.sock is not None:
                 self._idle[host].append(connection)
 
+    def prepare(self, base_url: str) -> None:
+        """Gets ready what connections to that address need: while a function is loaded it has a whole processor."""
+        if base_url.startswith("https:"):
+            with self._lock:
+                _ = self._tls
+
     def close(self) -> None:
         """Closes the connections that are not in use."""
         for each in self._idle.values():

@@ -48,9 +48,11 @@ def deliver() -> DeliverHandler:
         pace = Pace(destination, provider(destination).terms, records, clock)
         return Account(pace, clock, settings.hold_seconds)
 
+    transport = HttpTransport(connections=IN_FLIGHT)
+    transport.prepare(settings.base_url)
     services = Services(
         provider_for=provider,
-        transport=HttpTransport(connections=IN_FLIGHT),
+        transport=transport,
         ledger=DynamoLedger(dynamodb, settings.ledger_table),
         secrets=SecretsManagerSecrets(aws("secretsmanager"), settings.stage),
         queue=SqsLaneQueue(*addresses, DynamoLetters(dynamodb, settings.letters_table)),
