@@ -42,7 +42,7 @@ from relay.observability import DeliverObserver, silence_libraries
 from relay.ports import AccountRecord, Claim, DeadLetter, Hidden, LaneMessage, Record, Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider
-from relay.wiring import IN_FLIGHT
+from relay.wiring.aws import IN_FLIGHT
 
 LIMITLESS: Mapping[str, Any] = {"requests": 100_000, "window_seconds": 60.0}
 """Settings of an account whose pace never binds."""

@@ -960,26 +960,6 @@ def test_what_is_no_url(url: str) -> None:
         HttpTransport(1).send(Request("POST", url, {}, b""))
 
 
-@pytest.mark.parametrize(("base_url", "contexts"), [("https://provider.example", 1), ("http://127.0.0.1:1", 0)])
-def test_what_tls_needs_is_read_once(base_url: str, contexts: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """GIVEN a provider behind TLS THEN the authorities are read when the function is loaded, for all connections."""
-    made: list[ssl.SSLContext] = []
-    create = ssl.create_default_context
-
-    def counted() -> ssl.SSLContext:
-        made.append(create())
-        return made[-1]
-
-    monkeypatch.setattr(ssl, "create_default_context", counted)
-    client = HttpTransport(10)
-    client.prepare(base_url)
-    assert len(made) == contexts
-    host = relay.adapters.http._where(base_url)[0]
-    hosts = [client._new_connection(host) for _ in range(10)]
-    assert len(hosts) == 10
-    assert len(made) == contexts
-
-
 def test_what_a_header_says_twice() -> None:
     """It is one list, as if it stood in one line."""
     reply = exchange(answering(OK.replace(b"X-Thing: a", b"X-Thing: a\r\nx-thing: b")))

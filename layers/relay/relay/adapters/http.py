@@ -17,7 +17,7 @@ import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from urllib3.util import parse_url, wait_for_read
@@ -46,7 +46,8 @@ class HttpTransport:
         self._read = read
         self._idle: defaultdict[_Host, deque[_Connection]] = defaultdict(lambda: deque(maxlen=connections))
         self._watchdog = _Watchdog(self.longest)
-        self._lock = threading.Lock()
+        # One for all connections: each of its own would read the machine's certificates anew, 15 ms of a processor.
+        self._trust = ssl.create_default_context()
 
     def send(self, request: Request, leave: Callable[[], None] = lambda: None) -> Reply:
         """Sends once and reads at most 64 KiB of the answer. `leave` may wait: the connection is there. What it raises
@@ -68,12 +69,6 @@ class HttpTransport:
         finally:
             if connection.sock is not None:
                 self._idle[host].append(connection)
-
-    def prepare(self, base_url: str) -> None:
-        """Gets ready what connections to that address need: while a function is loaded it has a whole processor."""
-        if base_url.startswith("https:"):
-            with self._lock:
-                _ = self._tls
 
     def close(self) -> None:
         """Closes the connections that are not in use."""
@@ -106,14 +101,7 @@ class HttpTransport:
     def _new_connection(self, host: "_Host") -> "_Connection":
         if host.scheme == "http":
             return _Connection(host.name, host.port, timeout=self._connect)
-        with self._lock:
-            context = self._tls
-        return _TlsConnection(host.name, host.port, timeout=self._connect, context=context)
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        """For all connections: to read every certificate authority takes a processor longer than a batch."""
-        return ssl.create_default_context()
+        return _TlsConnection(host.name, host.port, timeout=self._connect, context=self._trust)
 
     def _exchange(self, connection: "_Connection", target: str, request: Request) -> Reply:
         """Leaves the connection closed where anything may still come on it."""

@@ -48,11 +48,9 @@ def deliver() -> DeliverHandler:
         pace = Pace(destination, provider(destination).terms, records, clock)
         return Account(pace, clock, settings.hold_seconds)
 
-    transport = HttpTransport(connections=IN_FLIGHT)
-    transport.prepare(settings.base_url)
     services = Services(
         provider_for=provider,
-        transport=transport,
+        transport=HttpTransport(connections=IN_FLIGHT),
         ledger=DynamoLedger(dynamodb, settings.ledger_table),
         secrets=SecretsManagerSecrets(aws("secretsmanager"), settings.stage),
         queue=SqsLaneQueue(*addresses, DynamoLetters(dynamodb, settings.letters_table)),
