@@ -1,7 +1,4 @@
-"""The HTTP transport: kept connections, no retries, no redirects, and an honest word on whether a request left.
-
-The standard library's client, without the layers of urllib3 above it: they cost more than the exchange itself, and do
-for us what we must not have done (docs/decisions.md).
+"""The HTTP transport: one urllib3 pool, no retries, no redirects, and an honest word on whether a request left.
 
 Only its place in a connection tells whose an answer is. So a connection must be silent when a request leaves and after
 its answer; one that is not is never used again.
@@ -14,13 +11,13 @@ import ssl
 import threading
 import time
 import zlib
-from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
-from urllib3.util import parse_url, wait_for_read
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
 
 from relay.errors import NoAnswerError, NotSentError
 from relay.ports import Reply, Request
@@ -33,9 +30,6 @@ LARGEST_HEAD = 64 * 1024
 IDLE_SECONDS = 50.0
 """A frozen environment's sockets die silently; one unused for longer is not trusted."""
 
-_FAILURES = (http.client.HTTPException, OSError, ValueError)
-"""All that connecting, sending and reading raise."""
-
 
 class HttpTransport:
     """Satisfies `ports.Transport`. Safe for as many threads as `connections`, each on a connection of its own."""
@@ -43,127 +37,111 @@ class HttpTransport:
     def __init__(self, connections: int, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS) -> None:
         self.longest = connect + read
         self._connect = connect
-        self._read = read
-        self._idle: defaultdict[_Host, deque[_Connection]] = defaultdict(lambda: deque(maxlen=connections))
         self._watchdog = _Watchdog(self.longest)
-        # One for all connections: each of its own would read the machine's certificates anew, 15 ms of a processor.
-        self._trust = ssl.create_default_context()
+        timeout = urllib3.Timeout(connect=connect, read=read)
+        # One context for all connections: each of its own would read the machine's certificates anew.
+        trust = ssl.create_default_context()
+        self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=timeout, ssl_context=trust)
+        self._pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
     def send(self, request: Request, leave: Callable[[], None] = lambda: None) -> Reply:
         """Sends once and reads at most 64 KiB of the answer. `leave` may wait: the connection is there. What it raises
         comes through.
 
         Raises NotSentError when the request did not leave whole, NoAnswerError when it did and no answer came. Neither
-        carries the cause's text: it may hold the URL.
+        carries urllib3's text: it holds the URL.
         """
+        body = _Watched(request.body, self._connect, leave, self._watchdog)
+        self._watchdog.watch(body)
         try:
-            host, target = _where(request.url)
-            connection = self._connection(host)
-        except _FAILURES as error:
-            slow = isinstance(error, TimeoutError)
-            why = "ConnectTimeoutError" if slow else f"NewConnectionError / {type(error).__name__}"
-            raise NotSentError(why) from None
-        try:
-            leave()
-            return self._exchange(connection, target, request)
+            return self._exchange(request, body)
         finally:
-            if connection.sock is not None:
-                self._idle[host].append(connection)
+            self._watchdog.leave(body)
 
-    def close(self) -> None:
-        """Closes the connections that are not in use."""
-        for each in self._idle.values():
-            while each:
-                each.pop().close()
-
-    def _connection(self, host: "_Host") -> "_Connection":
-        """One that is ready: the one used last, or a new one."""
-        idle = self._idle[host]
-        with suppress(IndexError):
-            while True:
-                connection = idle.pop()
-                if connection.is_fit:
-                    return connection
-                connection.close()
-        began = time.monotonic()
-        connection = self._new_connection(host)
+    def _exchange(self, request: Request, body: "_Watched") -> Reply:
         try:
-            connection.connect()
-            if time.monotonic() - began > self._connect:
-                # The time-out is for each address of a host: many can take longer than the caller has.
-                raise TimeoutError
-            connection.sock.settimeout(self._read)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _new_connection(self, host: "_Host") -> "_Connection":
-        if host.scheme == "http":
-            return _Connection(host.name, host.port, timeout=self._connect)
-        return _TlsConnection(host.name, host.port, timeout=self._connect, context=self._trust)
-
-    def _exchange(self, connection: "_Connection", target: str, request: Request) -> Reply:
-        """Leaves the connection closed where anything may still come on it."""
-        connected = connection.sock
-        self._watchdog.watch(connected)
+            response = self._pool.request(
+                request.method,
+                request.url,
+                body=body,
+                headers={**request.headers, "Content-Length": str(len(request.body))},
+                redirect=False,
+                preload_content=False,
+            )
+        except (HTTPError, OSError, ValueError) as error:
+            if body.kept_by is not None:
+                # Whatever urllib3 has made of it.
+                raise body.kept_by from None
+            raise (NoAnswerError if body.handed_over else NotSentError)(_cause(error)) from None
         try:
-            response = connection.exchange(target, request)
             content, complete = _read(response)
-            if not response.isclosed():
-                response.close()
-                connection.close()
-        except BaseException as error:
-            connection.close()
-            if not isinstance(error, _FAILURES):
-                raise
-            why = "ReadTimeoutError" if isinstance(error, TimeoutError) else type(error).__name__
-            raise (NoAnswerError if connection.has_left else NotSentError)(why) from None
+            return Reply(
+                status=response.status,
+                headers={name.lower(): value for name, value in response.headers.items()},
+                body=content,
+                complete=complete,
+            )
         finally:
-            # Before it is another's.
-            self._watchdog.leave(connected)
-        return Reply(response.status, _joined(response.headers), content, complete)
+            # Back in the pool it may be another's at once.
+            self._watchdog.leave(body)
+            response.release_conn()
 
 
-class _Host(NamedTuple):
-    scheme: str
-    name: str
-    port: int
+class _Watched:
+    """A request body that knows whether it was handed to the socket: before that, the provider cannot have acted."""
 
+    def __init__(self, body: bytes, at_most: float, leave: Callable[[], None], watchdog: "_Watchdog") -> None:
+        self._body = body
+        self._at_most = at_most
+        self._leave = leave
+        self._watchdog = watchdog
+        self._began = time.monotonic()
+        self.handed_over = False
+        self.kept_by: Exception | None = None
+        """What `leave` raised."""
+        self.socket: socket.socket | None = None
 
-@lru_cache(maxsize=1_000)
-def _where(url: str) -> tuple[_Host, str]:
-    """The host of a URL and what is asked of it, both written as HTTP wants them. Raises ValueError."""
-    parts = parse_url(url)
-    if parts.scheme not in ("http", "https") or not parts.host:
-        raise ValueError("no URL of HTTP")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return _Host(parts.scheme, parts.host.strip("[]"), port), parts.request_uri
+    def __iter__(self) -> Iterator[bytes]:
+        if time.monotonic() - self._began > self._at_most:
+            # urllib3's timeout is for each address of a host: many can take longer than the caller has.
+            raise TimeoutError
+        self._watchdog.leave(self)
+        try:
+            self._leave()
+        except Exception as why:
+            self.kept_by = why
+            raise
+        self._watchdog.watch(self)
+        if self.socket is not None and not _is_silent(self.socket, self.socket.recv):
+            # Whatever that is, it answers something else, or nothing.
+            raise ConnectionAbortedError
+        self.handed_over = True
+        yield self._body
 
 
 class _Watchdog:
-    """Cuts what lasts longer than so many seconds: time-outs bound each read, not their sum, and an answer may
+    """Cuts what lasts longer than so many seconds: urllib3's timeouts bound each read, not their sum, and an answer may
     drip for hours. One thread for all exchanges, which comes when there are some and goes after them.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._until: dict[socket.socket, float] = {}
+        self._until: dict[_Watched, float] = {}
         self._is_awake = False
 
-    def watch(self, connected: socket.socket) -> None:
+    def watch(self, exchange: _Watched) -> None:
         """From now on, for so many seconds."""
         with self._lock:
-            self._until[connected] = time.monotonic() + self._seconds
+            self._until[exchange] = time.monotonic() + self._seconds
             if not self._is_awake:
                 threading.Thread(target=self._run, name="watchdog", daemon=True).start()
                 self._is_awake = True
 
-    def leave(self, connected: socket.socket) -> None:
-        """The exchange is over: what follows on the connection is not cut."""
+    def leave(self, exchange: _Watched) -> None:
+        """It is over, or may take its time: it is not cut from now on."""
         with self._lock:
-            self._until.pop(connected, None)
+            self._until.pop(exchange, None)
 
     def _run(self) -> None:
         while (seconds := self._cut()) is not None:
@@ -174,9 +152,10 @@ class _Watchdog:
         """Cuts what is due. Returns the seconds until the next may be, None where there is nothing to watch."""
         with self._lock:
             now = time.monotonic()
-            for connected in [each for each, until in self._until.items() if until <= now]:
-                del self._until[connected]
-                _end(connected)
+            for exchange in [each for each, until in self._until.items() if until <= now]:
+                del self._until[exchange]
+                if exchange.socket is not None:
+                    _end(exchange.socket)
             self._is_awake = bool(self._until)
             return min(self._until.values()) - now if self._until else None
 
@@ -223,56 +202,54 @@ class _Lines(io.BufferedReader):
         super().close()
 
 
-class _Connection(http.client.HTTPConnection):
-    """Sends a request as one, knows whether it has, and is not trusted after a long rest."""
+class _Connection(HTTPConnection):
+    """Shows the body its socket, and is not trusted after a long rest."""
 
     response_class = _Answer
-    auto_open = 0
-    has_left = False
-    """Whether the provider may have got the request, or a part of it."""
     _used_at = 0.0
-    _body = b""
+    _body: _Watched | None = None
+    _head = b""
 
-    def connect(self) -> None:
-        super().connect()
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **more: Any) -> None:
+        if self.is_closed:
+            self.connect()
+        self._body, body.socket = body, self.sock
+        try:
+            super().request(method, url, body, *args, **more)
+        except (BrokenPipeError, ConnectionResetError):
+            if body.handed_over:
+                raise
+            # These two urllib3 passes over and waits for an answer, to a request that has not left.
+            raise ConnectionAbortedError from None
         self._used_at = time.monotonic()
-
-    def exchange(self, target: str, request: Request) -> http.client.HTTPResponse:
-        """Sends the request and reads the head of the answer."""
-        self.has_left = False
-        self._body = request.body
-        self.request(request.method, target, headers={**request.headers, "Content-Length": str(len(request.body))})
-        self._used_at = time.monotonic()
-        return self.getresponse()
 
     def send(self, data: Any) -> None:
         """Head and body in one: what a provider says to a head alone would come in between, and look like a stray."""
-        if not self._is_silent:
-            # Whatever that is, it answers something else, or nothing.
-            raise ConnectionAbortedError
-        self.has_left = True
-        body, self._body = self._body, b""
-        # It may have answered without reading to the end. If it has not, there is nothing to read.
-        with suppress(BrokenPipeError, ConnectionResetError):
-            super().send(data + body)
+        if self._body is not None and not self._body.handed_over:
+            self._head += data
+            return
+        head, self._head = self._head, b""
+        super().send(head + data)
 
     @property
-    def is_fit(self) -> bool:
-        """Whether another request may go out on it."""
-        return time.monotonic() - self._used_at < IDLE_SECONDS and self._is_silent
-
-    @property
-    def _is_silent(self) -> bool:
-        # All there is has been read by TLS at the end of an answer, so the socket tells; nearly always it is enough.
-        return not wait_for_read(self.sock, 0.0) or _is_silent(self.sock, self.sock.recv)
+    def is_connected(self) -> bool:
+        return super().is_connected and time.monotonic() - self._used_at < IDLE_SECONDS
 
 
-class _TlsConnection(_Connection, http.client.HTTPSConnection):
+class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
+class _HttpPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _HttpsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
 def _is_silent(connected: socket.socket, read: Callable[[int], bytes | None]) -> bool:
-    """Whether `read` finds nothing, not even the end. What TLS says to itself (session tickets) is nothing."""
+    """Whether nothing is there to be read, not even the end. What TLS says to itself (session tickets) is nothing."""
     patience = connected.gettimeout()
     connected.settimeout(0)
     try:
@@ -291,29 +268,22 @@ def _end(connected: socket.socket) -> None:
         socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
 
-def _read(response: http.client.HTTPResponse) -> tuple[bytes, bool]:
+def _read(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
     """At most 64 KiB of the body, unpacked, and whether that is all of it. A body that drips or breaks off is not."""
     packed, ended = bytearray(), False
-    with suppress(*_FAILURES):
-        while not response.isclosed() and len(packed) <= LARGEST_BODY:
-            packed += response.read1(8192)
-        ended = response.isclosed() and not response.length
+    with suppress(HTTPError, OSError, ValueError):
+        while not ended and len(packed) <= LARGEST_BODY:
+            packed += (more := response.read1(8192, decode_content=False))
+            ended = not more
+    if not ended:
+        response.close()
     body, whole = _unpacked(bytes(packed), response.headers.get("content-encoding", "identity"))
     framed = response.headers.get("transfer-encoding", "identity").lower() in ("identity", "chunked")
     return body[:LARGEST_BODY], ended and framed and whole and len(body) <= LARGEST_BODY
 
 
-def _joined(headers: http.client.HTTPMessage) -> dict[str, str]:
-    """Headers by their names in small letters; what is said twice is a list."""
-    joined: dict[str, str] = {}
-    for written, value in headers.items():
-        name = written.lower()
-        joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
-
-
 def _unpacked(body: bytes, coding: str) -> tuple[bytes, bool]:
-    # We ask for no coding at all. What is undone for us does not say that a body ends before its end.
+    # We ask for no coding at all. urllib3 would undo some, and not say that a body ends before its end.
     if not body or coding.strip().lower() in ("", "identity"):
         return body, True
     inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)
@@ -323,3 +293,9 @@ def _unpacked(body: bytes, coding: str) -> tuple[bytes, bool]:
         return body, False
     # Packed twice, it is not read yet.
     return inside, inflate.eof and not inflate.unused_data and not inside.startswith(b"\x1f\x8b")
+
+
+def _cause(error: BaseException) -> str:
+    inner = error.args[-1] if error.args and isinstance(error.args[-1], BaseException) else None
+    names = dict.fromkeys([type(error).__name__, *([type(inner).__name__] if inner else [])])
+    return " / ".join(names)
