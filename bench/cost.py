@@ -168,7 +168,7 @@ class Calls:
         return usage
 
 
-@dataclass(frozen=True)
+@dataclass
 class Context:
     """What Lambda hands a handler."""
 
@@ -193,7 +193,7 @@ class Function:
     def call(self, payload: Json) -> tuple[Json, Usage]:
         """The answer, with the bytes logged and the seconds that Lambda would bill."""
         logged = self._log.tell()
-        with _environment(self._environment), redirect_stdout(self._log):
+        with environment(self._environment), redirect_stdout(self._log):
             handler = self._handler = self._handler or _load(self._path)
             begun, computed = time.perf_counter(), time.process_time()
             answer = handler(payload, Context())
@@ -216,7 +216,7 @@ def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
     intake = Function(stack, "intake", "IntakeFunctionName", {"RELAY_LANES": lanes})
     deliver = Function(stack, "deliver", f"{FASTEST.capitalize()}FunctionName", {"RELAY_QUEUE_URL": lane})
     found: dict[str, dict[str, Usage]] = {}
-    with _at(stack), _fresh(), calls.watching():
+    with _at(stack), fresh(), calls.watching():
         sqs = boto3.Session().client("sqs")
         for shape, together in SHAPES.items():
             taken: dict[str, list[Usage]] = {"intake": [], "delivery": []}
@@ -317,7 +317,8 @@ def _load(path: Path) -> Handler:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """This process's own variables, for as long."""
     before = {name: OWN.get(name) for name in values}
     OWN.update(values)
     try:
@@ -331,7 +332,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _at(stack: Stack) -> AbstractContextManager[None]:
-    return _environment(
+    return environment(
         {
             "AWS_ENDPOINT_URL": stack.endpoint_url,
             "AWS_DEFAULT_REGION": stack.region,
@@ -343,7 +344,7 @@ def _at(stack: Stack) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _fresh() -> Iterator[None]:
+def fresh() -> Iterator[None]:
     """Inside, both functions are as never called; afterwards, nothing of them is left for others in this process."""
 
     def forget() -> None:
