@@ -3,12 +3,13 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, model_validator
-from pydantic_core import ErrorDetails, InitErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, to_json
 
 from relay.contract.fields import (
     LONGEST_ID,
@@ -26,6 +27,7 @@ from relay.contract.fields import (
     Scalar,
     field_errors,
     invalid,
+    iso,
     left_out,
     message,
 )
@@ -49,24 +51,29 @@ class _Contract(BaseModel):
         """A field that is null is absent; every error there is, but of unknown fields the first only."""
         if not isinstance(data, Mapping):
             return validate(data)  # type: ignore[no-any-return]
-        known = {key: value for key, value in data.items() if value is not None and key in cls.model_fields}
-        unknown = [key for key in data if key not in cls.model_fields]
-        made, wrong = None, list[InitErrorDetails]()
+        fields = cls.__pydantic_fields__.keys()
+        unknown: list[object] = []
+        if type(data) is not dict or None in data.values() or not data.keys() <= fields:
+            unknown = [key for key in data if key not in fields]
+            data = {key: value for key, value in data.items() if value is not None and key in fields}
+        made = None
+        wrong: list[InitErrorDetails] = []
         try:
-            made = validate(known | dict.fromkeys(unknown[:MOST_ERRORS]))
+            made = validate({**data, **dict.fromkeys(unknown[:MOST_ERRORS])} if unknown else data)
         except ValidationError as error:
             for each in error.errors(include_input=False, include_url=False):
                 wrong.append(_again(each))
-        wrong += [InitErrorDetails(type=invalid(lacks), loc=(), input=None) for lacks in cls._lacks(known)]
+        if lacks := cls._lacks(data):
+            wrong.append(InitErrorDetails(type=invalid(lacks), loc=(), input=None))
         wrong += left_out(len(unknown[MOST_ERRORS:]))
         if wrong or made is None:
             raise ValidationError.from_exception_data(cls.__name__, wrong)
         return made  # type: ignore[no-any-return]
 
     @classmethod
-    def _lacks(cls, _data: Mapping[str, object], /) -> Iterator[str]:
-        """What is wrong with the fields together."""
-        yield from ()
+    def _lacks(cls, _data: Mapping[str, object], /) -> str:
+        """What is wrong with the fields together; empty: nothing."""
+        return ""
 
 
 def _again(error: ErrorDetails) -> InitErrorDetails:
@@ -88,9 +95,10 @@ class Customer(_Contract):
     properties: Properties = {}
 
     @classmethod
-    def _lacks(cls, data: Mapping[str, object], /) -> Iterator[str]:
-        if not any(map(_names_somebody, map(data.get, IDENTIFIERS))):
-            yield "needs at least one of email, phone_number, id, provider_ids"
+    def _lacks(cls, data: Mapping[str, object], /) -> str:
+        if any(map(_names_somebody, map(data.get, IDENTIFIERS))):
+            return ""
+        return "needs at least one of email, phone_number, id, provider_ids"
 
     @property
     def identities(self) -> frozenset[str]:
@@ -142,8 +150,9 @@ class Event(_Contract):
     @property
     def content_hash(self) -> str:
         """SHA-256 (hex) of what the producer said happened; where it goes and when it turns stale do not count."""
-        content = self.model_dump(mode="json", exclude={"destinations", "expires_at"}, exclude_none=True)
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        said = self._said(destinations=None, expires_at=None)
+        customer = {"provider_ids": {}, "properties": {}} | said["customer"]
+        canonical = _canonical({"properties": {}} | said | {"customer": customer})
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
@@ -161,20 +170,41 @@ class Event(_Contract):
         )
 
     def to_json(self) -> str:
-        """The event as compact JSON text without absent fields: the body of a lane message."""
-        return self._written()
+        """The event as compact JSON text without absent fields."""
+        return _compact(self._said())
+
+    def for_each(self, destinations: Sequence[str], occurred_at: datetime) -> list[str]:
+        """The event as the body of a message to each of these alone: compact JSON text without absent fields."""
+        # Written once: nothing behind the destinations is text of the producer's.
+        before, empty, after = _compact(self._said(occurred_at=occurred_at, destinations=[])).rpartition("[]")
+        return [f"{before}[{_compact(name)}]{after}" for name in destinations]
 
     @property
     def size(self) -> int:
         """UTF-8 bytes of what the producer alone says, as compact JSON: the same before and after the relay has put its
         own `occurred_at` and the one destination into a lane's copy.
         """
-        return len(self._written(without={"occurred_at", "destinations"}).encode())
+        return len(_compact(self._said(occurred_at=None, destinations=None)).encode())
 
-    def _written(self, without: set[str] | None = None) -> str:
-        text = self.model_dump_json(exclude=without, exclude_none=True, exclude_defaults=True)
-        # The two characters that JSON lets stand and SQS refuses.
-        return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+    def _said(self, **instead: object) -> dict[str, Any]:
+        """The fields that are not absent, as JSON takes them, with others in the place of some."""
+        said = {name: value for name, value in (vars(self) | instead).items() if value not in _ABSENT}
+        said["customer"] = {name: value for name, value in vars(self.customer).items() if value not in _ABSENT}
+        for name in _MOMENTS & said.keys():
+            said[name] = iso(said[name])
+        return said
+
+
+_ABSENT = (None, {})
+_MOMENTS = {"occurred_at", "expires_at"}
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
+def _compact(said: object) -> str:
+    text = to_json(said).decode()
+    # The two characters that JSON lets stand and SQS refuses.
+    return text if text.isascii() else text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
 
 
 _FIELDS = {*Customer.model_fields, *Event.model_fields}

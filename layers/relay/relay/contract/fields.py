@@ -61,10 +61,11 @@ def invalid(message: str) -> PydanticCustomError:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise invalid("must be text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise invalid("holds half of a surrogate pair, which is not text") from None
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise invalid("holds half of a surrogate pair, which is not text") from None
     return value
 
 
@@ -185,15 +186,18 @@ def _check_each[Key: str | int, Value](
 
 
 def left_out(count: int) -> list[InitErrorDetails]:
+    if not count:
+        return []
     error = PydanticCustomError(UNNAMED, "{text}", {"text": unnamed_errors(count), "count": count})
-    return [InitErrorDetails(type=error, loc=(), input=None)] if count else []
+    return [InitErrorDetails(type=error, loc=(), input=None)]
 
 
 def _flat_map[Value](one: Callable[[object], Value]) -> Callable[[object], dict[str, Value]]:
     def entry(key: str, item: object) -> Value | None:
-        if not key or _WHITE_SPACE.search(key):
-            raise invalid("has an empty name or white space in it: use underscores")
-        _text(key)
+        if not key.isidentifier():
+            if not key or _WHITE_SPACE.search(key):
+                raise invalid("has an empty name or white space in it: use underscores")
+            _text(key)
         return None if item is None else one(item)
 
     def check(value: object) -> dict[str, Value]:

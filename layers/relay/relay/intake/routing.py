@@ -29,7 +29,7 @@ def route(
     return [
         LaneEntry(
             destination=each,
-            body=event.model_copy(update={"occurred_at": occurred_at, "destinations": [each]}).to_json(),
+            body=body,
             content_hash=content_hash,
             deduplication_id=deduplication_id(each, record_id, event.id, content_hash),
             accepted_at=accepted_at,
@@ -37,7 +37,7 @@ def route(
             correlation_id=correlation_id,
             identities=identities,
         )
-        for each in wanted
+        for each, body in zip(wanted, event.for_each(wanted, occurred_at), strict=True)
     ]
 
 
