@@ -61,8 +61,7 @@ class _Contract(BaseModel):
         try:
             made = validate({**data, **dict.fromkeys(unknown[:MOST_ERRORS])} if unknown else data)
         except ValidationError as error:
-            for each in error.errors(include_input=False, include_url=False):
-                wrong.append(_again(each))
+            wrong = [_again(each) for each in error.errors(include_input=False, include_url=False)]
         if lacks := cls._lacks(data):
             wrong.append(InitErrorDetails(type=invalid(lacks), loc=(), input=None))
         wrong += left_out(len(unknown[MOST_ERRORS:]))
@@ -96,8 +95,9 @@ class Customer(_Contract):
 
     @classmethod
     def _lacks(cls, data: Mapping[str, object], /) -> str:
-        if any(map(_names_somebody, map(data.get, IDENTIFIERS))):
-            return ""
+        for name in IDENTIFIERS:
+            if name in data and _names_somebody(data[name]):
+                return ""
         return "needs at least one of email, phone_number, id, provider_ids"
 
     @property
@@ -176,8 +176,8 @@ class Event(_Contract):
     def for_each(self, destinations: Sequence[str], occurred_at: datetime) -> list[str]:
         """The event as the body of a message to each of these alone: compact JSON text without absent fields."""
         # Written once: nothing behind the destinations is text of the producer's.
-        before, empty, after = _compact(self._said(occurred_at=occurred_at, destinations=[])).rpartition("[]")
-        return [f"{before}[{_compact(name)}]{after}" for name in destinations]
+        before, _, after = _compact(self._said(occurred_at=occurred_at, destinations=[""])).rpartition('""')
+        return [f"{before}{_compact(name)}{after}" for name in destinations]
 
     @property
     def size(self) -> int:
@@ -188,15 +188,18 @@ class Event(_Contract):
 
     def _said(self, **instead: object) -> dict[str, Any]:
         """The fields that are not absent, as JSON takes them, with others in the place of some."""
-        said = {name: value for name, value in (vars(self) | instead).items() if value not in _ABSENT}
-        said["customer"] = {name: value for name, value in vars(self.customer).items() if value not in _ABSENT}
-        for name in _MOMENTS & said.keys():
-            said[name] = iso(said[name])
+        said = _present(vars(self) | instead)
+        said["customer"] = _present(vars(self.customer))
+        for name in ("occurred_at", "expires_at"):
+            if name in said:
+                said[name] = iso(said[name])
         return said
 
 
-_ABSENT = (None, {})
-_MOMENTS = {"occurred_at", "expires_at"}
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    # None is absent, and so is an empty map. Zero is a value.
+    return {name: value for name, value in fields.items() if value or value == 0}
+
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
@@ -244,15 +247,19 @@ def parse_event(data: object, validate: Callable[[Any], Event] | None = None) ->
     """
     if not isinstance(data, Mapping):
         raise bad_body(f"must be a JSON object, is {_KINDS.get(type(data), 'something else')}")
-    given = data.get("id")
-    event_id = shorten(given, LONGEST_ID) if isinstance(given, str) else None
     try:
         event = (validate or Event.model_validate)(data)
     except ValidationError as error:
-        raise InvalidEventError(field_errors(error), event_id) from None
+        raise InvalidEventError(field_errors(error), _id(data)) from None
     if (size := event.size) > MAX_EVENT_BYTES:
-        raise InvalidEventError([FieldError("body", f"is {size} bytes long, at most {MAX_EVENT_BYTES}")], event_id)
+        raise InvalidEventError([FieldError("body", f"is {size} bytes long, at most {MAX_EVENT_BYTES}")], _id(data))
     return event
+
+
+def _id(data: Mapping[Any, object]) -> str | None:
+    """What stands for the event in a rejection."""
+    given = data.get("id")
+    return shorten(given, LONGEST_ID) if isinstance(given, str) else None
 
 
 _KINDS = {list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}

@@ -152,17 +152,14 @@ def _number(value: object) -> int | float:
 
 
 def _scalar(value: object) -> Scalar:
-    match value:
-        case str():
-            return _text(value)
-        case bool():
-            return value
-        case int() | float():
-            return _number(value)
-        case dict() | list():
-            raise invalid("must not be nested: only text, boolean, integer, number or ISO date text")
-        case _:
-            raise invalid("must be text, boolean, integer, number or ISO date text")
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return _number(value)
+    kinds = "text, boolean, integer, number or ISO date text"
+    raise invalid(f"must not be nested: only {kinds}" if isinstance(value, dict | list) else f"must be {kinds}")
 
 
 def _check_each[Key: str | int, Value](
@@ -194,6 +191,7 @@ def left_out(count: int) -> list[InitErrorDetails]:
 
 def _flat_map[Value](one: Callable[[object], Value]) -> Callable[[object], dict[str, Value]]:
     def entry(key: str, item: object) -> Value | None:
+        # A name in Python is no empty one, and all of it can be sent.
         if not key.isidentifier():
             if not key or _WHITE_SPACE.search(key):
                 raise invalid("has an empty name or white space in it: use underscores")

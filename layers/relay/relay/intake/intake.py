@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.contract.destination import Destination
-from relay.contract.event import Event, parse_event
+from relay.contract.event import Customer, Event, parse_event
 from relay.contract.parsing import as_text, parse_json
 from relay.errors import FieldError, InvalidEventError, UnavailableError
 from relay.intake.outbox import LONGEST_CALL, NO_TIME, Outbox
@@ -163,8 +163,11 @@ class Intake:
             carried.record_id or record.record_id,
         )
         taken.destinations = tuple(entry.destination for entry in entries)
-        line = event.customer.line
-        return [replace(each, group=each.destination.group(line, self.groups(each.destination))) for each in entries]
+        return [self._grouped(each, event.customer) for each in entries]
+
+    def _grouped(self, entry: LaneEntry, customer: Customer) -> LaneEntry:
+        groups = self.groups(entry.destination)
+        return entry if groups == 1 else replace(entry, group=entry.destination.group(customer.line, groups))
 
     def _outbox(self, lanes: dict[str, Outbox[LaneEntry]], provider: str, deadline: float) -> Outbox[LaneEntry]:
         if provider not in lanes:

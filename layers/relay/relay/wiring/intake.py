@@ -6,6 +6,7 @@ from typing import Any
 from relay.adapters.clock import SystemClock
 from relay.adapters.dynamodb import DynamoLetters
 from relay.adapters.sqs import SqsIntakeQueues
+from relay.contract.destination import recent
 from relay.handlers.envelope import unwrap, validate
 from relay.handlers.intake import IntakeHandler
 from relay.intake.intake import Intake
@@ -28,6 +29,6 @@ def intake() -> IntakeHandler:
         settings.destinations,
         unwrap,
         validate,
-        groups=lambda destination: settings.of(destination).groups,
+        groups=recent(lambda destination: settings.of(destination).groups),
     )
     return IntakeHandler(intake, IntakeObserver(), clock)
