@@ -21,7 +21,9 @@ def intake() -> IntakeHandler:
     aws = clients()
     rejects: Any = WhenNeeded(partial(aws, "dynamodb"))
     letters = DynamoLetters(rejects, settings.letters_table)
-    queues = SqsIntakeQueues(aws("sqs"), settings.lanes, settings.rejected_queue_url, letters)
+    # What it sends is always of one form: botocore need not look at each part of it before SQS does.
+    sqs = aws("sqs", parameter_validation=False)
+    queues = SqsIntakeQueues(sqs, settings.lanes, settings.rejected_queue_url, letters)
     clock = SystemClock()
     intake = Intake(
         queues,
