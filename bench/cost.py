@@ -415,7 +415,7 @@ def idle() -> str:
     destinations = providers = 2
     polls = POLLERS * MONTH_SECONDS / LONG_POLL_SECONDS / 1e6
     polling = polls * (providers * SQS_FIFO + (queues - providers) * SQS_STANDARD)
-    written = re.compile(r'add_metric\(\s*"(\w+)"')
+    written = re.compile(r'(?:add_metric\(\s*|_counted\[)"(\w+)"')
     of_intake = set(written.findall(inspect.getsource(IntakeObserver)))
     of_deliver = set(written.findall(inspect.getsource(DeliverObserver))) | set(METRICS.values())
     series = len(of_intake) + providers * len(of_deliver)

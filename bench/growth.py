@@ -6,13 +6,11 @@ slope of the upper half is the row; each picture shows the median of the runs.
 
 import json
 import math
-import resource
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, islice
-from multiprocessing import get_context
 from statistics import linear_regression, median
 from typing import Any
 
@@ -46,6 +44,8 @@ LINEAR = Goal.at_most(1.1)
 
 DESTINATIONS = (1, 10, 100, 1_000)
 EVENTS = (10, 100, 1_000, 10_000, 100_000)
+TRACED = 10_000
+"""Of more events the memory is not measured: that takes several times as long as the work."""
 PROPERTIES = (0, 10, 25, 50, 100, 200)
 
 
@@ -67,7 +67,7 @@ class Grown:
         made = []
         for name in self.runs[0]:
             what, unit = name.split(", ")
-            most = self.counts[-1]
+            most = max(self.runs[0][name])
             each = [run[name][most] / most for run in self.runs]
             made.append(Row(f"{what}, each of {most:,} {self.over}", each, unit))
             slopes = [slope([*run[name].items()]) for run in self.runs]
@@ -77,8 +77,8 @@ class Grown:
     def draw(self) -> Any:
         """The picture's file."""
         series: Mapping[str, Points] = {
-            name: [(count, median(run[name][count] for run in self.runs)) for count in self.counts if count]
-            for name in self.runs[0]
+            name: [(count, median(run[name][count] for run in self.runs)) for count in first if count]
+            for name, first in self.runs[0].items()
         }
         file = ROOT / "docs" / f"growth-{self.picture}.svg"
         return lines(file, f"What grows with {self.over}", (self.over, "cost"), series, logarithmic=True)
@@ -86,9 +86,9 @@ class Grown:
 
 def slope(points: Points) -> float:
     """By how much the logarithm of the cost rises where that of the count rises by one, in the upper half."""
-    upper = [point for point in points if point[0]][(len(points) - 1) // 2 :]
-    logarithms = [(math.log(count), math.log(cost)) for count, cost in upper]
-    return linear_regression(*zip(*logarithms, strict=True)).slope
+    some = [(math.log(count), math.log(cost)) for count, cost in points if count]
+    upper = some[(len(points) - 1) // 2 :]
+    return linear_regression(*zip(*upper, strict=True)).slope
 
 
 def measure(say: Say) -> Section:
@@ -103,8 +103,8 @@ def measure(say: Say) -> Section:
         each.measure()
     notes = [
         "Slope: of the cost over the count, both as logarithms, in the upper half; 1 is linear. Times are of the "
-        f"processor. Memory of events: what a process with one call of intake needs at most above what it had, the "
-        f"call's own texts included, to {len(PROVIDERS)} destinations, with an SQS that only says yes."
+        f"processor. Events: one call of intake, to {len(PROVIDERS)} destinations, with an SQS that only says yes; "
+        f"memory is what it holds at most at a time, beside the events' texts. A reply masked: one that quotes every property."
     ]
     return Section(
         "How cost grows", [row for each in grown for row in each.rows], notes, [each.draw() for each in grown]
@@ -119,6 +119,17 @@ def seconds[**P](work: Callable[P, object], *arguments: P.args, **named: P.kwarg
         work(*arguments, **named)
         calls += 1
     return taken / calls
+
+
+def peak[**P](work: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> float:
+    """The most bytes that one call, and what it returns, holds at a time."""
+    work(*arguments, **named)
+    tracemalloc.start()
+    try:
+        work(*arguments, **named)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
 
 # ------------------------------------------------------------------------------------------------ destinations
@@ -138,7 +149,7 @@ def destinations(counts: Counts) -> Costs:
         settings = DeliverSettings.from_environment(environment)
         for_all[many] = seconds(route, validate(body), settings.destinations, 0.0) * 1e6
         for_one[many] = seconds(route, validate(body | {"destinations": names[-1:]}), settings.destinations, 0.0) * 1e6
-        known[many] = _held(_accounts, settings, names)
+        known[many] = peak(_accounts, settings, names)
     return costs
 
 
@@ -174,20 +185,6 @@ def _accounts(settings: DeliverSettings, names: Sequence[Destination]) -> list[A
     return [Account(Pace(name, each.terms, records, clock), clock, settings.hold_seconds) for name, each in providers]
 
 
-def _held[**P](make: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> float:
-    """Bytes of what is made."""
-    make(*arguments, **named)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        made = make(*arguments, **named)
-        after = tracemalloc.get_traced_memory()[0]
-        del made
-    finally:
-        tracemalloc.stop()
-    return after - before
-
-
 # ------------------------------------------------------------------------------------------------ events
 
 
@@ -202,35 +199,21 @@ class _Yes:
 
 
 def events(counts: Counts) -> Costs:
-    """Of one call of intake with so many events, in a process of its own: nothing was freed there before."""
-    with get_context("spawn").Pool(1) as pool:
-        measured = pool.apply(_through, (counts,))
-    return {
-        "taken in, µs": {count: taken * 1e6 for count, (taken, _) in measured.items()},
-        "most memory, bytes": {count: float(held) for count, (_, held) in measured.items()},
-    }
-
-
-def _through(counts: Counts) -> dict[int, tuple[float, int]]:
-    """Seconds of each call, and by how much the process has grown since before the first."""
+    """Of one call of intake with so many events."""
     intake = Intake(_Yes(), SystemClock(), [f"{name}/main" for name in PROVIDERS], unwrap, validate)
-    # Whatever is made once in a process is no event's.
-    intake.accept([Incoming(body) for body in islice(bodies(), 100)])
-    measured = {}
-    before = _most_memory()
+    costs: Costs = {"taken in, µs": {}, "most memory, bytes": {}}
+    taken_in, held = costs.values()
     for many in counts:
-        records = [Incoming(body, record_id=f"{number:032x}") for number, body in enumerate(islice(bodies(), many))]
-        began = time.process_time()
-        verdicts = intake.accept(records)
-        taken = time.process_time() - began
-        assert all(isinstance(verdict, Accepted) for verdict in verdicts)
-        measured[many] = (taken, _most_memory() - before)
-        del records, verdicts
-    return measured
+        texts = list(islice(bodies(), many))
+        taken_in[many] = seconds(_take, intake, texts) * 1e6
+        if many <= TRACED:
+            held[many] = peak(_take, intake, texts)
+    return costs
 
 
-def _most_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _take(intake: Intake, texts: Sequence[str]) -> None:
+    verdicts = intake.accept([Incoming(text, record_id=f"{number:032x}") for number, text in enumerate(texts)])
+    assert all(isinstance(verdict, Accepted) for verdict in verdicts)
 
 
 # ------------------------------------------------------------------------------------------------ properties

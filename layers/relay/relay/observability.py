@@ -27,6 +27,8 @@ def silence_libraries() -> None:
 
 
 def _logger(service: str) -> Logger:
+    # What no line shows need not be found out for each: logging's own switches for that.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # By itself it makes an encoder for each line, and tries to read each message as JSON.
     return Logger(
         service=service, location=None, utc=True, use_rfc3339=True, json_serializer=_written, json_deserializer=str

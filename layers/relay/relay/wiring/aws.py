@@ -16,6 +16,7 @@ CONFIG = Config(
     read_timeout=2,
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=IN_FLIGHT,
+    user_agent="customer-event-relay",  # botocore's own is put together anew for each call
 )
 
 
@@ -30,7 +31,9 @@ class WhenNeeded:
 
 
 def clients() -> Callable[..., Any]:
-    """Makes a client for a service, by its name, with what is to be otherwise in its `Config`: botocore's own, for boto3 adds a tenth of a start and nothing else."""
+    """Makes a client for a service, by its name, with what is to be otherwise in its `Config`. They are botocore's own,
+    for boto3 adds a tenth of a start and nothing else.
+    """
     session = botocore.session.get_session()
     trust = httpsession.create_urllib3_context()
     # urllib3 has it read the same certificates for each new connection: 15 ms of a processor, ten times a first batch.
