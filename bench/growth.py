@@ -104,7 +104,7 @@ def measure(say: Say) -> Section:
     notes = [
         "Slope: of the cost over the count, both as logarithms, in the upper half; 1 is linear. Times are of the "
         f"processor. Events: one call of intake, to {len(PROVIDERS)} destinations, with an SQS that only says yes; "
-        f"memory is what it holds at most at a time, beside the events' texts. A reply masked: one that quotes every property."
+        f"memory is what it holds at most at a time, beside the texts. A reply masked: it quotes every property."
     ]
     return Section(
         "How cost grows", [row for each in grown for row in each.rows], notes, [each.draw() for each in grown]

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -53,16 +54,15 @@ class _Settings(BaseModel):
     @field_validator("destinations")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        stood: set[str] = set()
+        often = Counter(names)
         for name in names:
             destination = Destination(name)
             if destination.provider not in PROVIDERS or not (
                 destination.account == ANY or ACCOUNT.fullmatch(destination.account)
             ):
                 raise ValueError(f"{name} is not provider/account, or provider/*, of one of: {', '.join(PROVIDERS)}")
-            if name in stood:
+            if often[name] > 1:
                 raise ValueError(f"{name} stands twice")
-            stood.add(name)
         return names
 
     @field_validator("destination_settings")
