@@ -27,7 +27,8 @@ def silence_libraries() -> None:
 
 
 def _logger(service: str) -> Logger:
-    # What no line shows need not be found out for each: logging's own switches for that.
+    # What no line shows need not be found out for each: https://docs.python.org/3/howto/logging.html#optimization
+    logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # By itself it makes an encoder for each line, and tries to read each message as JSON.
     return Logger(

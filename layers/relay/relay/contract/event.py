@@ -49,11 +49,11 @@ class _Contract(BaseModel):
     @classmethod
     def _read(cls, data: object, validate: ValidatorFunctionWrapHandler) -> Self:
         """A field that is null is absent; every error there is, but of unknown fields the first only."""
-        if not isinstance(data, Mapping):
-            return validate(data)  # type: ignore[no-any-return]
         fields = cls.__pydantic_fields__.keys()
         unknown: list[object] = []
         if type(data) is not dict or None in data.values() or not data.keys() <= fields:
+            if not isinstance(data, Mapping):
+                return validate(data)  # type: ignore[no-any-return]
             unknown = [key for key in data if key not in fields]
             data = {key: value for key, value in data.items() if value is not None and key in fields}
         made = None
@@ -64,7 +64,7 @@ class _Contract(BaseModel):
             wrong = [_again(each) for each in error.errors(include_input=False, include_url=False)]
         if lacks := cls._lacks(data):
             wrong.append(InitErrorDetails(type=invalid(lacks), loc=(), input=None))
-        wrong += left_out(len(unknown[MOST_ERRORS:]))
+        wrong += left_out(len(unknown) - MOST_ERRORS)
         if wrong or made is None:
             raise ValidationError.from_exception_data(cls.__name__, wrong)
         return made  # type: ignore[no-any-return]

@@ -131,10 +131,10 @@ def _moment(value: object) -> datetime:
     written = _MOMENT.fullmatch(_text(value))
     if not written:
         raise invalid(f"must be an ISO 8601 date and time with an offset, {_SUCH_AS}")
-    offset = "Z" if written["offset"] in ("z", "UTC") else written["offset"]
+    date, time, offset = written.group("date", "time", "offset")
     try:
         # Beyond microseconds it cuts, and does not round.
-        return datetime.fromisoformat(f"{written['date']}T{written['time']}{offset}")
+        return datetime.fromisoformat(f"{date}T{time}{'Z' if offset in ('z', 'UTC') else offset}")
     except ValueError:
         raise invalid(
             f"is no date and time that exists, {_SUCH_AS}: years 0001 to 9999, seconds to 59, offsets to 23:59"
@@ -183,7 +183,7 @@ def _check_each[Key: str | int, Value](
 
 
 def left_out(count: int) -> list[InitErrorDetails]:
-    if not count:
+    if count <= 0:
         return []
     error = PydanticCustomError(UNNAMED, "{text}", {"text": unnamed_errors(count), "count": count})
     return [InitErrorDetails(type=error, loc=(), input=None)]

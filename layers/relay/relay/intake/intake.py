@@ -152,7 +152,7 @@ class Intake:
             # What all copies have in common, not the moment of this one; and never one to come.
             taken.accepted_at = min(carried.put_at + carried.granularity, taken.accepted_at)
             taken.came_at = record.sent_at or min(carried.put_at, now)
-        taken.event_type = _type(carried.content)
+        taken.content = carried.content
         event = self.validate(carried.content)
         taken.event_id = event.id
         entries = route(
@@ -195,7 +195,8 @@ class _Taken:
     came_at: float
     accepted_at: float
     event_id: str | None = None
-    event_type: str = ""
+    content: object = field(default=None, repr=False)
+    """What its envelopes held."""
     envelopes: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()
     errors: tuple[FieldError, ...] = ()
@@ -219,7 +220,7 @@ class _Taken:
         whole = body.encode()
         self.kept = len(whole) <= MOST_BYTES
         letter = self.record.record_id or str(uuid.uuid4())
-        record = RejectedRecord(body, reason, event_id, self.accepted_at, event_type=self.event_type, letter=letter)
+        record = RejectedRecord(body, reason, event_id, self.accepted_at, event_type=_type(self.content), letter=letter)
         if self.kept:
             return record
         return replace(
