@@ -186,7 +186,7 @@ def encode(payload: Mapping[str, Any]) -> bytes:
     return _compact(payload).encode()
 
 
-_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
 def read_object(body: bytes) -> Mapping[str, Any]:
