@@ -37,7 +37,7 @@ TURNS = 8
 EVENTS = 400
 """Different ones, each once in a turn."""
 BATCHES = (10, 100)
-CREDENTIALS = {"store_id": "store-1", "access_token": "token"}
+CREDENTIALS = {name: "of-the-bench" for provider in PROVIDERS.values() for name in provider.credentials}
 
 FILES = (
     "direct-order-shipped.json",

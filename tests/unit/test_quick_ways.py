@@ -18,7 +18,7 @@ from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
 from relay.masking import _IDENTIFIERS, _covered, mask_identifiers, printable
 from tests.drawing import drawn
-from tests.factories import EMAIL, PHONE, make_event
+from tests.factories import DESTINATIONS, EMAIL, PHONE, make_event
 
 COMMON = drawn(300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], derandomize=True)
 
@@ -48,7 +48,7 @@ good = st.fixed_dictionaries(
         "properties": maps,
         "value": numbers | st.none(),
         "currency": st.just("USD"),
-        "destinations": st.lists(st.sampled_from(["yotpo/main", "sender/a.b-c"]), min_size=1, max_size=3),
+        "destinations": st.lists(st.sampled_from(DESTINATIONS), min_size=1, max_size=3),
         "expires_at": moments,
     },
 )
@@ -102,9 +102,8 @@ def test_an_event_is_written_as_its_model_is(data: dict[str, Any]) -> None:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert event.content_hash == hashlib.sha256(canonical.encode()).hexdigest()
     moment = datetime(2026, 11, 22, 10, tzinfo=UTC)
-    names = ["yotpo/main", "sender/a.b-c"]
-    copies = [event.model_copy(update={"occurred_at": moment, "destinations": [name]}) for name in names]
-    assert event.for_each(names, moment) == list(map(text, copies))
+    copies = [event.model_copy(update={"occurred_at": moment, "destinations": [name]}) for name in DESTINATIONS]
+    assert event.for_each(DESTINATIONS, moment) == list(map(text, copies))
 
 
 def test_a_hash_of_long_ago() -> None:
