@@ -7,18 +7,20 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from relay.contract import parsing
-from relay.contract.event import Event, parse_event
+from relay.contract.event import MAX_EVENT_BYTES, Customer, Event, parse_event
 from relay.contract.fields import field_errors
 from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
 from relay.masking import _IDENTIFIERS, _covered, mask_identifiers, printable
 from tests.drawing import drawn
-from tests.factories import DESTINATIONS, EMAIL, PHONE, make_event
+from tests.factories import DESTINATIONS, EMAIL, PHONE, event_data, make_event
 
 COMMON = drawn(300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much], derandomize=True)
 
@@ -54,7 +56,12 @@ good = st.fixed_dictionaries(
 )
 anything: st.SearchStrategy[Any] = st.none() | texts | numbers | st.booleans() | st.just({}) | st.just([]) | maps
 fields = st.sampled_from([*Event.model_fields, "colour", "customer.x"])
-events = good | st.builds(lambda data, changes: data | changes, good, st.dictionaries(fields, anything, max_size=3))
+somebody = st.dictionaries(st.sampled_from([*Customer.model_fields, "colour"]), anything, max_size=3)
+events = (
+    good
+    | st.builds(lambda data, changes: data | changes, good, st.dictionaries(fields, anything, max_size=3))
+    | st.builds(lambda data, customer: data | {"customer": customer}, good, somebody)
+)
 
 
 def outcome(read: Callable[[], object]) -> object:
@@ -114,6 +121,22 @@ def test_a_hash_of_long_ago() -> None:
         make_event(properties=..., occurred_at=...).content_hash
         == "939d5b1b730523ab88cc357716c28d2936e6f803ff13468e3e3eb5662230fe7e"
     )
+
+
+def test_an_event_that_is_too_long_only_as_it_is_written() -> None:
+    """GIVEN half the bytes that an event may have, in characters that are written with twice as many THEN an error."""
+    longest = MAX_EVENT_BYTES // len("\\uffff")
+    with pytest.raises(InvalidEventError, match="bytes long"):
+        make_event(properties={"a": longest * "\uffff"})
+    assert make_event(properties={"a": (longest - 100) * "\uffff"}).size <= MAX_EVENT_BYTES
+
+
+@COMMON
+@given(good)
+def test_no_event_is_written_much_longer_than_it_was_read(data: dict[str, Any]) -> None:
+    """So that an event which is short as read need not be counted as written."""
+    given_data = event_data(**data)
+    assert parse_event(given_data).size <= 2 * len(to_json(given_data)) + 100
 
 
 @COMMON
