@@ -124,6 +124,8 @@ class Customer(_Contract):
 
 def _one_spelling(email: str) -> str:
     """The same for every way to write one address: capitals, accents of their own, full width, a domain as `xn--`."""
+    if email.isascii() and "xn--" not in (plain := email.lower()):
+        return plain
     mailbox, _, domain = email.partition("@")
     written = f"{mailbox}@{'.'.join(from_punycode(label) or label for label in domain.split('.'))}"
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", written).casefold())
