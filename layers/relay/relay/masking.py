@@ -61,8 +61,8 @@ _LONG_NUMBER = re.compile(r"\d(?:[\s().\-/_]{0,3}\d){6,}")
 _URL = re.compile(r"\bhttps?://\S+")
 _IDENTIFIERS = (_EMAIL, _SPACED_EMAIL, _QUOTED_EMAIL, _E164)
 
-# What no identifier can be made of, in no encoding: the double hyphen begins a name in DNS's.
-_HARMLESS = re.compile(r"(?!.*--)[A-Za-z0-9 _.:/-]*")
+# What is as short as ids are and no identifier can be made of, in no encoding: two hyphens begin a name in DNS's.
+_HARMLESS = re.compile(r"(?!.{0,255}--)[A-Za-z0-9 _.:/-]{0,255}")
 
 # Not by what is printable: that set is so large that to compile it takes 6 ms.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -92,7 +92,7 @@ def printable(text: str) -> str:
 
 def mask_identifiers(text: str) -> str:
     """`text` without e-mail addresses and international phone numbers; other numbers stay, so ids stay readable."""
-    if len(text) <= LONGEST and _HARMLESS.fullmatch(text):
+    if _HARMLESS.fullmatch(text):
         return text
     return printable(_covered(text[:LONGEST], (), _IDENTIFIERS, cut=len(text) > LONGEST))
 
