@@ -123,7 +123,6 @@ def seconds[**P](work: Callable[P, object], *arguments: P.args, **named: P.kwarg
 
 def peak[**P](work: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> float:
     """The most bytes that one call, and what it returns, holds at a time."""
-    work(*arguments, **named)
     tracemalloc.start()
     try:
         work(*arguments, **named)

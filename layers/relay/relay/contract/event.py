@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWr
 from pydantic_core import ErrorDetails, InitErrorDetails, SchemaValidator, to_json
 
 from relay.contract.fields import (
-    LONGEST_ID,
     UNNAMED,
     Bounded,
     Currency,
@@ -33,7 +32,7 @@ from relay.contract.fields import (
 )
 from relay.contract.parsing import bad_body
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError
-from relay.masking import HOSTERS, from_punycode, shorten, to_punycode
+from relay.masking import HOSTERS, LONGEST_ID, from_punycode, shorten, to_punycode
 
 MAX_EVENT_BYTES = 256 * 1024
 """The `Event.size` that every lane carries with room for what the relay and SQS add."""

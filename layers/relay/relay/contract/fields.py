@@ -13,13 +13,10 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from relay.contract.currencies import CURRENCIES
 from relay.contract.parsing import path
 from relay.errors import MOST_ERRORS, FieldError, name_some, unnamed_errors
-from relay.masking import mask
+from relay.masking import LONGEST_ID, mask
 
 MOST_DESTINATIONS = 200
 """Destinations of one event: each is a message with all of the event in it."""
-
-LONGEST_ID = 255
-"""Characters of an event's id, bytes of what stands for it in a rejection."""
 
 INT64 = range(-(2**63), 2**63)
 
