@@ -58,7 +58,7 @@ def measure(say: Say) -> Section:
         Row("its payload built, for every provider", [run.built * 1e6 for run in parts], "µs"),
         Row("both", [run.all * 1e6 for run in parts], "µs"),
         Row("its text read and written by `json`", [run.json * 1e6 for run in parts], "µs"),
-        Row("both, over `json`", [run.all / run.json for run in parts], "times", Goal.at_most(3)),
+        Row("both, over `json`", [run.all / run.json for run in parts], "×", Goal.at_most(3)),
     ]
     with endpoint() as sqs, intake(sqs) as handler:
         for size in BATCHES:
@@ -68,7 +68,7 @@ def measure(say: Say) -> Section:
             least = len(PROVIDERS) * -(-size // MOST_ENTRIES)
             rows += [
                 Row(f"{what}, per event", [run.intake * 1e6 for run in runs], "µs"),
-                Row(f"{what}, over bare boto3", [run.intake / run.bare for run in runs], "times", Goal.at_most(1.4)),
+                Row(f"{what}, over bare boto3", [run.intake / run.bare for run in runs], "×", Goal.at_most(1.4)),
                 Row(f"{what}: its calls of SQS, to two lanes", [run.calls for run in runs], goal=Goal.at_most(least)),
             ]
     notes = [
