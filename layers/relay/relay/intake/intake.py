@@ -138,9 +138,11 @@ class Intake:
                 for entry in self._entries(taken, now):
                     self._outbox(lanes, entry.destination.provider, deadline).add(place, entry)
             except InvalidEventError as error:
-                taken.event_id, taken.errors = error.event_id, error.errors
+                taken.event_id, taken.errors, taken.event_type = error.event_id, error.errors, _type(taken.content)
             except Exception as error:  # One record must not take its batch along, whatever we did not think of.
                 taken.failure = UnavailableError("intake", error)
+            finally:
+                taken.content = None  # Read, a batch is several times as large as its text.
         return taken
 
     def _entries(self, taken: "_Taken", now: float) -> list[LaneEntry]:
@@ -196,7 +198,8 @@ class _Taken:
     accepted_at: float
     event_id: str | None = None
     content: object = field(default=None, repr=False)
-    """What its envelopes held."""
+    """What its envelopes held, while it is looked at."""
+    event_type: str = ""
     envelopes: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()
     errors: tuple[FieldError, ...] = ()
@@ -220,7 +223,7 @@ class _Taken:
         whole = body.encode()
         self.kept = len(whole) <= MOST_BYTES
         letter = self.record.record_id or str(uuid.uuid4())
-        record = RejectedRecord(body, reason, event_id, self.accepted_at, event_type=_type(self.content), letter=letter)
+        record = RejectedRecord(body, reason, event_id, self.accepted_at, event_type=self.event_type, letter=letter)
         if self.kept:
             return record
         return replace(
