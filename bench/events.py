@@ -21,12 +21,12 @@ from bench.cost import Context, environment, fresh
 from bench.sqs import Endpoint, endpoint
 from bench.table import Goal, Row, Section
 from local.machine import ACCESS_KEY_ID, REGION, ROOT, SECRET_ACCESS_KEY
-from relay import wiring
 from relay.handlers.envelope import open_record
 from relay.handlers.intake import IntakeHandler
 from relay.intake.routing import route
 from relay.ports import MOST_ENTRIES
 from relay.providers import PROVIDERS
+from relay.wiring import intake as wiring
 
 type Json = dict[str, Any]
 type Say = Callable[[str], None]
