@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, model_validator
-from pydantic_core import ErrorDetails, InitErrorDetails, SchemaValidator, to_json
+from pydantic_core import ErrorDetails, InitErrorDetails, to_json
 
 from relay.contract.fields import (
     UNNAMED,
@@ -242,52 +242,19 @@ def _as_quoted(value: Scalar | None) -> Iterator[str]:
 
 
 def parse_event(data: object, validate: Callable[[Any], Event] | None = None) -> Event:
-    """Validates parsed JSON as an event: at once, or where that will not do with `validate`, by default the model.
+    """Validates parsed JSON as an event, with `validate` (by default the model itself).
 
     Raises InvalidEventError with every error at once, each naming its field.
     """
     if not isinstance(data, Mapping):
         raise bad_body(f"must be a JSON object, is {_KINDS.get(type(data), 'something else')}")
-    if (good := _good(data)) and _is_short(data):
-        return good
     try:
-        event = good or (validate or Event.model_validate)(data)
+        event = (validate or Event.model_validate)(data)
     except ValidationError as error:
         raise InvalidEventError(field_errors(error), _id(data)) from None
     if (size := event.size) > MAX_EVENT_BYTES:
         raise InvalidEventError([FieldError("body", f"is {size} bytes long, at most {MAX_EVENT_BYTES}")], _id(data))
     return event
-
-
-def _good(data: Mapping[Any, object]) -> Event | None:
-    """The event in what is one without a second look; None where that has to be taken, be it for a null."""
-    try:
-        event: Event = _AT_ONCE.validate_python(data)
-    except ValidationError:
-        return None
-    customer = event.customer
-    is_named = customer.email or customer.phone_number or customer.id or customer.provider_ids
-    return event if is_named else None
-
-
-def _is_short(data: Mapping[Any, object]) -> bool:
-    """Whether a good event is so much shorter than it may be that nobody need count."""
-    # Written, a character takes up to twice the bytes that it has here, and `expires_at` a few digits more.
-    return 2 * len(to_json(data)) + 100 <= MAX_EVENT_BYTES
-
-
-def _without_second_look(schema: Any) -> Any:
-    if isinstance(schema, list):
-        return list(map(_without_second_look, schema))
-    if not isinstance(schema, dict):
-        return schema
-    if schema.get("type") == "function-wrap":
-        return _without_second_look(schema["schema"])
-    return {key: _without_second_look(value) for key, value in schema.items()}
-
-
-_AT_ONCE = SchemaValidator(_without_second_look(Event.__pydantic_core_schema__))
-"""The models' own fields and rules, without `_read`: what is wrong with them, and how it is told, it does not say."""
 
 
 def _id(data: Mapping[Any, object]) -> str | None:
