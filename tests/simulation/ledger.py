@@ -6,7 +6,7 @@ item remembers of the state before its claim, settle's condition `_MINE`, its ru
 and its removal of an old `status`, `reason`, `delivered_hash` and `claimants`.
 """
 
-from dataclasses import replace
+from copy import replace
 
 from relay.ports import OPERATORS, AccountRecord, Claim, Hidden, Record
 

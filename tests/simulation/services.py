@@ -39,8 +39,10 @@ class Services:
         self.open_record = cache(open_record)
         """The relay's own. What is in a body stays the same, however often it is received."""
         self.details: dict[tuple[str, bytes, tuple[str, ...]], str] = {}
-        """What a provider has the relay say of a failure, by its body and what is private: an outage repeats itself."""
-        self._half = sorted(each.at for each in plan.events)[len(plan.events) // 2] if len(plan.events) > 1 else math.inf
+        """What the relay makes of a provider's words, by who it is, a reply's body and what is private."""
+        self._half = (
+            sorted(each.at for each in plan.events)[len(plan.events) // 2] if len(plan.events) > 1 else math.inf
+        )
         """The second at which half the events have come."""
         self._by_token = {token: account for account in accounts.values() for token in account.tokens}
 

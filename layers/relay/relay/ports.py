@@ -156,7 +156,16 @@ class Failure:
     """The account's verdict on the attempt just made; never remembered."""
 
 
-@dataclass(frozen=True, slots=True)
+def _changed[R](record: R, /, **changes: Any) -> R:
+    """`copy.replace` of what changes at every step: a copy, where `__init__` goes through dozens of fields."""
+    if unknown := changes.keys() - record.__dict__.keys():
+        raise TypeError(f"a {type(record).__name__} has no {', '.join(sorted(unknown))}")
+    made = object.__new__(type(record))
+    made.__dict__.update(record.__dict__, **changes)
+    return made
+
+
+@dataclass(frozen=True)
 class Record:
     """What the ledger knows of one event at one destination. Times are Unix seconds. No personal data.
 
@@ -193,9 +202,10 @@ class Record:
     status: int | None = None
     accepted_at: float = 0.0
     completed_at: float = 0.0
+    __replace__ = _changed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Window:
     """What is known of one window of an account's limit, `seconds` long. Moments are Unix seconds."""
 
@@ -219,6 +229,7 @@ class Window:
     """How many replies in a row said that nothing is left."""
     turns: tuple[tuple[float, int], ...] = ()
     """When the turns given out count, the oldest first, and how many at that moment."""
+    __replace__ = _changed
 
 
 class State(StrEnum):
@@ -232,7 +243,7 @@ class State(StrEnum):
     """One batch probes whether it works again, and sends one request at a time; no other sends any."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AccountRecord:
     """What all execution environments together know of one account. Moments are Unix seconds. Nothing personal but
     producers' own event ids.
@@ -284,6 +295,7 @@ class AccountRecord:
     """How often an operator has ended its waiting."""
     forgotten: tuple[str, ...] = ()
     """The marks of customers who are to be forgotten, see `account.forgotten`."""
+    __replace__ = _changed
 
 
 OPERATORS = ("held", "held_by", "held_until", "resumed", "forgotten")
