@@ -187,7 +187,6 @@ class DeliverEnvironment(Environment):
         super().__init__(services, name)
         self._provider = provider
         self._accounts: dict[str, OwnAccount] = {}
-        self._providers: dict[str, Provider] = {}
         self._secrets: dict[str, tuple[float, Mapping[str, str]]] = {}
         self._resumed: dict[str, int] = {}
         self._fetching = Mutex(self.kernel)
@@ -250,7 +249,8 @@ class DeliverEnvironment(Environment):
         return self._accounts[destination]
 
     def _provider_for(self, destination: str) -> Provider:
-        if destination not in self._providers:
+        providers = self.services.providers
+        if destination not in providers:
             kind = _modelled(PROVIDERS[self._provider], self.services)
             account = self.services.accounts.get(destination)
             plan = account.plan if account else None
@@ -262,8 +262,8 @@ class DeliverEnvironment(Environment):
                 groups=max(self.plan.groups, self.plan.regrouped),
                 concurrency=plan.concurrency if plan else None,
             )
-            self._providers[destination] = kind("https://provider.test", settings)
-        return self._providers[destination]
+            providers[destination] = kind("https://provider.test", settings)
+        return providers[destination]
 
     # Transport
 
@@ -286,7 +286,7 @@ class DeliverEnvironment(Environment):
         token = task.token
 
         def arrive() -> None:
-            arrival = account.arrive(request, self.kernel.now)
+            arrival = account.arrive(request, exchange.body, self.kernel.now)
             checker.conduct.on_request_arrived(exchange, arrival)
             if arrival.takes < READ:
                 self.kernel.wake(task, token, arrival, arrival.takes + half)

@@ -127,7 +127,8 @@ class AccountsTable:
             return None
         if stands.version != record.version - 1:
             return stands
-        self.items[record.destination] = replace(record, **{name: getattr(stands, name) for name in OPERATORS})
+        theirs = {name: value for name in OPERATORS if (value := getattr(stands, name)) != getattr(record, name)}
+        self.items[record.destination] = replace(record, **theirs) if theirs else record
         return None
 
     def note(self, hidden: Hidden) -> None:

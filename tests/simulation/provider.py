@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from local.sandbox.limiters import Concurrency
@@ -88,9 +89,8 @@ class Account:
     def refuses_connection(self, now: float) -> bool:
         return self._strikes(now, "refused")
 
-    def arrive(self, request: Request, now: float) -> Arrival:
-        """The request is here: what becomes of it?"""
-        body = json.loads(request.body)
+    def arrive(self, request: Request, body: Mapping[str, Any], now: float) -> Arrival:
+        """The request is here, with that in its body: what becomes of it?"""
         event_id, version = body["properties"]["order_id"], body["properties"]["version"]
         cause = next(self._causes(request, event_id, now), "")
         acted = cause in ("", *ACTED)

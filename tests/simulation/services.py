@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from relay.contract.destination import Destination
 from relay.handlers.envelope import open_record
 from relay.ports import DeadLetter, RejectedRecord, Request
+from relay.providers.base import Provider
 from tests.simulation.kernel import Kernel
 from tests.simulation.ledger import AccountsTable, Table
 from tests.simulation.plan import Plan
@@ -36,6 +37,8 @@ class Services:
         self.accounts_table = AccountsTable()
         self.letters: list[DeadLetter] = []
         self._letters: dict[str, float] = {}
+        self.providers: dict[str, Provider] = {}
+        """By destination: they know nothing that an environment could have learned."""
         self.open_record = cache(open_record)
         """The relay's own. What is in a body stays the same, however often it is received."""
         self.details: dict[tuple[str, bytes, tuple[str, ...]], str] = {}
