@@ -99,7 +99,8 @@ class Environment:
         """One call of a service of ours, which may fail before or after it took effect."""
         self.step(where)
         faulty = self.kernel.now < self.plan.faults_end
-        if any(each.kind == service and each.start <= self.kernel.now < each.end for each in self.plan.away):
+        away = self.plan.away
+        if away and any(each.kind == service and each.start <= self.kernel.now < each.end for each in away):
             self.kernel.sleep(seconds)
             raise UnavailableError(service)
         if faulty and self.plan.stall and self.rng.random() < self.plan.stall:

@@ -122,7 +122,7 @@ class AccountsTable:
 
     def write(self, record: AccountRecord) -> AccountRecord | None:
         self.writes += 1
-        stands = self.items.get(record.destination, AccountRecord(record.destination))
+        stands = self.items.get(record.destination) or AccountRecord(record.destination)
         if stands.writer == record.writer:
             return None
         if stands.version != record.version - 1:
