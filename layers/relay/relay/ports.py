@@ -158,10 +158,12 @@ class Failure:
 
 def _changed[R](record: R, /, **changes: Any) -> R:
     """`copy.replace` of what changes at every step: a copy, where `__init__` goes through dozens of fields."""
-    if unknown := changes.keys() - record.__dict__.keys():
-        raise TypeError(f"a {type(record).__name__} has no {', '.join(sorted(unknown))}")
+    known = record.__dict__
+    fields = known | changes
+    if len(fields) > len(known):
+        raise TypeError(f"a {type(record).__name__} has no {', '.join(sorted(changes.keys() - known.keys()))}")
     made = object.__new__(type(record))
-    made.__dict__.update(record.__dict__, **changes)
+    object.__setattr__(made, "__dict__", fields)
     return made
 
 
