@@ -100,6 +100,13 @@ class Usage:
     sent_bytes: float = 0
     invocations: float = 0
     seconds: float = 0
+    """Billed, at the memory that the template gives."""
+    computed: float = 0
+    """Seconds of a whole processor in it."""
+
+    def __add__(self, other: "Usage") -> "Usage":
+        more = asdict(other)
+        return Usage(**{name: value + more[name] for name, value in asdict(self).items()})
 
     def each(self, events: int) -> "Usage":
         """By event."""
@@ -202,7 +209,7 @@ class Function:
         lines = [*self._log.getvalue()[logged:].splitlines(), *PLATFORM_LINES]
         billed = ceil((seconds + computed * (1 / CPU_SHARE - 1)) * 1000) / 1000
         size = sum(len(line.encode()) + LOG_LINE_OVERHEAD for line in lines)
-        return answer, Usage(log_bytes=size, invocations=1, seconds=billed)
+        return answer, Usage(log_bytes=size, invocations=1, seconds=billed, computed=computed)
 
 
 def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
@@ -260,8 +267,7 @@ def _poll(sqs: Any, url: str, together: int, function: Function, calls: Calls) -
     assert answer == {"batchItemFailures": []}, answer
     entries = [{"Id": str(at), "ReceiptHandle": message["ReceiptHandle"]} for at, message in enumerate(messages)]
     sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-    called = asdict(calls.take())
-    return Usage(**{name: value + called[name] for name, value in asdict(usage).items()})
+    return usage + calls.take()
 
 
 def _record(message: Json, url: str) -> Json:
