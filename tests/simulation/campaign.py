@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 
@@ -74,12 +75,22 @@ def campaign(
     return result
 
 
-def side_by_side[T](play: Callable[[str], T], names: Sequence[str], jobs: int) -> Iterator[T]:
-    """What `play` makes of each name, in their order, on so many processes; a line on standard error tells how far."""
+def side_by_side[T](play: Callable[[str], T], names: Sequence[str], jobs: int) -> list[T]:
+    """What `play` makes of each name, in their order, on so many processes; a line on standard error tells how far.
+
+    The last are begun first: they take longest, and would be waited for by one process alone.
+    """
+    made: dict[str, T] = {}
     with get_context("spawn").Pool(jobs) as pool:
-        for number, result in enumerate(pool.imap(play, names), start=1):
-            print(f"\r{number} of {len(names)}", end="\n" if number == len(names) else "", file=sys.stderr, flush=True)
-            yield result
+        for name, result in pool.imap_unordered(partial(_named, play), reversed(names)):
+            made[name] = result
+            end = "\n" if len(made) == len(names) else ""
+            print(f"\r{len(made)} of {len(names)}", end=end, file=sys.stderr, flush=True)
+    return [made[name] for name in names]
+
+
+def _named[T](play: Callable[[str], T], name: str) -> tuple[str, T]:
+    return name, play(name)
 
 
 def _outcomes(seeds: Iterator[Seed], jobs: int) -> Iterator[tuple[Seed, bool, Totals, str | None]]:
