@@ -22,10 +22,8 @@ from local.machine import OWN, ROOT
 BEFORE = "e9d490ec858be8b65707d70859dba23c68a27408"
 """The commit before which nothing of the model was made faster."""
 
-ROUNDS, SEEDS = 5, 3
-"""Each round plays so many seeds of its own, on either side."""
-
-FIRST = 515_000
+ROUNDS = 7
+SEEDS = range(515_000, 515_003)
 
 CODE = ("layers/relay/relay", "local", "tests")
 """What the model is made of."""
@@ -68,9 +66,8 @@ def measure(say: Callable[[str], None]) -> Section:
         players = [now, stack.enter_context(_player(then))] if then else [now]
         rounds: list[list[Played]] = []
         for number in range(ROUNDS):
-            say(f"round {number + 1} of {ROUNDS}: {SEEDS} seeds, {' and '.join(('now', 'then')[: len(players)])}")
-            first = FIRST + number * SEEDS
-            played = [[play(seed) for play in players] for seed in range(first, first + SEEDS)]
+            say(f"round {number + 1} of {ROUNDS}: {len(SEEDS)} seeds, {' and '.join(('now', 'then')[: len(players)])}")
+            played = [[play(seed) for play in players] for seed in SEEDS]
             rounds.append([sum(side, start=Played(0, 0.0)) for side in zip(*played, strict=True)])
     return _section(rounds)
 
@@ -111,5 +108,5 @@ def _player(tree: Path) -> Iterator[Callable[[int], Played]]:
             steps, seconds = heard.readline().split()
             return Played(int(steps), float(seconds))
 
-        play(FIRST - 1)  # What is imported or compiled once is no part of any figure.
+        play(SEEDS[0])  # What is imported or compiled once is no part of any figure.
         yield play
