@@ -9,9 +9,9 @@ import pytest
 from relay.ports import AccountRecord, Record, State, Window
 
 RECORDS = [
-    (Record("e1", "yotpo/main", "ab" * 32, "claimed", given_up=("m1",)), {"state": "open", "attempts": 2}),
+    (Record("e1", "one/main", "ab" * 32, "claimed", given_up=("m1",)), {"state": "open", "attempts": 2}),
     (Window(1.0, 5, 5, 5.0, turns=((10.0, 1),)), {"share": 4.5, "turns": ()}),
-    (AccountRecord("yotpo/main", windows=(Window(1.0, 5, 5, 5.0),)), {"state": State.OPEN, "until": 60.0}),
+    (AccountRecord("one/main", windows=(Window(1.0, 5, 5, 5.0),)), {"state": State.OPEN, "until": 60.0}),
 ]
 
 
