@@ -77,7 +77,7 @@ def _section(rounds: list[list[Played]]) -> Section:
     if len(rounds[0]) == 1:
         return Section(TITLE, rows, [f"Not compared: there is no git here that has the commit {BEFORE[:12]}."])
     ratios = [now.rate / then.rate for now, then in rounds]
-    rows.insert(0, Row("the model itself, over what it was", ratios, "times", Goal.at_least(1.5)))
+    rows.insert(0, Row("the model itself, over what it was", ratios, "×", Goal.at_least(1.5)))
     alike = all(now.steps == then.steps for now, then in rounds)
     return Section(TITLE, rows, [f"Beside the commit {BEFORE[:12]}. {SAME if alike else OTHERS}"])
 
