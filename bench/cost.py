@@ -100,9 +100,6 @@ class Usage:
     sent_bytes: float = 0
     invocations: float = 0
     seconds: float = 0
-    """Billed, at the memory that the template gives."""
-    computed: float = 0
-    """Seconds of a whole processor in it."""
 
     def __add__(self, other: "Usage") -> "Usage":
         more = asdict(other)
@@ -209,7 +206,7 @@ class Function:
         lines = [*self._log.getvalue()[logged:].splitlines(), *PLATFORM_LINES]
         billed = ceil((seconds + computed * (1 / CPU_SHARE - 1)) * 1000) / 1000
         size = sum(len(line.encode()) + LOG_LINE_OVERHEAD for line in lines)
-        return answer, Usage(log_bytes=size, invocations=1, seconds=billed, computed=computed)
+        return answer, Usage(log_bytes=size, invocations=1, seconds=billed)
 
 
 def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:

@@ -2,16 +2,12 @@
 list prices. Nothing is counted or timed here.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable
 
 from bench.cost import (
     ANSWER_SECONDS,
-    CPU_SHARE,
     EVENTBRIDGE_EVENTS,
-    LAMBDA_GB_SECOND,
     LOG_LINE_OVERHEAD,
-    MEMORY_GB,
     PLATFORM_LINES,
     PRICED,
     SHAPES,
@@ -19,18 +15,13 @@ from bench.cost import (
     Usage,
     read_counts,
 )
-from bench.plot import lines as drawn
 from bench.table import Goal, Row, Section
-from local.machine import ROOT
 
 GOALS = {"bursts": 2.50, "single": 6.00}
 NAMES = {"bursts": "in bursts of ten", "single": "one by one"}
 
 API_DESTINATIONS = 0.20
 """Dollars for a million invocations."""
-
-MEMORIES = (128, 256, 512, 1024, 1769)
-"""Megabytes."""
 
 OWN_NEEDS = ("queues", "ledger", "data out")
 """What the promise takes whatever the code is like: each event through both queues, claimed and settled, and sent."""
@@ -41,7 +32,7 @@ def measure(say: Callable[[str], None]) -> Section:
     counts = read_counts()
     rows, notes = [], []
     for shape, together in SHAPES.items():
-        name, usage = NAMES[shape], _sum(counts[shape])
+        name, usage = NAMES[shape], sum(counts[shape].values(), start=Usage())
         lines = usage.lines
         say(f"{name}: {sum(lines.values()):.2f} dollars")
         rows += [
@@ -52,8 +43,7 @@ def measure(say: Callable[[str], None]) -> Section:
         notes.append(f"{name.capitalize()}: {', '.join(f'{each} ${amount:.2f}' for each, amount in lines.items())}.")
     out = usage.sent_bytes / 1e3 * TRANSFER_OUT_GB
     rows.append(_row("  by EventBridge API destinations", EVENTBRIDGE_EVENTS + API_DESTINATIONS + out))
-    plots = list(_by_memory({NAMES[shape]: _sum(counts[shape]) for shape in SHAPES}))
-    return Section(f"Cost, at AWS's list prices known on {PRICED}", rows, [*notes, WHY, OTHERS], plots)
+    return Section(f"Cost, at AWS's list prices known on {PRICED}", rows, [*notes, WHY, OTHERS])
 
 
 WHY = (
@@ -72,27 +62,6 @@ OTHERS = (
 
 def _row(what: str, dollars: float, goal: Goal | None = None) -> Row:
     return Row(what, [dollars], "$", goal)
-
-
-def _sum(parts: Mapping[str, Usage]) -> Usage:
-    return sum(parts.values(), start=Usage())
-
-
-def _by_memory(usages: Mapping[str, Usage]) -> Iterator[Path]:
-    """What each would cost with more memory or less: drawn, where it was counted how much of the time is computing."""
-    if all(usage.computed for usage in usages.values()):
-        series = {name: [(float(size), _at(usage, size)) for size in MEMORIES] for name, usage in usages.items()}
-        title = "What a million events cost, by the memory of the functions"
-        yield drawn(ROOT / "docs" / "memory.svg", title, ("MB", "dollars"), series)
-
-
-def _at(usage: Usage, megabytes: int) -> float:
-    """Dollars for a million with that memory, and the part of a processor that comes with it."""
-    size = megabytes / 1024
-    waited = usage.seconds - usage.computed / CPU_SHARE
-    seconds = waited + usage.computed / CPU_SHARE * MEMORY_GB / size
-    more = seconds * size - usage.seconds * MEMORY_GB
-    return sum(usage.lines.values()) + more * LAMBDA_GB_SECOND * 1e6
 
 
 def _textbook(together: int, sent_bytes: float) -> Usage:

@@ -2,9 +2,8 @@
 
 import pytest
 
-from bench.cost import CPU_SHARE, LAMBDA_GB_SECOND, MEMORY_GB, Usage
 from bench.model import OTHERS, SAME, Played, _section
-from bench.prices import _at, _textbook
+from bench.prices import _textbook
 
 
 @pytest.mark.parametrize(("steps_then", "said"), [(100, SAME), (50, OTHERS)])
@@ -26,16 +25,6 @@ def test_without_history_nothing_is_claimed() -> None:
     section = _section([[Played(100, 0.5)], [Played(100, 0.8)]])
     assert [row.goal for row in section.rows] == [None]
     assert section.notes[0].startswith("Not compared")
-
-
-def test_memory_is_paid_for_while_waiting_and_brings_a_part_of_a_processor() -> None:
-    """GIVEN an event that waits a second and computes WHEN its function has half the memory THEN it waits as long at
-    half the price, and computes twice as long, at the same.
-    """
-    usage = Usage(seconds=1.0 + 0.1 / CPU_SHARE, computed=0.1)
-    second = MEMORY_GB * LAMBDA_GB_SECOND * 1e6
-    assert _at(usage, 512) == pytest.approx(second * (1.0 + 0.1 / CPU_SHARE))
-    assert _at(usage, 256) == pytest.approx(second * (0.5 + 0.1 / CPU_SHARE))
 
 
 def test_the_textbook_has_one_call_a_batch_and_one_post_after_the_other() -> None:
