@@ -22,7 +22,7 @@ from local.machine import ROOT
 RESULTS = ROOT / "bench" / "RESULTS.md"
 LIBRARIES = ("boto3", "aws-lambda-powertools", "pydantic", "urllib3")
 
-PARTS: Sequence[str] = ("throughput", "textbook", "starts", "weight")
+PARTS: Sequence[str] = ("throughput", "textbook", "events", "growth", "starts", "weight", "prices", "model")
 """Modules of this package, each with `measure(say) -> Section`, in the order in which they run: one at a time."""
 
 

@@ -101,6 +101,10 @@ class Usage:
     invocations: float = 0
     seconds: float = 0
 
+    def __add__(self, other: "Usage") -> "Usage":
+        more = asdict(other)
+        return Usage(**{name: value + more[name] for name, value in asdict(self).items()})
+
     def each(self, events: int) -> "Usage":
         """By event."""
         return Usage(**{name: round(value / events, 4) for name, value in asdict(self).items()})
@@ -193,7 +197,7 @@ class Function:
     def call(self, payload: Json) -> tuple[Json, Usage]:
         """The answer, with the bytes logged and the seconds that Lambda would bill."""
         logged = self._log.tell()
-        with _environment(self._environment), redirect_stdout(self._log):
+        with environment(self._environment), redirect_stdout(self._log):
             handler = self._handler = self._handler or _load(self._path)
             begun, computed = time.perf_counter(), time.process_time()
             answer = handler(payload, Context())
@@ -216,7 +220,7 @@ def count(stack: Stack, rounds: int) -> dict[str, dict[str, Usage]]:
     intake = Function(stack, "intake", "IntakeFunctionName", {"RELAY_LANES": lanes})
     deliver = Function(stack, "deliver", f"{FASTEST.capitalize()}FunctionName", {"RELAY_QUEUE_URL": lane})
     found: dict[str, dict[str, Usage]] = {}
-    with _at(stack), _fresh(), calls.watching():
+    with _at(stack), fresh(), calls.watching():
         sqs = boto3.Session().client("sqs")
         for shape, together in SHAPES.items():
             taken: dict[str, list[Usage]] = {"intake": [], "delivery": []}
@@ -260,8 +264,7 @@ def _poll(sqs: Any, url: str, together: int, function: Function, calls: Calls) -
     assert answer == {"batchItemFailures": []}, answer
     entries = [{"Id": str(at), "ReceiptHandle": message["ReceiptHandle"]} for at, message in enumerate(messages)]
     sqs.delete_message_batch(QueueUrl=url, Entries=entries)
-    called = asdict(calls.take())
-    return Usage(**{name: value + called[name] for name, value in asdict(usage).items()})
+    return usage + calls.take()
 
 
 def _record(message: Json, url: str) -> Json:
@@ -317,7 +320,8 @@ def _load(path: Path) -> Handler:
 
 
 @contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """This process's own variables, for as long."""
     before = {name: OWN.get(name) for name in values}
     OWN.update(values)
     try:
@@ -331,7 +335,7 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _at(stack: Stack) -> AbstractContextManager[None]:
-    return _environment(
+    return environment(
         {
             "AWS_ENDPOINT_URL": stack.endpoint_url,
             "AWS_DEFAULT_REGION": stack.region,
@@ -343,7 +347,7 @@ def _at(stack: Stack) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _fresh() -> Iterator[None]:
+def fresh() -> Iterator[None]:
     """Inside, both functions are as never called; afterwards, nothing of them is left for others in this process."""
 
     def forget() -> None:
@@ -414,7 +418,7 @@ def idle() -> str:
     destinations = providers = 2
     polls = POLLERS * MONTH_SECONDS / LONG_POLL_SECONDS / 1e6
     polling = polls * (providers * SQS_FIFO + (queues - providers) * SQS_STANDARD)
-    written = re.compile(r'add_metric\(\s*"(\w+)"')
+    written = re.compile(r'(?:add_metric\(\s*|_counted\[)"(\w+)"')
     of_intake = set(written.findall(inspect.getsource(IntakeObserver)))
     of_deliver = set(written.findall(inspect.getsource(DeliverObserver))) | set(METRICS.values())
     series = len(of_intake) + providers * len(of_deliver)

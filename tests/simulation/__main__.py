@@ -4,6 +4,7 @@ import argparse
 import sys
 from dataclasses import fields
 from itertools import chain, count, islice
+from os import process_cpu_count
 
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +29,8 @@ def main() -> int:
     parser.add_argument("--figures", action="store_true", help="run the named scenarios")
     parser.add_argument("--breakages", action="store_true", help="break the relay on purpose; each must be noticed")
     parser.add_argument("--only", help="of scenarios or breakages, those with this in their name")
-    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    jobs = process_cpu_count() or 1
+    parser.add_argument("--jobs", type=int, default=jobs, help=f"processes (default {jobs}: as many as processors)")
     parser.add_argument("--keep-going", action="store_true", help="go on after a violation")
     asked = parser.parse_args()
     if asked.seed is not None:
@@ -45,10 +47,37 @@ def main() -> int:
         before = [(seed, drawn) for drawn, failed in FAILED.items() for seed in failed]
         print(f"{len(before)} seeds that failed once, then new ones from {first} on ({source})")
     seeds = chain(before, islice(((seed, asked.drawn) for seed in count(first)), most))
-    result = campaign(seeds, asked.seconds, asked.jobs, asked.keep_going)
+    result = campaign(seeds, asked.seconds, asked.jobs, asked.keep_going, Progress(most).tell)
     if asked.fresh and (new := result.seeds - len(before)) > 0:
         print(f"the new ones once more: make simulate FIRST={first} SEEDS={new}")
     return _tell(result)
+
+
+class Progress:
+    """Says on standard error how far a campaign is, a terminal every second and a file every minute, and each seed that
+    fails as soon as it does. `most`: how many seeds there are, if that is known.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._of = f" of {most:,}" if most else ""
+        self._line = Console(stderr=True, highlight=False)
+        self._every = 1.0 if self._line.is_terminal else 60.0
+        self._next = self._every
+        self._failed = 0
+
+    def tell(self, result: Campaign) -> None:
+        for seed, violation in result.violations[self._failed :]:
+            self._line.print(f"{_named(seed)} broke {violation}", style="bold red", markup=False)
+        self._failed = len(result.violations)
+        if result.seconds >= self._next:
+            self._next = result.seconds + self._every
+            said = f"{result.seeds:,}{self._of} seeds in {result.seconds:,.0f} s, {self._failed} failed"
+            self._line.print(f"{said:<79}", end="\r" if self._line.is_terminal else "\n", style="dim")
+
+
+def _named(seed: Seed) -> str:
+    number, drawn = seed
+    return f"seed {number}{'' if drawn == 'now' else f' ({drawn})'}"
 
 
 def _show(plan: Plan) -> int:
@@ -99,7 +128,9 @@ def _tell(result: Campaign) -> int:
             f"repeat it with: make simulate SEED={seed}{'' if drawn == 'now' else f' DRAWN={drawn}'}", highlight=False
         )
     print(f"{result.seeds - len(result.violations)} passed, {len(result.violations)} failed")
-    return 1 if result.violations else 0
+    if result.interrupted:
+        print("interrupted: nothing is known of the rest")
+    return 1 if result.violations or result.interrupted else 0
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 import json
 import math
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay.account.account import WITNESS_SECONDS
 from relay.account.pace import WITHIN_SIDE_BY_SIDE
@@ -51,6 +52,7 @@ class Exchange:
 
     account: Account
     delivery: Delivery
+    body: Mapping[str, Any]
     version: int
     links: list[Link]
     """The environment's, and the account's where all clocks go alike and nothing stalls."""
@@ -98,7 +100,8 @@ class Conduct:
     ) -> Exchange:
         """A request leaves; or, `refused`, would leave if there were a connection."""
         history, now, destination = self._history, self._kernel.now, account.plan.destination
-        properties = json.loads(request.body)["properties"]
+        body = json.loads(request.body)
+        properties = body["properties"]
         delivery = history.delivery(destination, properties["order_id"])
         delivery.posts += 1
         history.totals.requests += 1
@@ -108,7 +111,7 @@ class Conduct:
         token, invocation = account.sent_token(request), (environment.name, environment.deadline)
         owner = delivery.owners[environment.name]
         exchange = Exchange(
-            account, delivery, properties["version"], links, environment.direct, now, token, invocation, owner
+            account, delivery, body, properties["version"], links, environment.direct, now, token, invocation, owner
         )
         if history.timeline.on:
             history.timeline.note(now, destination, delivery.event_id, f"posted by {environment.name}")

@@ -21,7 +21,7 @@ from relay.delivery.batch import BatchReport, Lane
 from relay.delivery.delivery import Delivery
 from relay.delivery.services import Services as DeliverServices
 from relay.errors import CredentialsError, FieldError, InvalidEventError, NoAnswerError, NotSentError, UnavailableError
-from relay.handlers.envelope import open_record, unwrap, validate
+from relay.handlers.envelope import unwrap, validate
 from relay.intake.intake import Failed, Incoming, Intake, Rejected
 from relay.ports import (
     AccountRecord,
@@ -99,7 +99,8 @@ class Environment:
         """One call of a service of ours, which may fail before or after it took effect."""
         self.step(where)
         faulty = self.kernel.now < self.plan.faults_end
-        if any(each.kind == service and each.start <= self.kernel.now < each.end for each in self.plan.away):
+        away = self.plan.away
+        if away and any(each.kind == service and each.start <= self.kernel.now < each.end for each in away):
             self.kernel.sleep(seconds)
             raise UnavailableError(service)
         if faulty and self.plan.stall and self.rng.random() < self.plan.stall:
@@ -187,7 +188,6 @@ class DeliverEnvironment(Environment):
         super().__init__(services, name)
         self._provider = provider
         self._accounts: dict[str, OwnAccount] = {}
-        self._providers: dict[str, Provider] = {}
         self._secrets: dict[str, tuple[float, Mapping[str, str]]] = {}
         self._resumed: dict[str, int] = {}
         self._fetching = Mutex(self.kernel)
@@ -213,7 +213,7 @@ class DeliverEnvironment(Environment):
             services=self.delivering,
             accounts=self.account,
             workers=self,
-            open_record=open_record,
+            open_record=services.open_record,
         )
 
     def handle(self, batch: Sequence[Message]) -> object:
@@ -228,7 +228,7 @@ class DeliverEnvironment(Environment):
         self.direct, self.alone_since = True, math.inf
         lane_message = _lane_message(message)
         try:
-            event = open_record(lane_message.body)
+            event = self.services.open_record(lane_message.body)
         except InvalidEventError:
             return
         destination = Destination.of(self._provider, lane_message.account)
@@ -250,8 +250,9 @@ class DeliverEnvironment(Environment):
         return self._accounts[destination]
 
     def _provider_for(self, destination: str) -> Provider:
-        if destination not in self._providers:
-            kind = _breaking(PROVIDERS[self._provider], self.services.checker.natures)
+        providers = self.services.providers
+        if destination not in providers:
+            kind = _modelled(PROVIDERS[self._provider], self.services)
             account = self.services.accounts.get(destination)
             plan = account.plan if account else None
             if plan and plan.limits:
@@ -262,8 +263,8 @@ class DeliverEnvironment(Environment):
                 groups=max(self.plan.groups, self.plan.regrouped),
                 concurrency=plan.concurrency if plan else None,
             )
-            self._providers[destination] = kind("https://provider.test", settings)
-        return self._providers[destination]
+            providers[destination] = kind("https://provider.test", settings)
+        return providers[destination]
 
     # Transport
 
@@ -286,7 +287,7 @@ class DeliverEnvironment(Environment):
         token = task.token
 
         def arrive() -> None:
-            arrival = account.arrive(request, self.kernel.now)
+            arrival = account.arrive(request, exchange.body, self.kernel.now)
             checker.conduct.on_request_arrived(exchange, arrival)
             if arrival.takes < READ:
                 self.kernel.wake(task, token, arrival, arrival.takes + half)
@@ -440,15 +441,21 @@ class DeliverEnvironment(Environment):
         return {future for future in waited if future.done()}
 
 
-def _breaking(kind: type[Provider], natures: Mapping[str, str]) -> type[Provider]:
-    """The provider, with a fault of our own that some events bring out."""
+def _modelled(kind: type[Provider], services: Services) -> type[Provider]:
+    """The provider, with a fault of our own that some events bring out, and words that are masked once."""
 
     def payload(self: Provider, event: Event, errors: list[FieldError]) -> dict[str, Any]:
-        if natures.get(event.id) == "broken":
+        if services.checker.natures.get(event.id) == "broken":
             raise LookupError(event.customer)
         return kind.payload(self, event, errors)
 
-    return type(kind.__name__, (kind,), {"payload": payload})
+    def detail(self: Provider, reply: Reply, private: Iterable[str]) -> str:
+        said = (kind.name, reply.body, tuple(private))
+        if said not in services.details:
+            services.details[said] = kind.detail(self, reply, said[2])
+        return services.details[said]
+
+    return type(kind.__name__, (kind,), {"payload": payload, "detail": detail})
 
 
 def _lane_message(message: Message) -> LaneMessage:

@@ -6,7 +6,7 @@ item remembers of the state before its claim, settle's condition `_MINE`, its ru
 and its removal of an old `status`, `reason`, `delivered_hash` and `claimants`.
 """
 
-from dataclasses import replace
+from copy import replace
 
 from relay.ports import OPERATORS, AccountRecord, Claim, Hidden, Record
 
@@ -122,12 +122,13 @@ class AccountsTable:
 
     def write(self, record: AccountRecord) -> AccountRecord | None:
         self.writes += 1
-        stands = self.items.get(record.destination, AccountRecord(record.destination))
+        stands = self.items.get(record.destination) or AccountRecord(record.destination)
         if stands.writer == record.writer:
             return None
         if stands.version != record.version - 1:
             return stands
-        self.items[record.destination] = replace(record, **{name: getattr(stands, name) for name in OPERATORS})
+        theirs = {name: value for name in OPERATORS if (value := getattr(stands, name)) != getattr(record, name)}
+        self.items[record.destination] = replace(record, **theirs) if theirs else record
         return None
 
     def note(self, hidden: Hidden) -> None:

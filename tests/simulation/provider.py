@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from local.sandbox.limiters import Concurrency
@@ -74,13 +75,17 @@ class Account:
         self._under_way = Concurrency(plan.concurrency or 1)
         self._prefix = f"shh{rng.getrandbits(64):016x}"
         self._foreign_at = 0.0
+        self._episodes: dict[str, list[Episode]] = {}
+        """By kind."""
+        for each in plan.episodes:
+            self._episodes.setdefault(each.kind, []).append(each)
         self._missing = {id(each): rng.random() < 0.3 for each in plan.episodes}
         self._provider_late = {id(each): rng.random() < 0.3 for each in plan.episodes}
         self.tokens = [f"{self._prefix}-{number}" for number in range(len(plan.episodes) + 1)]
 
     def secret(self, now: float) -> dict[str, str] | None:
         """The secret as Secrets Manager holds it at that moment; None: it was deleted."""
-        revoked = [each for each in self._active(now) if each.kind == "revoked"]
+        revoked = self._active(now, "revoked")
         if any(self._missing[id(each)] for each in revoked):
             return None
         return {"store_id": f"store-{self.plan.destination.partition('/')[2]}", "access_token": self._token(now, True)}
@@ -88,9 +93,8 @@ class Account:
     def refuses_connection(self, now: float) -> bool:
         return self._strikes(now, "refused")
 
-    def arrive(self, request: Request, now: float) -> Arrival:
-        """The request is here: what becomes of it?"""
-        body = json.loads(request.body)
+    def arrive(self, request: Request, body: Mapping[str, Any], now: float) -> Arrival:
+        """The request is here, with that in its body: what becomes of it?"""
         event_id, version = body["properties"]["order_id"], body["properties"]["version"]
         cause = next(self._causes(request, event_id, now), "")
         acted = cause in ("", *ACTED)
@@ -129,15 +133,15 @@ class Account:
     def _struck(self, now: float, *kinds: str) -> Iterator[str]:
         return (kind for kind in kinds if self._strikes(now, kind))
 
-    def _active(self, now: float) -> list[Episode]:
-        return [each for each in self.plan.episodes if each.start <= now < each.end]
+    def _active(self, now: float, kind: str) -> list[Episode]:
+        return [each for each in self._episodes.get(kind, ()) if each.start <= now < each.end]
 
     def _strikes(self, now: float, kind: str) -> bool:
-        return any(each.kind == kind and self._rng.random() < each.share for each in self._active(now))
+        return any(self._rng.random() < each.share for each in self._active(now, kind))
 
     def _token(self, now: float, in_store: bool) -> str:
         # A rotation reaches the provider and the store at the episode's two ends, in either order.
-        rotations = [each for each in self.plan.episodes if each.kind == "rotated"]
+        rotations = self._episodes.get("rotated", [])
         first = [self._provider_late[id(each)] == in_store for each in rotations]
         return self.tokens[
             sum(now >= (each.start if early else each.end) for each, early in zip(rotations, first, strict=True))
@@ -153,7 +157,7 @@ class Account:
         # Only what is still in a window matters: a long silence costs nothing.
         at = max(self._foreign_at, now - 2 * self.window)
         while True:
-            share = max([self.plan.foreign, *(each.share for each in self._active(at) if each.kind == "foreign")])
+            share = max([self.plan.foreign, *(each.share for each in self._active(at, "foreign"))])
             if share == 0.0:
                 break
             at += self.window / (self.limit * share) * self._rng.uniform(0.8, 1.2)

@@ -1,10 +1,14 @@
 """What all environments of a run share: queues, ledger, providers, the checker."""
 
+import math
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from relay.contract.destination import Destination
+from relay.handlers.envelope import open_record
 from relay.ports import DeadLetter, RejectedRecord, Request
+from relay.providers.base import Provider
 from tests.simulation.kernel import Kernel
 from tests.simulation.ledger import AccountsTable, Table
 from tests.simulation.plan import Plan
@@ -33,6 +37,16 @@ class Services:
         self.accounts_table = AccountsTable()
         self.letters: list[DeadLetter] = []
         self._letters: dict[str, float] = {}
+        self.providers: dict[str, Provider] = {}
+        """By destination: they know nothing that an environment could have learned."""
+        self.open_record = cache(open_record)
+        """The relay's own. What is in a body stays the same, however often it is received."""
+        self.details: dict[tuple[str, bytes, tuple[str, ...]], str] = {}
+        """What the relay makes of a provider's words, by who it is, a reply's body and what is private."""
+        self._half = (
+            sorted(each.at for each in plan.events)[len(plan.events) // 2] if len(plan.events) > 1 else math.inf
+        )
+        """The second at which half the events have come."""
         self._by_token = {token: account for account in accounts.values() for token in account.tokens}
 
     def account_of(self, request: Request) -> Account:
@@ -44,9 +58,7 @@ class Services:
     def groups(self) -> int:
         """How many message groups each account has now."""
         plan = self.plan
-        half = len(plan.events) // 2
-        is_late = half and self.kernel.now >= sorted(each.at for each in plan.events)[half]
-        return plan.regrouped if plan.regrouped and is_late else plan.groups
+        return plan.regrouped if plan.regrouped and self.kernel.now >= self._half else plan.groups
 
     def put_on_lane(
         self,

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from dataclasses import replace
+from itertools import accumulate, count
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from local.machine import ROOT
 from tests.kinds import FAST
 from tests.simulation import seeds
-from tests.simulation.campaign import campaign
+from tests.simulation.campaign import Campaign, campaign, one
 from tests.simulation.figures import groups_for
 from tests.simulation.plan import AccountPlan, EventPlan, Plan, draw, draw_plain, draw_single, draw_untouched
 from tests.simulation.world import play
@@ -26,6 +27,25 @@ def test_every_invariant_holds_over_some_seeds(first: int) -> None:
     result = campaign(((seed, "now") for seed in range(first, first + 3)), seconds=None, jobs=1)
     assert result.violations == []
     assert result.totals.acts > 0
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupted_campaign_keeps_what_it_has(jobs: int) -> None:
+    """GIVEN seeds without an end WHEN somebody presses Ctrl-C after the third THEN the campaign ends with these three,
+    whatever other processes are busy with, and says that it was interrupted.
+    """
+    seen: list[int] = []
+
+    def tell(result: Campaign) -> None:
+        seen.append(result.totals.steps)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    result = campaign(((seed, "now") for seed in count(4)), seconds=None, jobs=jobs, tell=tell)
+    steps = [one((seed, "now"))[2].steps for seed in range(4, 7)]
+    assert result.interrupted
+    assert seen == list(accumulate(steps))
+    assert (result.seeds, result.totals.steps) == (3, sum(steps))
 
 
 @pytest.mark.parametrize("seed", [1, 41])

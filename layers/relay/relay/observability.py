@@ -1,5 +1,6 @@
 """Logs and metrics. Personal data and secrets never come this far; what is logged here is ids, outcomes and reasons."""
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
@@ -25,10 +26,24 @@ def silence_libraries() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
+def _logger(service: str) -> Logger:
+    # What no line shows need not be found out for each: https://docs.python.org/3/howto/logging.html#optimization
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    # By itself it makes an encoder for each line, and tries to read each message as JSON.
+    return Logger(
+        service=service, location=None, utc=True, use_rfc3339=True, json_serializer=_written, json_deserializer=str
+    )
+
+
+_written = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
 class IntakeObserver:
     def __init__(self) -> None:
-        self.logger = Logger(service="intake", location=None, utc=True, use_rfc3339=True)
+        self.logger = _logger("intake")
         self._metrics = Metrics(service="intake")
+        self._counted: Counter[str] = Counter()
         self._oldest: float | None = None
 
     def saw(self, verdict: Verdict, correlation_id: str) -> None:
@@ -42,22 +57,25 @@ class IntakeObserver:
         }
         match verdict:
             case Accepted():
-                self._metrics.add_metric("Accepted", MetricUnit.Count, 1)
+                self._counted["Accepted"] += 1
                 self.logger.info("accepted", extra={**known, "destinations": verdict.destinations})
             case Failed():
-                self._metrics.add_metric("IntakeFailed", MetricUnit.Count, 1)
+                self._counted["IntakeFailed"] += 1
                 trouble = {"failed_at": verdict.error.service, "code": verdict.error.code}
                 self.logger.warning("not accepted", extra={**known, **trouble})
             case _:
-                self._metrics.add_metric("RejectedEvents", MetricUnit.Count, 1)
+                self._counted["RejectedEvents"] += 1
                 told = {"reason": verdict.reason, "kept": verdict.kept}
                 self.logger.warning("rejected", extra={**known, **told})
 
     def flush(self) -> None:
         """Writes the metrics of an invocation."""
         if self._oldest is not None:
+            for name, count in self._counted.items():
+                self._metrics.add_metric(name, MetricUnit.Count, count)
             self._metrics.add_metric("IntakeAge", MetricUnit.Seconds, self._oldest)
             self._metrics.flush_metrics()
+            self._counted.clear()
             self._oldest = None
 
 
@@ -65,7 +83,7 @@ class DeliverObserver:
     """Call from the main thread only: Powertools' Metrics is not thread-safe."""
 
     def __init__(self, provider: str) -> None:
-        self.logger = Logger(service=f"deliver-{provider}", location=None, utc=True, use_rfc3339=True)
+        self.logger = _logger(f"deliver-{provider}")
         self._metrics = Metrics()
         self._metrics.set_default_dimensions(provider=provider)
 

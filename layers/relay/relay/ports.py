@@ -156,7 +156,18 @@ class Failure:
     """The account's verdict on the attempt just made; never remembered."""
 
 
-@dataclass(frozen=True, slots=True)
+def _changed[R](record: R, /, **changes: Any) -> R:
+    """`copy.replace` of what changes at every step: a copy, where `__init__` goes through dozens of fields."""
+    known = record.__dict__
+    fields = known | changes
+    if len(fields) > len(known):
+        raise TypeError(f"a {type(record).__name__} has no {', '.join(sorted(changes.keys() - known.keys()))}")
+    made = object.__new__(type(record))
+    object.__setattr__(made, "__dict__", fields)
+    return made
+
+
+@dataclass(frozen=True)
 class Record:
     """What the ledger knows of one event at one destination. Times are Unix seconds. No personal data.
 
@@ -193,9 +204,10 @@ class Record:
     status: int | None = None
     accepted_at: float = 0.0
     completed_at: float = 0.0
+    __replace__ = _changed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Window:
     """What is known of one window of an account's limit, `seconds` long. Moments are Unix seconds."""
 
@@ -219,6 +231,7 @@ class Window:
     """How many replies in a row said that nothing is left."""
     turns: tuple[tuple[float, int], ...] = ()
     """When the turns given out count, the oldest first, and how many at that moment."""
+    __replace__ = _changed
 
 
 class State(StrEnum):
@@ -232,7 +245,7 @@ class State(StrEnum):
     """One batch probes whether it works again, and sends one request at a time; no other sends any."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AccountRecord:
     """What all execution environments together know of one account. Moments are Unix seconds. Nothing personal but
     producers' own event ids.
@@ -284,6 +297,7 @@ class AccountRecord:
     """How often an operator has ended its waiting."""
     forgotten: tuple[str, ...] = ()
     """The marks of customers who are to be forgotten, see `account.forgotten`."""
+    __replace__ = _changed
 
 
 OPERATORS = ("held", "held_by", "held_until", "resumed", "forgotten")

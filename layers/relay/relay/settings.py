@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -53,13 +54,14 @@ class _Settings(BaseModel):
     @field_validator("destinations")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        often = Counter(names)
         for name in names:
             destination = Destination(name)
             if destination.provider not in PROVIDERS or not (
                 destination.account == ANY or ACCOUNT.fullmatch(destination.account)
             ):
                 raise ValueError(f"{name} is not provider/account, or provider/*, of one of: {', '.join(PROVIDERS)}")
-            if names.count(name) > 1:
+            if often[name] > 1:
                 raise ValueError(f"{name} stands twice")
         return names
 
@@ -67,10 +69,11 @@ class _Settings(BaseModel):
     @classmethod
     def _known_and_right(cls, given: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
         destinations = info.data.get("destinations", ())
+        known = frozenset(destinations)
         for name, values in given.items():
             if Destination(name).account == ANY:
                 raise ValueError(f"{name}: what holds for every account stands under {Destination(name).provider}")
-            if name not in PROVIDERS and not Destination(name).is_configured(destinations):
+            if name not in PROVIDERS and not Destination(name).is_configured(known):
                 raise ValueError(
                     f"{name} is neither a provider ({', '.join(PROVIDERS)}) nor a destination of this stack "
                     f"({', '.join(destinations)})"

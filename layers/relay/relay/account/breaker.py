@@ -3,7 +3,7 @@
 A plain policy: arguments in, record out. All moments are Unix seconds.
 """
 
-from dataclasses import replace
+from copy import replace
 
 from relay.ports import AccountRecord, State
 

@@ -10,7 +10,7 @@ import math
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
+from copy import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 

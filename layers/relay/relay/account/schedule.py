@@ -10,7 +10,7 @@ All moments are Unix seconds.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from copy import replace
 from operator import itemgetter
 from typing import Any
 

@@ -3,15 +3,15 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import chain
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, model_validator
-from pydantic_core import ErrorDetails, InitErrorDetails
+from pydantic_core import ErrorDetails, InitErrorDetails, to_json
 
 from relay.contract.fields import (
-    LONGEST_ID,
     UNNAMED,
     Bounded,
     Currency,
@@ -26,12 +26,13 @@ from relay.contract.fields import (
     Scalar,
     field_errors,
     invalid,
+    iso,
     left_out,
     message,
 )
 from relay.contract.parsing import bad_body
 from relay.errors import MOST_ERRORS, FieldError, InvalidEventError
-from relay.masking import HOSTERS, from_punycode, shorten, to_punycode
+from relay.masking import HOSTERS, LONGEST_ID, from_punycode, shorten, to_punycode
 
 MAX_EVENT_BYTES = 256 * 1024
 """The `Event.size` that every lane carries with room for what the relay and SQS add."""
@@ -47,26 +48,30 @@ class _Contract(BaseModel):
     @classmethod
     def _read(cls, data: object, validate: ValidatorFunctionWrapHandler) -> Self:
         """A field that is null is absent; every error there is, but of unknown fields the first only."""
-        if not isinstance(data, Mapping):
-            return validate(data)  # type: ignore[no-any-return]
-        known = {key: value for key, value in data.items() if value is not None and key in cls.model_fields}
-        unknown = [key for key in data if key not in cls.model_fields]
-        made, wrong = None, list[InitErrorDetails]()
+        fields = cls.__pydantic_fields__.keys()
+        unknown: list[object] = []
+        if type(data) is not dict or None in data.values() or not data.keys() <= fields:
+            if not isinstance(data, Mapping):
+                return validate(data)  # type: ignore[no-any-return]
+            unknown = [key for key in data if key not in fields]
+            data = {key: value for key, value in data.items() if value is not None and key in fields}
+        made = None
+        wrong: list[InitErrorDetails] = []
         try:
-            made = validate(known | dict.fromkeys(unknown[:MOST_ERRORS]))
+            made = validate({**data, **dict.fromkeys(unknown[:MOST_ERRORS])} if unknown else data)
         except ValidationError as error:
-            for each in error.errors(include_input=False, include_url=False):
-                wrong.append(_again(each))
-        wrong += [InitErrorDetails(type=invalid(lacks), loc=(), input=None) for lacks in cls._lacks(known)]
-        wrong += left_out(len(unknown[MOST_ERRORS:]))
+            wrong = [_again(each) for each in error.errors(include_input=False, include_url=False)]
+        if lacks := cls._lacks(data):
+            wrong.append(InitErrorDetails(type=invalid(lacks), loc=(), input=None))
+        wrong += left_out(len(unknown) - MOST_ERRORS)
         if wrong or made is None:
             raise ValidationError.from_exception_data(cls.__name__, wrong)
         return made  # type: ignore[no-any-return]
 
     @classmethod
-    def _lacks(cls, _data: Mapping[str, object], /) -> Iterator[str]:
-        """What is wrong with the fields together."""
-        yield from ()
+    def _lacks(cls, _data: Mapping[str, object], /) -> str:
+        """What is wrong with the fields together; empty: nothing."""
+        return ""
 
 
 def _again(error: ErrorDetails) -> InitErrorDetails:
@@ -88,9 +93,11 @@ class Customer(_Contract):
     properties: Properties = {}
 
     @classmethod
-    def _lacks(cls, data: Mapping[str, object], /) -> Iterator[str]:
-        if not any(map(_names_somebody, map(data.get, IDENTIFIERS))):
-            yield "needs at least one of email, phone_number, id, provider_ids"
+    def _lacks(cls, data: Mapping[str, object], /) -> str:
+        for name in IDENTIFIERS:
+            if name in data and _names_somebody(data[name]):
+                return ""
+        return "needs at least one of email, phone_number, id, provider_ids"
 
     @property
     def identities(self) -> frozenset[str]:
@@ -116,6 +123,8 @@ class Customer(_Contract):
 
 def _one_spelling(email: str) -> str:
     """The same for every way to write one address: capitals, accents of their own, full width, a domain as `xn--`."""
+    if email.isascii() and "xn--" not in (plain := email.lower()):
+        return plain
     mailbox, _, domain = email.partition("@")
     written = f"{mailbox}@{'.'.join(from_punycode(label) or label for label in domain.split('.'))}"
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", written).casefold())
@@ -142,8 +151,9 @@ class Event(_Contract):
     @property
     def content_hash(self) -> str:
         """SHA-256 (hex) of what the producer said happened; where it goes and when it turns stale do not count."""
-        content = self.model_dump(mode="json", exclude={"destinations", "expires_at"}, exclude_none=True)
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        said = self._said(destinations=None, expires_at=None)
+        customer = {"provider_ids": {}, "properties": {}} | said["customer"]
+        canonical = _canonical({"properties": {}} | said | {"customer": customer})
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
@@ -161,20 +171,44 @@ class Event(_Contract):
         )
 
     def to_json(self) -> str:
-        """The event as compact JSON text without absent fields: the body of a lane message."""
-        return self._written()
+        """The event as compact JSON text without absent fields."""
+        return _compact(self._said())
+
+    def for_each(self, destinations: Sequence[str], occurred_at: datetime) -> list[str]:
+        """The event as the body of a message to each of these alone: compact JSON text without absent fields."""
+        # Written once: nothing behind the destinations is text of the producer's.
+        before, _, after = _compact(self._said(occurred_at=occurred_at, destinations=[""])).rpartition('""')
+        return [f"{before}{_compact(name)}{after}" for name in destinations]
 
     @property
     def size(self) -> int:
         """UTF-8 bytes of what the producer alone says, as compact JSON: the same before and after the relay has put its
         own `occurred_at` and the one destination into a lane's copy.
         """
-        return len(self._written(without={"occurred_at", "destinations"}).encode())
+        return len(_compact(self._said(occurred_at=None, destinations=None)).encode())
 
-    def _written(self, without: set[str] | None = None) -> str:
-        text = self.model_dump_json(exclude=without, exclude_none=True, exclude_defaults=True)
-        # The two characters that JSON lets stand and SQS refuses.
-        return text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
+    def _said(self, **instead: object) -> dict[str, Any]:
+        """The fields that are not absent, as JSON takes them, with others in the place of some."""
+        said = _present(vars(self) | instead)
+        said["customer"] = _present(vars(self.customer))
+        for name in ("occurred_at", "expires_at"):
+            if name in said:
+                said[name] = iso(said[name])
+        return said
+
+
+def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
+    # None is absent, and so is an empty map. Zero is a value.
+    return {name: value for name, value in fields.items() if value or value == 0}
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False).encode
+
+
+def _compact(said: object) -> str:
+    text = to_json(said).decode()
+    # The two characters that JSON lets stand and SQS refuses.
+    return text if text.isascii() else text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
 
 
 _FIELDS = {*Customer.model_fields, *Event.model_fields}
@@ -214,15 +248,19 @@ def parse_event(data: object, validate: Callable[[Any], Event] | None = None) ->
     """
     if not isinstance(data, Mapping):
         raise bad_body(f"must be a JSON object, is {_KINDS.get(type(data), 'something else')}")
-    given = data.get("id")
-    event_id = shorten(given, LONGEST_ID) if isinstance(given, str) else None
     try:
         event = (validate or Event.model_validate)(data)
     except ValidationError as error:
-        raise InvalidEventError(field_errors(error), event_id) from None
+        raise InvalidEventError(field_errors(error), _id(data)) from None
     if (size := event.size) > MAX_EVENT_BYTES:
-        raise InvalidEventError([FieldError("body", f"is {size} bytes long, at most {MAX_EVENT_BYTES}")], event_id)
+        raise InvalidEventError([FieldError("body", f"is {size} bytes long, at most {MAX_EVENT_BYTES}")], _id(data))
     return event
+
+
+def _id(data: Mapping[Any, object]) -> str | None:
+    """What stands for the event in a rejection."""
+    given = data.get("id")
+    return shorten(given, LONGEST_ID) if isinstance(given, str) else None
 
 
 _KINDS = {list: "a list", str: "text", bool: "a boolean", int: "a number", float: "a number", type(None): "null"}

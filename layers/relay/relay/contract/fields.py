@@ -13,13 +13,10 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from relay.contract.currencies import CURRENCIES
 from relay.contract.parsing import path
 from relay.errors import MOST_ERRORS, FieldError, name_some, unnamed_errors
-from relay.masking import mask
+from relay.masking import LONGEST_ID, mask
 
 MOST_DESTINATIONS = 200
 """Destinations of one event: each is a message with all of the event in it."""
-
-LONGEST_ID = 255
-"""Characters of an event's id, bytes of what stands for it in a rejection."""
 
 INT64 = range(-(2**63), 2**63)
 
@@ -61,10 +58,11 @@ def invalid(message: str) -> PydanticCustomError:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise invalid("must be text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise invalid("holds half of a surrogate pair, which is not text") from None
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise invalid("holds half of a surrogate pair, which is not text") from None
     return value
 
 
@@ -130,10 +128,10 @@ def _moment(value: object) -> datetime:
     written = _MOMENT.fullmatch(_text(value))
     if not written:
         raise invalid(f"must be an ISO 8601 date and time with an offset, {_SUCH_AS}")
-    offset = "Z" if written["offset"] in ("z", "UTC") else written["offset"]
+    date, time, offset = written.group("date", "time", "offset")
     try:
         # Beyond microseconds it cuts, and does not round.
-        return datetime.fromisoformat(f"{written['date']}T{written['time']}{offset}")
+        return datetime.fromisoformat(f"{date}T{time}{'Z' if offset in ('z', 'UTC') else offset}")
     except ValueError:
         raise invalid(
             f"is no date and time that exists, {_SUCH_AS}: years 0001 to 9999, seconds to 59, offsets to 23:59"
@@ -151,17 +149,14 @@ def _number(value: object) -> int | float:
 
 
 def _scalar(value: object) -> Scalar:
-    match value:
-        case str():
-            return _text(value)
-        case bool():
-            return value
-        case int() | float():
-            return _number(value)
-        case dict() | list():
-            raise invalid("must not be nested: only text, boolean, integer, number or ISO date text")
-        case _:
-            raise invalid("must be text, boolean, integer, number or ISO date text")
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return _number(value)
+    kinds = "text, boolean, integer, number or ISO date text"
+    raise invalid(f"must not be nested: only {kinds}" if isinstance(value, dict | list) else f"must be {kinds}")
 
 
 def _check_each[Key: str | int, Value](
@@ -185,15 +180,19 @@ def _check_each[Key: str | int, Value](
 
 
 def left_out(count: int) -> list[InitErrorDetails]:
+    if count <= 0:
+        return []
     error = PydanticCustomError(UNNAMED, "{text}", {"text": unnamed_errors(count), "count": count})
-    return [InitErrorDetails(type=error, loc=(), input=None)] if count else []
+    return [InitErrorDetails(type=error, loc=(), input=None)]
 
 
 def _flat_map[Value](one: Callable[[object], Value]) -> Callable[[object], dict[str, Value]]:
     def entry(key: str, item: object) -> Value | None:
-        if not key or _WHITE_SPACE.search(key):
-            raise invalid("has an empty name or white space in it: use underscores")
-        _text(key)
+        # A name in Python is no empty one, and all of it can be sent.
+        if not key.isidentifier():
+            if not key or _WHITE_SPACE.search(key):
+                raise invalid("has an empty name or white space in it: use underscores")
+            _text(key)
         return None if item is None else one(item)
 
     def check(value: object) -> dict[str, Value]:

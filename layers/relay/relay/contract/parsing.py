@@ -31,6 +31,31 @@ def parse_json(text: str) -> object:
 
     Raises InvalidEventError with field `body`, or the paths of the keys that stand twice.
     """
+    if _is_deeper(text, MAX_LEVELS):
+        raise bad_body(f"is nested too deeply: more than {MAX_LEVELS} levels")
+    try:
+        return _GOOD.decode(text)
+    except ValueError:
+        pass  # It is read once more, for what is wrong with it.
+    return _read_with_errors(text)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a key stands twice")
+    return made
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+_GOOD = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)
+"""Reads what has nothing wrong with it, and says of the rest only that something is."""
+
+
+def _read_with_errors(text: str) -> object:
     ambiguous = False
 
     def make(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -42,10 +67,8 @@ def parse_json(text: str) -> object:
         twice.twice = _repeated(key for key, _ in pairs)
         return twice
 
-    if _is_deeper(text, MAX_LEVELS):
-        raise bad_body(f"is nested too deeply: more than {MAX_LEVELS} levels")
     try:
-        value = json.loads(text, object_pairs_hook=make, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=make, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise bad_body(f"is not JSON: {error.msg} at character {error.pos}" if text.strip() else "is empty") from None
     except ValueError:
@@ -119,5 +142,5 @@ def _ambiguities(node: object, above: tuple[str, ...] = ()) -> Iterator[tuple[st
             yield from _ambiguities(value, (*above, str(key)))
 
 
-def _no_constant(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise bad_body(f"holds {name}, which is not a JSON number")

@@ -1,6 +1,6 @@
 """One attempt to deliver one event to one destination: claim, post, settle."""
 
-from dataclasses import replace
+from copy import replace
 from datetime import timedelta
 from typing import Any, Literal
 from uuid import uuid4

@@ -1,6 +1,6 @@
 """What the ledger remembers of an event between attempts, and what the next attempt makes of it."""
 
-from dataclasses import replace
+from copy import replace
 
 from relay.ports import Failure, Record
 

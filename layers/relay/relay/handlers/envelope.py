@@ -1,6 +1,5 @@
 """Takes the event out of what carries it: an SNS or EventBridge envelope, or EventBridge inside SNS."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,7 +33,7 @@ def open_record(record: object) -> Event:
 
 def unwrap(record: object) -> Carried:
     """The parsed JSON inside the envelopes. Raises InvalidEventError for a broken or a nested envelope."""
-    carried = Carried(record)
+    carried = None
     if is_sns(record):
         notification = _envelope(record, _Sns)
         record = parse_json(str(notification.Message))
@@ -45,11 +44,11 @@ def unwrap(record: object) -> Carried:
         envelope = _envelope(record, _EventBridge)
         # In whole seconds: its last moment, or it would come before what has come in elsewhere since.
         within = 0.0 if envelope.time.microsecond else 0.999
-        via = ("eventbridge", *carried.via)
+        via = ("eventbridge", *(carried.via if carried else ()))
         carried = Carried(envelope.detail, f"eventbridge {envelope.id}", _seconds(envelope.time), within, via)
         if is_sns(carried.content) or is_eventbridge(carried.content):
             raise InvalidEventError([FieldError("detail", "holds another envelope")])
-    return carried
+    return carried or Carried(record)
 
 
 def validate(data: object) -> Event:
@@ -65,11 +64,11 @@ def _seconds(moment: datetime) -> float | None:
 
 
 def is_sns(record: object) -> bool:
-    return isinstance(record, Mapping) and "TopicArn" in record and "Message" in record
+    return isinstance(record, dict) and "TopicArn" in record and "Message" in record
 
 
 def is_eventbridge(record: object) -> bool:
-    return isinstance(record, Mapping) and "detail-type" in record and "detail" in record
+    return isinstance(record, dict) and "detail-type" in record and "detail" in record
 
 
 def _validate(data: Any) -> Event:

@@ -11,6 +11,8 @@ type Json = dict[str, Any]
 type SqsRecord = Mapping[str, Any]
 """A message as Lambda hands it over: docs.aws.amazon.com/lambda/latest/dg/with-sqs.html."""
 
+_MOMENT = re.compile(r"[0-9]{1,10}\.[0-9]{3}")
+
 
 class Context(Protocol):
     """What the relay uses of Lambda's context."""
@@ -44,7 +46,7 @@ def attribute(record: SqsRecord, name: str) -> str:
 
 
 def moment(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"[0-9]{1,10}\.[0-9]{3}", text) else None
+    return float(text) if _MOMENT.fullmatch(text) else None
 
 
 def correlation_id(name: object) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.contract.destination import Destination
-from relay.contract.event import Event, parse_event
+from relay.contract.event import Customer, Event, parse_event
 from relay.contract.parsing import as_text, parse_json
 from relay.errors import FieldError, InvalidEventError, UnavailableError
 from relay.intake.outbox import LONGEST_CALL, NO_TIME, Outbox
@@ -138,9 +138,11 @@ class Intake:
                 for entry in self._entries(taken, now):
                     self._outbox(lanes, entry.destination.provider, deadline).add(place, entry)
             except InvalidEventError as error:
-                taken.event_id, taken.errors = error.event_id, error.errors
+                taken.event_id, taken.errors, taken.event_type = error.event_id, error.errors, _type(taken.content)
             except Exception as error:  # One record must not take its batch along, whatever we did not think of.
                 taken.failure = UnavailableError("intake", error)
+            finally:
+                taken.content = None  # Read, a batch is several times as large as its text.
         return taken
 
     def _entries(self, taken: "_Taken", now: float) -> list[LaneEntry]:
@@ -152,7 +154,7 @@ class Intake:
             # What all copies have in common, not the moment of this one; and never one to come.
             taken.accepted_at = min(carried.put_at + carried.granularity, taken.accepted_at)
             taken.came_at = record.sent_at or min(carried.put_at, now)
-        taken.event_type = _type(carried.content)
+        taken.content = carried.content
         event = self.validate(carried.content)
         taken.event_id = event.id
         entries = route(
@@ -163,8 +165,11 @@ class Intake:
             carried.record_id or record.record_id,
         )
         taken.destinations = tuple(entry.destination for entry in entries)
-        line = event.customer.line
-        return [replace(each, group=each.destination.group(line, self.groups(each.destination))) for each in entries]
+        return [self._grouped(each, event.customer) for each in entries]
+
+    def _grouped(self, entry: LaneEntry, customer: Customer) -> LaneEntry:
+        groups = self.groups(entry.destination)
+        return entry if groups == 1 else replace(entry, group=entry.destination.group(customer.line, groups))
 
     def _outbox(self, lanes: dict[str, Outbox[LaneEntry]], provider: str, deadline: float) -> Outbox[LaneEntry]:
         if provider not in lanes:
@@ -192,6 +197,8 @@ class _Taken:
     came_at: float
     accepted_at: float
     event_id: str | None = None
+    content: object = field(default=None, repr=False)
+    """What its envelopes held, while it is looked at."""
     event_type: str = ""
     envelopes: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()

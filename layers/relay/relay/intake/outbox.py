@@ -92,8 +92,10 @@ class Outbox[E: Entry]:
     def _holds_back(self, place: int, entry: E) -> bool:
         if not self._away and self._clock.monotonic() + LONGEST_CALL > self._deadline:
             self._away = NO_TIME
-        behind = next((self._stuck[key] for key in entry.order if key in self._stuck), "")
-        if code := self._away or behind:
+        code = self._away
+        if self._stuck and not code:
+            code = next((self._stuck[key] for key in entry.order if key in self._stuck), "")
+        if code:
             self._give_up(place, entry, code)
         return bool(code)
 

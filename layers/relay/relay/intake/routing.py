@@ -4,6 +4,7 @@ import hashlib
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from relay.contract.destination import ANY, Destination
 from relay.contract.event import Event
@@ -29,7 +30,7 @@ def route(
     return [
         LaneEntry(
             destination=each,
-            body=event.model_copy(update={"occurred_at": occurred_at, "destinations": [each]}).to_json(),
+            body=body,
             content_hash=content_hash,
             deduplication_id=deduplication_id(each, record_id, event.id, content_hash),
             accepted_at=accepted_at,
@@ -37,7 +38,7 @@ def route(
             correlation_id=correlation_id,
             identities=identities,
         )
-        for each in wanted
+        for each, body in zip(wanted, event.for_each(wanted, occurred_at), strict=True)
     ]
 
 
@@ -46,19 +47,25 @@ def destinations_of(event: Event, configured: Sequence[str]) -> list[Destination
 
     Raises InvalidEventError for a destination this stack does not have, and for none where it knows none by name.
     """
-    named = [each for each in map(Destination, configured) if each.account != ANY]
-    wanted = list(dict.fromkeys(map(Destination, event.destinations or named)))
+    by_name, known = _configured(tuple(configured))
+    wanted = list(dict.fromkeys(map(Destination, event.destinations))) if event.destinations else [*by_name]
     if not wanted:
         message = f"is required: no destination is configured here by name, only {', '.join(configured)}"
         raise InvalidEventError([FieldError("destinations", message)], event.id)
     unknown = [
-        index for index, name in enumerate(event.destinations or ()) if not Destination(name).is_configured(configured)
+        index for index, name in enumerate(event.destinations or ()) if not Destination(name).is_configured(known)
     ]
     if unknown:
         message = f"is not configured here: {', '.join(configured)}"
         errors = name_some(unknown, lambda index: FieldError(f"destinations.{index}", message))
         raise InvalidEventError(errors, event.id)
     return wanted
+
+
+@lru_cache(maxsize=4)
+def _configured(names: tuple[str, ...]) -> tuple[tuple[Destination, ...], frozenset[str]]:
+    """Those configured by name, each once, and all of them to look one up in."""
+    return tuple(dict.fromkeys(each for each in map(Destination, names) if each.account != ANY)), frozenset(names)
 
 
 def deduplication_id(destination: str, record_id: str, event_id: str, content_hash: str) -> str:

@@ -50,10 +50,11 @@ class Sender(Provider):
         if not payload["subscriber"]:
             errors.append(FieldError("customer", "needs an email, a phone_number or provider_ids.sender for Sender"))
         longest, most = self.settings.text_bytes, self.settings.properties_bytes
-        for key, value in event.properties.items():
+        together = size(event.properties)
+        for key, value in event.properties.items() if together > longest else ():
             if isinstance(value, str) and size(value) > longest:
                 errors.append(FieldError(f"properties.{key}", f"is {size(value)} bytes long, Sender takes {longest}"))
-        if (together := size(event.properties)) > most:
+        if together > most:
             errors.append(FieldError("properties", f"are {together} bytes together, Sender takes {most}"))
         return {key: value for key, value in payload.items() if value is not None}
 

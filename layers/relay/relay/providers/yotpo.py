@@ -5,7 +5,7 @@ Known and assumed, sentence by sentence: docs/providers/yotpo.md. What the refer
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -97,10 +97,12 @@ class Yotpo(Provider):
     def request(self, body: bytes, credentials: Mapping[str, str]) -> Request:
         store_id, token = credentials["store_id"], credentials["access_token"]
         # quote() keeps dots, and a segment of dots alone would walk up the path.
-        segment = quote(store_id, safe="").replace(".", "%2E") if set(store_id) == {"."} else quote(store_id, safe="")
-        query = urlencode({self.settings.token_parameter: token}, quote_via=quote, safe="")
-        url = f"{self.base_url}{self.settings.path.replace('{store_id}', segment)}?{query}"
-        return Request("POST", url, JSON_HEADERS, body, secrets=(token, quote(token, safe="")))
+        segment, quoted = quote(store_id, safe=""), quote(token, safe="")
+        if set(store_id) == {"."}:
+            segment = segment.replace(".", "%2E")
+        path = self.settings.path.replace("{store_id}", segment)
+        url = f"{self.base_url}{path}?{quote(self.settings.token_parameter, safe='')}={quoted}"
+        return Request("POST", url, JSON_HEADERS, body, secrets=(token, quoted))
 
     def budget(self, reply: Reply, now: float) -> Budget:
         headers = reply.headers
@@ -113,7 +115,7 @@ class Yotpo(Provider):
     def _identifier(self, event: Event) -> dict[str, Any]:
         # Yotpo refuses a customer with both.
         names, customer = self.settings.names, event.customer
-        found = {names.email: customer.email, names.phone_number: customer.phone_number}
-        first = names.email if self.settings.identify_by == "email" else names.phone_number
-        ordered = sorted(found.items(), key=lambda item: item[0] != first)
-        return dict([(name, value) for name, value in ordered if value][:1])
+        known = [(names.email, customer.email), (names.phone_number, customer.phone_number)]
+        if self.settings.identify_by == "phone_number":
+            known.reverse()
+        return dict([(name, value) for name, value in known if value][:1])

@@ -16,6 +16,7 @@ CONFIG = Config(
     read_timeout=2,
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=IN_FLIGHT,
+    user_agent="customer-event-relay",  # botocore's own is put together anew for each call
 )
 
 
@@ -29,16 +30,18 @@ class WhenNeeded:
         return getattr(self._made(), operation)
 
 
-def clients() -> Callable[[str], Any]:
-    """Makes a client for a service, by its name: botocore's own, for boto3 adds a tenth of a start and nothing else."""
+def clients() -> Callable[..., Any]:
+    """Makes a client for a service, by its name, with what is to be otherwise in its `Config`. They are botocore's own,
+    for boto3 adds a tenth of a start and nothing else.
+    """
     session = botocore.session.get_session()
     trust = httpsession.create_urllib3_context()
     # urllib3 has it read the same certificates for each new connection: 15 ms of a processor, ten times a first batch.
     trust.load_verify_locations = cache(trust.load_verify_locations)
     trust.load_verify_locations(session.get_config_variable("ca_bundle") or httpsession.where(), None, None)
 
-    def make(service: str) -> Any:
-        client: Any = session.create_client(service, config=CONFIG)
+    def make(service: str, **otherwise: Any) -> Any:
+        client: Any = session.create_client(service, config=CONFIG.merge(Config(**otherwise)))
         client._endpoint.http_session._manager.connection_pool_kw["ssl_context"] = trust
         return client
 

@@ -6,6 +6,7 @@ from typing import Any
 from relay.adapters.clock import SystemClock
 from relay.adapters.dynamodb import DynamoLetters
 from relay.adapters.sqs import SqsIntakeQueues
+from relay.contract.destination import recent
 from relay.handlers.envelope import unwrap, validate
 from relay.handlers.intake import IntakeHandler
 from relay.intake.intake import Intake
@@ -20,7 +21,9 @@ def intake() -> IntakeHandler:
     aws = clients()
     rejects: Any = WhenNeeded(partial(aws, "dynamodb"))
     letters = DynamoLetters(rejects, settings.letters_table)
-    queues = SqsIntakeQueues(aws("sqs"), settings.lanes, settings.rejected_queue_url, letters)
+    # What it sends is always of one form: botocore need not look at each part of it before SQS does.
+    sqs = aws("sqs", parameter_validation=False)
+    queues = SqsIntakeQueues(sqs, settings.lanes, settings.rejected_queue_url, letters)
     clock = SystemClock()
     intake = Intake(
         queues,
@@ -28,6 +31,6 @@ def intake() -> IntakeHandler:
         settings.destinations,
         unwrap,
         validate,
-        groups=lambda destination: settings.of(destination).groups,
+        groups=recent(lambda destination: settings.of(destination).groups),
     )
     return IntakeHandler(intake, IntakeObserver(), clock)
