@@ -43,8 +43,10 @@ def main() -> int:
     if not only:
         RESULTS.write_text(page(sections, time.monotonic() - began))
         console.print(f"written: {RESULTS.relative_to(ROOT)}")
-    missed = [row.what for section in sections for row in section.rows if not row.is_met]
-    console.print("every goal is met" if not missed else f"missed: {'; '.join(missed)}", markup=False)
+    missed = [row for section in sections for row in section.rows if not row.is_met]
+    for what, goal, figure, _ in (row.cells for row in missed):
+        console.print(f"missed: {what}: {figure}, {goal}", markup=False, highlight=False)
+    console.print(f"{len(missed)} goals are missed" if missed else "every goal is met", highlight=False)
     return 1 if missed else 0
 
 

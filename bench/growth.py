@@ -69,7 +69,7 @@ class Grown:
             what, unit = name.split(", ")
             most = max(self.runs[0][name])
             each = [run[name][most] / most for run in self.runs]
-            made.append(Row(f"{what}, each of {most:,} {self.over}", each, unit))
+            made.append(Row(f"{what}, of {most:,} {self.over}: by each of these", each, unit))
             slopes = [slope([*run[name].items()]) for run in self.runs]
             made.append(Row(f"{what}, over {self.over}", slopes, "slope", LINEAR))
         return made

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,13 +67,21 @@ def measure(say: Callable[[str], None]) -> Section:
         rounds: list[list[Played]] = []
         for number in range(ROUNDS):
             say(f"round {number + 1} of {ROUNDS}: {len(SEEDS)} seeds, {' and '.join(('now', 'then')[: len(players)])}")
-            played = [[play(seed) for play in players] for seed in SEEDS]
-            rounds.append([sum(side, start=Played(0, 0.0)) for side in zip(*played, strict=True)])
+            rounds.append(_round(players, first=number % len(players)))
     return _section(rounds)
 
 
+def _round(players: Sequence[Callable[[int], Played]], first: int) -> list[Played]:
+    """Every seed, played by each of them in turns, by this one first: what each spent."""
+    sums = [Played(0, 0.0) for _ in players]
+    for seed in SEEDS:
+        for number in (first, *(other for other in range(len(players)) if other != first)):
+            sums[number] += players[number](seed)
+    return sums
+
+
 def _section(rounds: list[list[Played]]) -> Section:
-    rows = [Row("steps in a second of a processor", [sides[0].rate for sides in rounds])]
+    rows = [Row("the model's steps in a second of a processor", [sides[0].rate for sides in rounds])]
     if len(rounds[0]) == 1:
         return Section(TITLE, rows, [f"Not compared: there is no git here that has the commit {BEFORE[:12]}."])
     ratios = [now.rate / then.rate for now, then in rounds]

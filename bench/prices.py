@@ -37,12 +37,16 @@ def measure(say: Callable[[str], None]) -> Section:
         say(f"{name}: {sum(lines.values()):.2f} dollars")
         rows += [
             _row(f"a million events, {name}", sum(lines.values()), Goal.at_most(GOALS[shape])),
-            _row("  of it for queues, ledger and data", sum(lines[each] for each in OWN_NEEDS)),
-            _row("  by the textbook", sum(_textbook(together, usage.sent_bytes).lines.values())),
+            _row(
+                f"a million events, {name}: for queues, ledger and data alone", sum(lines[each] for each in OWN_NEEDS)
+            ),
+            _row(
+                f"a million events, {name}: by the textbook", sum(_textbook(together, usage.sent_bytes).lines.values())
+            ),
         ]
         notes.append(f"{name.capitalize()}: {', '.join(f'{each} ${amount:.2f}' for each, amount in lines.items())}.")
     out = usage.sent_bytes / 1e3 * TRANSFER_OUT_GB
-    rows.append(_row("  by EventBridge API destinations", EVENTBRIDGE_EVENTS + API_DESTINATIONS + out))
+    rows.append(_row("a million events: by EventBridge API destinations", EVENTBRIDGE_EVENTS + API_DESTINATIONS + out))
     return Section(f"Cost, at AWS's list prices known on {PRICED}", rows, [*notes, WHY, OTHERS])
 
 

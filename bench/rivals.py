@@ -1,11 +1,12 @@
 """Who takes turns at the same batches: the relay, what is usually written in its place, and the limit.
 
 Each gets what Lambda would hand it, builds each request with the same payload builder, and posts it to the same
-server. The relay's ledger, accounts, secrets and queue are in this process and cost next to nothing: what is measured
-is a function's own work.
+server. The relay's ledger, accounts, secrets and queue are in this process. They answer at once, so that what is
+measured is a function's own work, or as late as DynamoDB does.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -136,14 +137,14 @@ class Rivals:
 
         return handle
 
-    def relay(self) -> Rival:
-        """The function that is deployed, but for what speaks to AWS."""
+    def relay(self, tables: float = 0.0) -> Rival:
+        """The function that is deployed, but for what speaks to AWS. `tables`: seconds until one of these answers."""
         silence_libraries()
         name = self.destination.provider
         provider = type(self.provider)(
             self.provider.base_url, type(self.provider).settings_model.model_validate(LIMITLESS)
         )
-        clock, observer, here = SystemClock(), DeliverObserver(name), _Here(self.credentials)
+        clock, observer, here = SystemClock(), DeliverObserver(name), _Here(self.credentials, tables)
 
         @recent
         def account(destination: Destination) -> Account:
@@ -192,23 +193,27 @@ class _Here:
     It keeps every record as DynamoDB would, and nothing ever goes wrong with it.
     """
 
-    def __init__(self, credentials: Mapping[str, str]) -> None:
+    def __init__(self, credentials: Mapping[str, str], seconds: float) -> None:
         self._credentials = credentials
+        self._seconds = seconds
         self._records: dict[tuple[str, str], Record] = {}
         self._account: AccountRecord | None = None
         self._lock = threading.Lock()
 
     def claim(self, record: Record, *, now: float, overrides: bool) -> Claim:  # noqa: ARG002 it is never refused
+        time.sleep(self._seconds)
         with self._lock:
             before = self._records.get((record.event_id, record.destination))
             self._records[record.event_id, record.destination] = record
         return Claim(granted=True, before=before)
 
     def settle(self, record: Record) -> None:
+        time.sleep(self._seconds)
         with self._lock:
             self._records[record.event_id, record.destination] = record
 
     def write(self, record: AccountRecord) -> AccountRecord | None:
+        time.sleep(self._seconds)
         with self._lock:
             if self._account is not None and record.version != self._account.version + 1:
                 return self._account

@@ -90,4 +90,5 @@ def markdown(section: Section) -> str:
     for row in section.rows:
         what, goal, figure, spread = row.cells
         lines.append(f"| {what} | {goal} | {figure if row.is_met else f'**{figure}, missed**'} | {spread} |")
-    return "\n".join([*lines, *(f"\n{note}" for note in section.notes)])
+    pictures = [f"\n![{section.title}]({Path('..', *plot.parts[-2:])})" for plot in section.plots]
+    return "\n".join([*lines, *(f"\n{note}" for note in section.notes), *pictures])

@@ -92,13 +92,13 @@ def measure(say: Callable[[str], None]) -> Section:
 def _rows(ended: Ended) -> Iterator[Row]:
     scenario = ended.scenario
     is_ours = scenario.account != "textbook"
-    who, rate = "the relay" if is_ours else "the textbook", f"{scenario.limit} in {scenario.window:g} s"
+    who = f"the {'relay' if is_ours else 'textbook'}, {scenario.limit} in {scenario.window:g} s"
     all_of_them, none = (Goal.at_least(scenario.events), Goal.at_most(0)) if is_ours else (None, None)
-    yield Row(f"{who}, {rate}: delivered of {scenario.events}", [ended.delivered], goal=all_of_them)
-    yield Row("dead letters", [ended.dead_letters], goal=none)
-    yield Row("delivered again", [ended.repeats], goal=none)
-    yield Row("answered 429", [ended.throttled])
-    yield Row("of the allowed rate", [ended.share], "%")
+    yield Row(f"{who}: delivered of {scenario.events}", [ended.delivered], goal=all_of_them)
+    yield Row(f"{who}: dead letters", [ended.dead_letters], goal=none)
+    yield Row(f"{who}: delivered again", [ended.repeats], goal=none)
+    yield Row(f"{who}: answered 429", [ended.throttled])
+    yield Row(f"{who}: of the allowed rate", [ended.share], "%")
 
 
 def _ended(sandbox: SandboxClient, scenario: Scenario, dead: int) -> Ended:

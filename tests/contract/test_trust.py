@@ -76,6 +76,7 @@ def test_the_provider_s_are_read_once(ends: Endpoint, read: Counter[str]) -> Non
     """GIVEN a transport WHEN it has three connections THEN what it trusts was read before the first."""
     transport = HttpTransport(connections=AT_ONCE)
     assert read == {"load_default_certs": 1}
+    assert not transport._pool.connection_pool_kw["ssl_context"].hostname_checks_common_name
     at_once(lambda: transport.send(Request("POST", f"{ends.url}/events", {}, b"{}")))
     transport._pool.clear()
     assert len(ends.requests) == AT_ONCE

@@ -1,6 +1,5 @@
 """The machine's own clock and threads, where the domain meets them."""
 
-import threading
 import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
@@ -36,15 +35,3 @@ def test_workers_end_side_by_side() -> None:
 def test_a_wait_may_find_nothing() -> None:
     """No time, nothing done."""
     assert ThreadWorkers(1).wait([], 0) == set()
-
-
-def test_what_ends_too_late_is_not_heard_of_again() -> None:
-    """GIVEN work that was left behind WHEN others are waited for THEN its end is not taken for one of theirs."""
-    workers, may_end = ThreadWorkers(2), threading.Event()
-    left = workers.submit(may_end.wait)
-    assert workers.wait([left], 0) == set()
-    may_end.set()
-    assert left.result(10)
-    next_one = workers.submit(lambda: 2)
-    assert workers.wait([next_one], 10) == {next_one}
-    assert workers.wait([left], 0) == set()

@@ -86,22 +86,17 @@ def test_a_new_account_is_sent_to_at_full_speed(world: World, pace: Pace) -> Non
     assert world.clock.monotonic() - began < SOON
 
 
-@pytest.mark.parametrize(("most", "at_once"), [(30, True), (31, False)])
-def test_far_from_the_limit_a_turn_is_now(most: int, at_once: bool) -> None:
-    """Its exact moment matters to nobody; nearer to it, events are claimed before their turn."""
-    world = World(MINUTE)
-    pace = world.pace()
-    pace.reserve(most)
-    assert (pace.delay() == 0.0) is at_once
-
-
-def test_side_by_side_a_turn_has_its_lead() -> None:
-    """GIVEN batches of the account side by side THEN each plans by the others' turns, however far the limit is."""
-    world = World(MINUTE, groups=3)
+@pytest.mark.parametrize("limit", [Limit(100, 1.0), Limit(600, 60.0), *(SECOND, MINUTE)], ids=str)
+def test_a_turn_is_usable_once_its_own_write_is_back(limit: Limit) -> None:
+    """GIVEN a table that answers after 25 ms WHEN four turns are reserved THEN that one write was enough."""
+    world = World(limit)
     pace = world.pace()
     world.send(pace).observe(NOTHING)
-    pace.reserve(1)
-    assert pace.delay() > 0.0
+    world.accounts.meanwhile, before = lambda: world.clock.pass_by(0.025), world.accounts.writes
+    assert pace.reserve(4) == 4
+    for _ in range(4):
+        world.send(pace)
+    assert world.accounts.writes == before + 1
 
 
 @pytest.mark.parametrize(("within", "turns"), [(0.5, 5), (None, 10), (5.0, 25), (-1.0, 0)])

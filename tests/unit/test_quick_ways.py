@@ -109,6 +109,11 @@ def test_an_event_is_written_as_its_model_is(data: dict[str, Any]) -> None:
     assert event.for_each(DESTINATIONS, moment) == list(map(text, copies))
 
 
+def test_nothing_but_a_moment_stands_behind_the_destinations() -> None:
+    """An event is written once for all its lanes, and its destinations put in where the last empty text stands."""
+    assert list(Event.model_fields)[-2:] == ["destinations", "expires_at"]
+
+
 def test_a_hash_of_long_ago() -> None:
     """What the ledger holds of an event stays its hash, whatever becomes of the code."""
     event = make_event(properties={"tiny": 1e-7, "huge": 1e22, "letters": "é\u2028"}, expires_at="2026-12-01T00:00:00Z")

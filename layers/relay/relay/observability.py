@@ -24,12 +24,12 @@ def silence_libraries() -> None:
     """urllib3 logs whole URLs, in some warnings too; botocore and boto3 log secrets and bodies at DEBUG."""
     for name in ("urllib3", "botocore", "boto3"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-
-
-def _logger(service: str) -> Logger:
     # What no line shows need not be found out for each: https://docs.python.org/3/howto/logging.html#optimization
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+def _logger(service: str) -> Logger:
     # By itself it makes an encoder for each line, and tries to read each message as JSON.
     return Logger(
         service=service, location=None, utc=True, use_rfc3339=True, json_serializer=_written, json_deserializer=str

@@ -5,7 +5,8 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 from relay.account.pace import Pace
 from relay.outcome import Outcome, Result

@@ -99,7 +99,7 @@ class Pace:
             now = self._clock.now()
             denied, record = breaker.admit(record, self._me, now, suspect=suspect)
             count = 0 if denied else 1 if record.state is State.HALF_OPEN else most
-            return schedule.take(record, now, count, now + seconds, self._lead(record, now, count))
+            return schedule.take(record, now, count, now + seconds, self._lead(record, now))
 
         turns, now = self._write(take), self._clock.now()
         with self._lock:
@@ -107,12 +107,10 @@ class Pace:
             self._turns = sorted([*self._turns, *turns])
         return len(turns)
 
-    def _lead(self, record: AccountRecord, now: float, most: int) -> float:
-        """Seconds from the reservation of so many turns to the first of them."""
-        if self._is_new:
-            return schedule.LEAD_AT_FIRST
-        lead = 0.0 if self._is_alone and schedule.is_roomy(record, now, most) else schedule.LEAD
-        if record.burst == 1:
+    def _lead(self, record: AccountRecord, now: float) -> float:
+        """Seconds from a reservation to the first of its turns."""
+        lead = schedule.LEAD_AT_FIRST if self._is_new else schedule.LEAD
+        if record.burst == 1 and not self._is_new:
             spaced = self._sent_at + schedule.interval(record) + APART
             if spaced - schedule.next_turn(record, now, lead) > self._tolerance:
                 # Sooner after the last request it could not be used: it would be given back, and another one taken.

@@ -35,9 +35,6 @@ LEAD = 0.03
 LEAD_AT_FIRST = 0.4
 """... and to fetch the secret."""
 
-ROOMY = 0.5
-"""What part of a window may be used for its turns to need no lead: no harm is done if one is used a little late."""
-
 MOST_ENTRIES = 64
 """How many moments a window's log holds; where the limit is higher each stands for several turns."""
 
@@ -140,15 +137,7 @@ def next_turn(record: AccountRecord, now: float, lead: float = LEAD) -> float:
     return at
 
 
-def is_roomy(record: AccountRecord, now: float, most: int) -> bool:
-    """Whether so many turns more leave so much of each window that nobody waits for their exact moments."""
-    return not record.burst and all(
-        window.others_until <= now and most + _count(window, now - window.seconds) <= ROOMY * window.share
-        for window in record.windows
-    )
-
-
-def _changed[T: (AccountRecord, Window)](one: T, **values: Any) -> T:
+def _if_changed[T: (AccountRecord, Window)](one: T, **values: Any) -> T:
     """`replace`, where there is anything to: it copies every field, and most replies tell nothing new."""
     return one if all(getattr(one, name) == value for name, value in values.items()) else replace(one, **values)
 
@@ -245,7 +234,7 @@ def move(record: AccountRecord, turn: float, sent_at: float, later: float | None
     """The record after a turn was used at another moment; `later`: seconds by which its request was longer on its way
     than the fastest, None while its answer is not there.
     """
-    return _changed(record, windows=tuple(_moved(window, turn, sent_at, later) for window in record.windows))
+    return _if_changed(record, windows=tuple(_moved(window, turn, sent_at, later) for window in record.windows))
 
 
 def _moved(window: Window, turn: float, sent_at: float, later: float | None) -> Window:
@@ -338,7 +327,7 @@ def _told(window: Window, quota: Quota | None, mine: int | None, now: float, gro
     if quota and quota.remaining is not None and mine is not None:
         # One may be a matter of rounding, or of who was first.
         others = max(0, window.limit - quota.remaining - mine - 1)
-        window = _changed(window, zeros=0 if quota.remaining else window.zeros + 1)
+        window = _if_changed(window, zeros=0 if quota.remaining else window.zeros + 1)
         if window.zeros > DOUBTED:
             # It has said only that nothing is left, and accepts one request after the other: do not believe it.
             others = 0
@@ -348,11 +337,11 @@ def _told(window: Window, quota: Quota | None, mine: int | None, now: float, gro
         most = max(others, window.others if window.others_until > now and is_short else 0)
         return replace(window, others=most, others_until=until, others_at=now, share=_grown(window, RECOVERY))
     if quota and quota.remaining is not None and window.seconds > 1.0:
-        window = _changed(window, others_until=0.0)
+        window = _if_changed(window, others_until=0.0)
     alone = not _are_others(window, now)
     fast = alone and window.share < NEARLY * window.limit
     part = (INCREASE if fast else RECOVERY) if grows or not alone else 0.0
-    return _changed(window, share=_grown(window, part))
+    return _if_changed(window, share=_grown(window, part))
 
 
 def _left(window: Window, quota: Quota | None, sent_at: float, now: float) -> Window:

@@ -10,9 +10,11 @@ kept no longer than the message in its queue.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from copy import replace
+from dataclasses import asdict, fields
 from decimal import Decimal
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
@@ -372,8 +374,10 @@ def _plain(typed: Mapping[str, Any]) -> Any:
             return tuple(map(_plain, value))
         case "NULL":
             return None
-        case _:
+        case "S" | "BOOL" | "B":
             return value
+        case _:
+            raise TypeError(f"{kind} is no kind of value that is written here")
 
 
 def _typed(value: Any) -> dict[str, Any]:
@@ -386,7 +390,7 @@ def _typed(value: Any) -> dict[str, Any]:
             return {"S": value}
         case int() | Decimal():
             return {"N": str(value)}
-        case float():
+        case float() if math.isfinite(value):
             return {"N": str(Decimal(repr(value)))}
         case list() | tuple():
             return {"L": [_typed(each) for each in value]}

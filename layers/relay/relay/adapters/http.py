@@ -18,6 +18,7 @@ from typing import Any
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
+from urllib3.util.ssl_ import create_urllib3_context
 
 from relay.errors import NoAnswerError, NotSentError
 from relay.ports import Reply, Request
@@ -40,7 +41,8 @@ class HttpTransport:
         self._watchdog = _Watchdog(self.longest)
         timeout = urllib3.Timeout(connect=connect, read=read)
         # One context for all connections: each of its own would read the machine's certificates anew.
-        trust = ssl.create_default_context()
+        trust = create_urllib3_context()
+        trust.load_default_certs()
         self._pool = urllib3.PoolManager(maxsize=connections, retries=False, timeout=timeout, ssl_context=trust)
         self._pool.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
 
@@ -144,9 +146,14 @@ class _Watchdog:
             self._until.pop(exchange, None)
 
     def _run(self) -> None:
-        while (seconds := self._cut()) is not None:
-            # All have as long, so nothing that comes meanwhile is due before this is over.
-            time.sleep(seconds)
+        try:
+            while (seconds := self._cut()) is not None:
+                # All have as long, so nothing that comes meanwhile is due before this is over.
+                time.sleep(seconds)
+        except BaseException:
+            # Whatever it was: the next exchange has a watchdog again.
+            self._is_awake = False
+            raise
 
     def _cut(self) -> float | None:
         """Cuts what is due. Returns the seconds until the next may be, None where there is nothing to watch."""

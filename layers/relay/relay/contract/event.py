@@ -176,7 +176,7 @@ class Event(_Contract):
 
     def for_each(self, destinations: Sequence[str], occurred_at: datetime) -> list[str]:
         """The event as the body of a message to each of these alone: compact JSON text without absent fields."""
-        # Written once: nothing behind the destinations is text of the producer's.
+        # Written once: of the fields behind the destinations none may be text, and a test sees to it.
         before, _, after = _compact(self._said(occurred_at=occurred_at, destinations=[""])).rpartition('""')
         return [f"{before}{_compact(name)}{after}" for name in destinations]
 

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 
 from relay.account.account import LONGEST_BACKOFF, Account
 from relay.account.schedule import LONGEST_DEFERRAL

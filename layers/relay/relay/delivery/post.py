@@ -3,7 +3,8 @@ secret could be read again.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 
 from relay.account.pace import Permit
 from relay.contract.event import Event

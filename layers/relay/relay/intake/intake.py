@@ -5,7 +5,8 @@ import math
 import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from copy import replace
+from dataclasses import dataclass, field
 
 from relay.contract.destination import Destination
 from relay.contract.event import Customer, Event, parse_event

@@ -1,6 +1,6 @@
 """What deliver is made of, for one provider."""
 
-from dataclasses import replace
+from copy import replace
 
 from relay.account.account import Account
 from relay.account.pace import Pace
