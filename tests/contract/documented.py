@@ -54,17 +54,18 @@ def _answer(parsed: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
 
 def size(message: Message) -> int:
     """Bytes that count: body, and name, type and value of each attribute."""
-    parts = [message.get("MessageBody", "")]
+    parts, binary = [message.get("MessageBody", "")], 0
     for name, attribute in message.get("MessageAttributes", {}).items():
         parts += [name, attribute["DataType"], attribute.get("StringValue", "")]
-    return sum(len(part.encode("utf-8", "surrogatepass")) for part in parts)
+        binary += len(attribute.get("BinaryValue", b""))
+    return binary + sum(len(part.encode("utf-8", "surrogatepass")) for part in parts)
 
 
 def faults(message: Message) -> Iterator[str]:
     """What is wrong with one message, or one entry of a batch."""
     attributes = message.get("MessageAttributes", {})
     texts = {"MessageBody": message.get("MessageBody", "-")}
-    texts |= {name: attribute.get("StringValue", "") for name, attribute in attributes.items()}
+    texts |= {name: attribute.get("StringValue", "") for name, attribute in attributes.items() if _is_text(attribute)}
     for name, text in texts.items():
         if not text:
             yield f"{name} is empty"
@@ -80,6 +81,10 @@ def faults(message: Message) -> Iterator[str]:
             yield f"{name} must be 1 to 128 letters, digits and punctuation"
     if not 0 <= message.get("VisibilityTimeout", 0) <= LONGEST_VISIBILITY:
         yield "VisibilityTimeout is beyond twelve hours"
+
+
+def _is_text(attribute: Message) -> bool:
+    return not attribute.get("BinaryValue")
 
 
 def _error(code: str, message: str, operation: str) -> ClientError:
