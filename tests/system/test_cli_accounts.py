@@ -87,12 +87,9 @@ def test_an_account_that_waits_goes_on_with_its_new_token(plain: Relay, command:
     plain.providers.change_token(provider, "main", accept=[fresh])
     began = time.time()
     code, answer = command("connect", f"{provider}/main", given=secret(provider, "main", fresh))
-    assert (code, answer["stored"], answer["state"], answer["check"]["verdict"]) == (
-        0,
-        "updated",
-        "delivering",
-        "works",
-    )
+    assert (code, answer["stored"], answer["state"]) == (0, "updated", "delivering")
+    # What has waited may take every turn there is before the test event gets one.
+    assert answer["check"]["verdict"] in ("works", "works, but busy")
     assert answer["shown"] >= 1
     assert fresh not in json.dumps(answer)
     first = min(one["time"] for one in plain.providers.accepted(name, provider))
