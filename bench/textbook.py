@@ -82,7 +82,8 @@ def measure(say: Callable[[str], None]) -> Section:
         [row for ended in results for row in _rows(ended)],
         [
             f"On the emulator, at the same time, each at an account of its own. The textbook: a standard queue (hidden "
-            f"for {VISIBLE_AFTER} s, `maxReceiveCount` {RECEIVES}), Powertools' `BatchProcessor`, "
+            f"for {VISIBLE_AFTER} s, `maxReceiveCount` {RECEIVES}), Powertools' `BatchProcessor` "
+            "(not raising where a whole batch fails: the emulator would pause after each), "
             f"`MaximumConcurrency` {CONCURRENCY}. The relay gets as many events as are allowed in {SECONDS} s: "
             "at the slower provider 600 would take it ten minutes."
         ],

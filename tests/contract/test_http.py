@@ -815,6 +815,35 @@ def test_one_thread_watches_all_exchanges() -> None:
     assert watchdogs() == 0
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_watchdog_that_died_has_a_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a watchdog that ended by what nobody thought of WHEN the next answer drips THEN it is cut all the same."""
+    died = threading.Event()
+
+    def fail(_connected: object) -> None:
+        monkeypatch.undo()
+        died.set()
+        raise RuntimeError
+
+    def drip(connection: Connection) -> None:
+        while connection.read():
+            connection.send(b"HTTP/1.1 200 OK\r\n")
+            with suppress(OSError):
+                for _ in range(80):
+                    connection.send(b"a")
+                    time.sleep(0.02)
+
+    monkeypatch.setattr("relay.adapters.http._end", fail)
+    with Server(drip) as server, transport(connect=0.2, read=0.3) as client:
+        with pytest.raises(NoAnswerError):
+            client.send(request_to(server.port))
+        assert died.is_set()
+        began = time.monotonic()
+        with pytest.raises(NoAnswerError):
+            client.send(request_to(server.port))
+        assert time.monotonic() - began < 1.2
+
+
 @pytest.mark.parametrize("stray", [OK, b""], ids=["an answer", "the end"])
 def test_a_connection_that_is_not_silent_after_the_wait(stray: bytes) -> None:
     """GIVEN a connection on which something comes, or which ends, while the request waits THEN it does not leave."""

@@ -2,10 +2,12 @@
 
 import copy
 import dataclasses
+import math
 from typing import Any
 
 import pytest
 
+from relay.adapters.dynamodb import read_item, write_item
 from relay.ports import AccountRecord, Record, State, Window
 
 RECORDS = [
@@ -35,3 +37,17 @@ def test_a_field_that_there_is_not_is_no_change(record: Any, changes: dict[str, 
     """GIVEN a name that no field has THEN it is refused by name."""
     with pytest.raises(TypeError, match=f"a {type(record).__name__} has no colour"):
         copy.replace(record, **changes, colour="red")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, {"a": 1}, b"a"])
+def test_what_no_item_holds_is_refused_before_it_is_sent(value: object) -> None:
+    """DynamoDB would refuse it, and that reads as if it were away."""
+    with pytest.raises(TypeError):
+        write_item({"a": value})
+
+
+@pytest.mark.parametrize("typed", [{"M": {}}, {"SS": ["a"]}, {"NS": ["1"]}])
+def test_what_no_item_was_given_is_not_read(typed: dict[str, object]) -> None:
+    """GIVEN a kind of value that is never written WHEN an item has one THEN it does not pass for a plain one."""
+    with pytest.raises(TypeError):
+        read_item({"a": typed})

@@ -111,11 +111,15 @@ class Pace:
         """Seconds from a reservation to the first of its turns."""
         lead = schedule.LEAD_AT_FIRST if self._is_new else schedule.LEAD
         if record.burst == 1 and not self._is_new:
-            spaced = self._sent_at + schedule.interval(record) + APART
+            spaced = self._spaced(record)
             if spaced - schedule.next_turn(record, now, lead) > self._tolerance:
                 # Sooner after the last request it could not be used: it would be given back, and another one taken.
                 return spaced - now
         return lead
+
+    def _spaced(self, record: AccountRecord) -> float:
+        """When the next request may leave where they are evenly spaced."""
+        return self._sent_at + schedule.interval(record) + APART
 
     def _write[T](self, change: Callable[[AccountRecord], tuple[T, AccountRecord]]) -> T:
         for _ in range(TRIES):
@@ -354,7 +358,7 @@ class Pace:
             now = self._clock.now()
             at = schedule.free_at(self._record, turn)
             if self._record.burst == 1:
-                at = max(at, self._sent_at + schedule.interval(self._record) + APART)
+                at = max(at, self._spaced(self._record))
             return at - now if at - turn <= self._tolerance else math.inf
 
     def _is_usable(self, turn: float, planned_at: float, now: float) -> bool:
