@@ -1115,6 +1115,16 @@ def test_a_refresh_is_one_flight(kept: Kept) -> None:
     assert kept.fetches == 2
 
 
+def test_a_secret_that_is_replaced_a_moment_after_a_refresh(kept: Kept) -> None:
+    """GIVEN two attempts refused with the same token, the first of which still finds that one WHEN it is replaced
+    THEN the second has the new one: what is equal to what was refused is no news.
+    """
+    seen = kept.secrets.get("yotpo/main")
+    assert kept.secrets.refresh("yotpo/main", seen)["access_token"] == "one"
+    kept.rotate('{"access_token": "two"}')
+    assert kept.secrets.refresh("yotpo/main", seen)["access_token"] == "two"
+
+
 def test_secrets_manager_away(kept: Kept) -> None:
     """What was fetched before goes on being used; what never was cannot be, just now."""
     kept.secrets.get("yotpo/main")

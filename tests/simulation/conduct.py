@@ -116,7 +116,7 @@ class Conduct:
         if history.timeline.on:
             history.timeline.note(now, destination, delivery.event_id, f"posted by {environment.name}")
         since, until = self._held.get(destination, (math.inf, math.inf))
-        if since + HELD_WITHIN < now < until - history.plan.skew:
+        if since + HELD_WITHIN < now < until - history.plan.skew and not refused:
             history.fail("held", f"{destination} was sent {delivery.event_id} {now - since:.1f} s after it was held")
         if now + environment.longest > environment.deadline + 1e-6:
             history.fail("deadline", f"{delivery.event_id} posted {environment.deadline - now:.3f} s before the end")
@@ -270,8 +270,8 @@ class Conduct:
     def _silence(self, exchange: Exchange, link: Link, reply: Reply) -> None:
         named = reply.headers.get("retry-after", "")
         plan = self._history.plan
-        if link is not exchange.links[0] and plan.crash:
-            # Who died with the answer told nobody.
+        if link is not exchange.links[0] and (plan.crash or (plan.twice and plan.ledger_fails)):
+            # Who died with the answer, or could not write it, told nobody; a copy of its batch may not be hidden.
             return
         if named.isdecimal() and len(named) < 5 and self._kernel.now >= link.silent_until:
             several = max(plan.groups, plan.regrouped) > 1 and link is not exchange.links[0]

@@ -366,7 +366,7 @@ class DeliverEnvironment(Environment):
     def refresh(self, destination: str, seen: Mapping[str, str]) -> Mapping[str, str]:
         with self._fetching:
             kept = self._secrets.get(destination)
-            if kept and kept[1] is not seen:
+            if kept and kept[1] != seen:
                 return kept[1]
             return self._fetch(destination)
 

@@ -307,8 +307,8 @@ def _(swap: Swap) -> None:
 def _(swap: Swap) -> None:
     unauthorized = vars(Account)["unauthorized"]
 
-    def sure(self: Any, event_id: str, before: Failure, started_at: float) -> Failure:
-        failure: Failure = unauthorized(self, event_id, before, started_at)
+    def sure(self: Any, *args: Any) -> Failure:
+        failure: Failure = unauthorized(self, *args)
         return replace(failure, is_poison=failure.strikes >= relay.account.account.POISON_FAILURES)
 
     swap(Account, "unauthorized", sure)

@@ -401,6 +401,16 @@ def test_an_event_refused_while_others_get_through_is_poison_after_minutes(accou
     assert 4 * UNAUTHORIZED_SECONDS <= clock.now() - began < 6 * UNAUTHORIZED_SECONDS
 
 
+def test_a_refused_event_is_passed_by_what_the_ledger_knows_of_it(account: Account, clock: FakeClock) -> None:
+    """GIVEN an environment that has not seen the event before WHEN it is refused a third time THEN later events of its
+    customer need not wait for it.
+    """
+    account.unauthorized("second", NEVER, clock.now(), attempts=2)
+    account.unauthorized("third", NEVER, clock.now(), attempts=3)
+    assert not account.stands_aside("second")
+    assert account.stands_aside("third")
+
+
 def test_refused_credentials_are_nobodys_fault_while_nothing_gets_through(account: Account, clock: FakeClock) -> None:
     """Refused for a day with all the others: not one strike more than the first."""
     failure = NEVER
@@ -697,6 +707,19 @@ def test_trouble_of_our_own_is_remembered_until_something_ends(account: Account,
     assert account.dependency_failed() == began
     account.dependency_recovered()
     assert account.dependency_failed() == clock.now()
+
+
+@pytest.mark.parametrize(("groups", "own_fault", "most"), [(1, True, 1), (4, True, 4), (4, False, 1)])
+def test_groups_together_ask_our_tables_no_oftener_than_one(
+    clock: FakeClock, groups: int, own_fault: bool, most: int
+) -> None:
+    """GIVEN a service of our own that just failed WHEN a group backs off THEN for as many times as long as there are
+    groups; where it is the provider, the account's record tells all of them.
+    """
+    account = made(clock, most_random, groups=groups)
+    if own_fault:
+        account.dependency_failed()
+    assert account.back_off(1, succeeded=False, failing_for=0.0) == most * 2 * SHORTEST_BACKOFF
 
 
 # ------------------------------------------------------------------------------------------------ whose turn it is

@@ -426,6 +426,24 @@ def test_no_secret_holds_the_account(harness: Harness, destination: str) -> None
     assert harness.queue.letters == []
 
 
+def test_a_secret_that_is_gone_is_no_events_fault(harness: Harness) -> None:
+    """GIVEN an event that is refused, and then no secret to be read WHEN others get through all the time, as in an
+    environment that has the secret still THEN nothing counts against it, and what is said tells of both.
+    """
+    harness.transport = FakeTransport(otherwise=make_reply(403, **ALONE))
+    harness.secrets.refresh_failure = CredentialsError("no readable secret for sender/main")
+    delivery = make_delivery("sender/main")
+    for attempts in range(1, 20):
+        result = harness.attempt(delivery)
+        assert (result.outcome, result.final, result.strikes) == (Outcome.UNAUTHORIZED, False, 0)
+        assert (result.reason, result.status) == ("HTTP 403, then no readable secret for sender/main", 403)
+        assert result.attempts == attempts
+        harness.clock.pass_by(400)
+        harness.account("sender/main").succeeded("other", harness.clock.now())
+        harness.clock.pass_by(400)
+    assert harness.queue.letters == []
+
+
 def test_secrets_that_cannot_be_read_just_now(harness: Harness) -> None:
     """Secrets Manager's trouble is ours, not the account's: tried again, nothing held, nothing sent."""
     harness.secrets.failure = UnavailableError("Secrets Manager")
@@ -452,8 +470,8 @@ def test_a_secret_that_is_gone_when_it_is_read_again(harness: Harness) -> None:
     harness.transport = FakeTransport(make_reply(403, **ALONE))
     harness.secrets.refresh_failure = CredentialsError("no readable secret for sender/main")
     result = harness.attempt(make_delivery("sender/main"))
-    assert (result.outcome, result.final, result.wait, result.status) == (Outcome.UNAUTHORIZED, False, 300, None)
-    assert result.reason == "no readable secret for sender/main"
+    assert (result.outcome, result.final, result.wait, result.status) == (Outcome.UNAUTHORIZED, False, 300, 403)
+    assert result.reason == "HTTP 403, then no readable secret for sender/main"
 
 
 def test_new_credentials_that_had_no_turn_are_not_refused() -> None:

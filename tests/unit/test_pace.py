@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from relay.account.breaker import HELD_LOOK_SECONDS
-from relay.account.pace import TRIES, WITHIN, Pace, Permit
+from relay.account.pace import LONGEST_LEAD, TRIES, WITHIN, Pace, Permit
+from relay.account.schedule import LEAD
 from relay.errors import UnavailableError
 from relay.ports import AccountRecord
 from relay.providers.limits import Budget, Limit, Quota, Terms
@@ -97,6 +98,68 @@ def test_a_turn_is_usable_once_its_own_write_is_back(limit: Limit) -> None:
     for _ in range(4):
         world.send(pace)
     assert world.accounts.writes == before + 1
+
+
+def batch(world: World, pace: Pace, write: float, claim: float) -> tuple[float, int]:
+    """Reserves a turn, claims its event and sends it, a minute after the last one. Returns the seconds from its
+    reservation until it left, and how many writes that took.
+    """
+    world.clock.pass_by(60.0)
+    world.accounts.meanwhile = lambda: world.clock.pass_by(write)
+    began, writes = world.clock.now(), world.accounts.writes
+    pace.reserve(1)
+    permit = pace.permit()
+    world.clock.pass_by(claim)
+    assert permit.wait(at_most=60.0)
+    took = world.clock.now() - began, world.accounts.writes - writes
+    permit.observe(NOTHING)
+    return took
+
+
+@pytest.mark.parametrize("limit", [Limit(100, 1.0), Limit(600, 60.0), *(SECOND, MINUTE)], ids=str)
+@pytest.mark.parametrize("seconds", [0.001, 0.005, 0.025, 0.045])
+def test_a_first_turn_is_as_far_ahead_as_its_claim_takes(limit: Limit, seconds: float) -> None:
+    """GIVEN tables that take so long, for the account's record and for the claim WHEN batches come one by one THEN an
+    event leaves as soon as it is claimed, and one write of the record is enough.
+    """
+    world = World(limit)
+    pace = world.pace()
+    batch(world, pace, seconds, seconds)
+    took, writes = [batch(world, pace, seconds, seconds) for _ in range(20)][-1]
+    assert took == pytest.approx(2 * seconds, abs=0.001)
+    assert writes == 1
+
+
+@pytest.mark.parametrize("limit", [Limit(100, 1.0), SECOND], ids=str)
+def test_tables_that_become_slower_are_met_at_once(limit: Limit) -> None:
+    """GIVEN a pace that knows fast tables WHEN they take longer THEN one event, at most, has to reserve again."""
+    world = World(limit)
+    pace = world.pace()
+    for _ in range(20):
+        batch(world, pace, 0.002, 0.002)
+    took, writes = zip(*(batch(world, pace, 0.04, 0.04) for _ in range(5)), strict=True)
+    assert writes[0] <= 2
+    assert writes[1:] == (1,) * 4
+    assert took[1:] == pytest.approx((0.08,) * 4, abs=0.001)
+
+
+def test_what_takes_long_once_is_no_habit(world: World, pace: Pace) -> None:
+    """GIVEN a pace that knows fast tables WHEN one event has its secret fetched again THEN those after it wait for the
+    same no longer than a tenth of a second, each less than the one before.
+    """
+    for _ in range(20):
+        batch(world, pace, 0.002, 0.002)
+    batch(world, pace, 0.002, 0.2)
+    after = [batch(world, pace, 0.002, 0.002)[0] for _ in range(20)]
+    assert after[0] == pytest.approx(LONGEST_LEAD, abs=0.001)
+    assert after == sorted(after, reverse=True)
+    assert after[-1] == pytest.approx(0.004, abs=0.001)
+
+
+def test_a_new_environment_learns_nothing_from_its_first_event(world: World, pace: Pace) -> None:
+    """It fetches a secret and connects, once."""
+    batch(world, pace, 0.002, 0.5)
+    assert batch(world, pace, 0.002, 0.002)[0] == pytest.approx(LEAD, abs=0.001)
 
 
 @pytest.mark.parametrize(("within", "turns"), [(0.5, 5), (None, 10), (5.0, 25), (-1.0, 0)])
@@ -451,6 +514,22 @@ def test_turns_planned_before_a_429_are_planned_anew(world: World, pace: Pace) -
     for _ in range(3):
         world.send(pace)
     assert world.clock.now() - throttled_at < 0.4 + 3 * 0.21
+
+
+@pytest.mark.parametrize(("odd", "bursts"), [(0, False), (1, True), (2, True), (3, False), (5, False)])
+def test_events_known_to_be_odd_excuse_a_429_but_not_three(world: World, odd: int, bursts: bool) -> None:
+    """GIVEN events that were turned away before WHEN one or two of those in flight together are answered 429
+    THEN it may be for what they are; of three it is the pace that the provider dislikes, as of one that is not known.
+    """
+    pace, events = world.pace(), [f"event {number}" for number in range(odd or 1)]
+    for event in events:
+        if odd:
+            pace.turn_away(event)
+    pace.reserve(len(events))
+    flight = [world.send(pace) for _ in events]
+    for permit, event in zip(flight, events, strict=True):
+        permit.throttle(Budget(retry_after=1), event)
+    assert (world.record.burst == 0) is bursts
 
 
 @pytest.mark.parametrize("groups", [1, 3])

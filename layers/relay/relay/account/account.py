@@ -267,13 +267,14 @@ class Account:
             strike = before.strikes == 0 or self.pace.worked_at > before.last_failed_at
             return replace(self._struck(event_id, before, strike, throttled=True), last_failed_at=started_at)
 
-    def unauthorized(self, event_id: str, before: Failure, started_at: float) -> Failure:
-        """The credentials were refused for one event, in an attempt begun then. That is the event's own fault only
-        where others get through with them, and not at once: a provider's nodes learn of a new token one by one.
+    def unauthorized(self, event_id: str, before: Failure, started_at: float, attempts: int = 1) -> Failure:
+        """The credentials were refused for one event, in an attempt begun then, its `attempts`th. That is the event's
+        own fault only where others get through with them, and not at once: a provider's nodes learn of a new token one
+        by one.
         """
         with self._lock:
             self.pace.turn_away(event_id)
-            _keep(self._tries, event_id, (self._tried(event_id) + 1, self._clock.now()))
+            _keep(self._tries, event_id, (max(attempts, self._tried(event_id) + 1), self._clock.now()))
             first = before.failed_at or started_at
             strike = before.strikes == 0 or (
                 self.pace.worked_at > before.last_failed_at
@@ -384,7 +385,10 @@ class Account:
             most = max(LONGEST_LONE_BACKOFF, failing_for / 20) if lone else LONGEST_BACKOFF
             # In proportion to how long it has lasted: that grows as exponential back-off does, and needs no count of
             # tries.
-            wait = self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF), most, LONGEST_BACKOFF)
+            # While our own tables are away each group finds that out for itself, again in each environment: together
+            # they ask no oftener than one of them would.
+            asking = self.pace.terms.groups if self._dependency_failed_at else 1
+            wait = self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF * asking), most, LONGEST_BACKOFF)
             wait = max(1.0, wait, (0.5 + self._rng()) * IDLE * self._waited)
             if self.pace.is_throttled:
                 wait = max(wait, self.pace.open_for)

@@ -37,6 +37,17 @@ LONG = 5.0
 
 MOST_TURNED_AWAY = 20
 
+TOGETHER = 3
+"""So many events answered 429 of those in flight together, and it is the pace: known odd ones come alone."""
+
+SOONER = 0.25
+"""What part of the way the lead goes towards a shorter one, each time that it could have been; a longer one is taken
+over at once ...
+"""
+
+LONGEST_LEAD = 0.1
+"""... up to so many seconds: what takes longer is no habit, as a secret that is fetched again."""
+
 APART = 0.001
 """Seconds between even spacing as we reckon it and the next request."""
 
@@ -71,10 +82,18 @@ class Pace:
         """Reserved and not used yet."""
         self._planned_at: dict[float, float] = {}
         """When each of them was reserved last."""
+        self._claiming = schedule.LEAD
+        """Seconds that a reservation and the claim of its first event took together lately."""
+        self._soonest: tuple[float, float] | None = None
+        """The first turn of the last reservation, and when that began, if nothing but the lead kept it from coming
+        sooner.
+        """
         self._sent_at = 0.0
         self._is_suspect = False
         self._expected = 0
         """Attempts that will ask for a turn."""
+        self._is_excused, self._together = False, 0
+        """The first 429 of those in flight together was a known odd event's; how many there are of them."""
         self._fastest = 0.0
         self._answers = 0
 
@@ -99,7 +118,10 @@ class Pace:
             now = self._clock.now()
             denied, record = breaker.admit(record, self._me, now, suspect=suspect)
             count = 0 if denied else 1 if record.state is State.HALF_OPEN else most
-            return schedule.take(record, now, count, now + seconds, self._lead(record, now))
+            turns, record = schedule.take(record, now, count, now + seconds, self._lead(record, now))
+            is_soonest = bool(turns) and turns[0] <= now + self._claiming
+            self._soonest = (turns[0], now) if is_soonest else None
+            return turns, record
 
         turns, now = self._write(take), self._clock.now()
         with self._lock:
@@ -109,7 +131,7 @@ class Pace:
 
     def _lead(self, record: AccountRecord, now: float) -> float:
         """Seconds from a reservation to the first of its turns."""
-        lead = schedule.LEAD_AT_FIRST if self._is_new else schedule.LEAD
+        lead = schedule.LEAD_AT_FIRST if self._is_new else self._claiming
         if record.burst == 1 and not self._is_new:
             spaced = self._spaced(record)
             if spaced - schedule.next_turn(record, now, lead) > self._tolerance:
@@ -174,10 +196,10 @@ class Pace:
             now = self._clock.now()
             if self._expected < len(self._turns):
                 return max(0.0, self._turns[self._expected] - now)
-            turn = schedule.next_turn(self._record, now) - now
+            turn = schedule.next_turn(self._record, now, self._claiming) - now
             return max(
                 breaker.denied_for(self._record, self._me, now, suspect=self._is_suspect),
-                turn if turn > schedule.LEAD else 0.0,
+                turn if turn > self._claiming else 0.0,
             )
 
     @property
@@ -327,6 +349,8 @@ class Pace:
         while True:
             with self._lock:
                 turn = self._turns.pop(0) if self._turns else None
+                if not is_newly_planned:
+                    self._claimed(turn)
             if turn is None:
                 if not self.reserve(1, within=until - self._clock.now()):
                     return None
@@ -348,6 +372,14 @@ class Pace:
             self._give_back(turn)
             if now >= until:
                 return None
+
+    def _claimed(self, turn: float | None) -> None:
+        """The event that has that turn is claimed: learns how far ahead of the first turn a reservation has to be."""
+        if self._soonest is None or self._soonest[0] != turn:
+            return
+        took, self._soonest = self._clock.now() - self._soonest[1], None
+        if self._answers >= FIRST:
+            self._claiming = min(max(took, self._claiming + SOONER * (took - self._claiming)), LONGEST_LEAD)
 
     def _give_back(self, turn: float) -> None:
         self._learn(lambda record: schedule.give_back(record, [turn]))
@@ -403,20 +435,24 @@ class Pace:
 
     def _throttle(self, budget: Budget, turn: float, event_id: str) -> None:
         now, backoff, again = self._clock.now(), self.terms.backoff, event_id in self.turned_away
+        with self._lock:
+            is_first = turn > self._record.throttled_at
+            if is_first:
+                self._is_excused, self._together = again, 0
+            self._together += 1
+            are_several = self._is_excused and self._together == TOGETHER
 
         def learn(record: AccountRecord) -> AccountRecord:
             is_first = turn > record.throttled_at
             # The provider does not count what it throttles.
             record = schedule.pause(schedule.give_back(record, [turn]), budget, turn, now, backoff)
-            if is_first and not again:
+            if (is_first and not again) or are_several:
                 record = schedule.shrink(record, budget, now)
             wait = record.quiet_until - now
             # After a long wait, or several, one request finds out whether it is over.
             return breaker.trip(record, wait, THROTTLED, now) if wait > LONG or record.throttled > 1 else record
 
-        with self._lock:
-            is_first = turn > self._record.throttled_at
-        self._learn(learn, urgent=is_first)
+        self._learn(learn, urgent=is_first or are_several)
         self.flush()
 
 

@@ -74,7 +74,8 @@ class SecretsManagerSecrets:
     def refresh(self, destination: str, seen: Mapping[str, str]) -> Mapping[str, str]:
         secret = self._secret(destination)
         with secret.lock:
-            if secret.value is not None and secret.value is not seen:
+            # Equal to them, it was fetched a moment too soon.
+            if secret.value is not None and secret.value != seen:
                 return secret.value
             return self._fetch(secret, destination)
 

@@ -24,7 +24,7 @@ UNREADABLE = "what it said could not be read"
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What came of a post. `request` is None where none could be built; times and waits are seconds."""
+    """What came of a post. `request` is None where none could be built, or no secret read; times are seconds."""
 
     outcome: Outcome
     reason: str
@@ -80,7 +80,8 @@ class Post:
         try:
             fresh = self.services.secrets.refresh(self.delivery.destination, credentials)
         except CredentialsError as error:
-            return Exchange(Outcome.UNAUTHORIZED, str(error), started_at=first.started_at)
+            reason = f"{first.reason}, then {error}" if first.request else str(error)
+            return replace(first, reason=reason, request=None)
         except UnavailableError:
             return first
         again = self._exchange(fresh)
