@@ -444,7 +444,7 @@ def _(swap: Swap) -> None:
 def _(swap: Swap) -> None:
     hold = vars(Account)["hold"]
     swap(Account, "hold", lambda self, refused_at, since, event_id=None: hold(self, refused_at, math.inf, event_id))
-    swap(Account, "unauthorized", lambda self, event_id, before, started_at: before)
+    swap(Account, "unauthorized", lambda self, event_id, before, started_at, attempts: before)
 
 
 @mutation("the first failure is poison")
