@@ -57,6 +57,7 @@ _NOW = {
     20261411: "just: an event was given up when the secret could not be read",
     20262246: "held: a connection that was refused was no request (a mistake of the rule)",
     20263140: "refetch: an equal secret, read a moment too soon, passed for a new one",
+    991103447: "just: a good event, alone in an outage that had just begun, was condemned within twenty seconds",
     991100137: "throttle: bursts of events that were all turned away before, at a provider that takes one at a time",
     20263410: "asked: what could not be written was not known to a copy of the batch (a mistake of the rule)",
 }

@@ -401,6 +401,22 @@ def test_an_event_refused_while_others_get_through_is_poison_after_minutes(accou
     assert 4 * UNAUTHORIZED_SECONDS <= clock.now() - began < 6 * UNAUTHORIZED_SECONDS
 
 
+def test_an_outage_that_has_just_begun_is_not_the_fault_of_the_one_event_that_meets_it(
+    account: Account, clock: FakeClock
+) -> None:
+    """GIVEN an event that failed once, and others that got through since WHEN it alone fails every five seconds for a
+    minute THEN that counts once, not a dozen times: nothing got through in between.
+    """
+    failure = account.failed("one", NEVER, clock.now())
+    clock.pass_by(5)
+    account.succeeded("other", clock.now())
+    for _ in range(12):
+        clock.pass_by(5)
+        failure = account.failed("one", failure, clock.now())
+    assert failure.strikes == 2
+    assert not failure.is_poison
+
+
 def test_a_refused_event_is_passed_by_what_the_ledger_knows_of_it(account: Account, clock: FakeClock) -> None:
     """GIVEN an environment that has not seen the event before WHEN it is refused a third time THEN later events of its
     customer need not wait for it.

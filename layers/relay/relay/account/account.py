@@ -188,10 +188,8 @@ class Account:
         """The event failed again, in an attempt begun then, its `attempts`th; `before` is what the ledger remembers."""
         with self._lock:
             first = before.failed_at or started_at
-            alone = not any(other != event_id for other in self._failing)
-            # Another event, tried after this one failed last, got through; or this is the only one that does not.
-            worked_between = self.pace.worked_at > before.last_failed_at
-            strike = before.strikes == 0 or worked_between or (alone and self._worked_since(first))
+            # Another event, tried after this one failed last, got through.
+            strike = before.strikes == 0 or self.pace.worked_at > before.last_failed_at
             if before.strikes:
                 self.pace.turn_away(event_id)
             _keep(self._failing, event_id, self._clock.now())
