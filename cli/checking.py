@@ -81,7 +81,7 @@ class Seen:
         others = [
             (destination, earlier)
             for destination, earlier in zip(checked.destinations, known, strict=True)
-            if earlier and earlier[0] != content and not PROVIDERS[destination.provider].overrides_by_id
+            if earlier and earlier[0] != content and not PROVIDERS[destination.provider].repeats.overrides
         ]
         if others:
             destination, (_, there) = others[0]

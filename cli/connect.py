@@ -160,7 +160,7 @@ def fault(value: str) -> str:
 
 def _fits(provider: Provider, given: Mapping[str, str]) -> None:
     try:
-        provider.request(b"{}", given)
+        provider.auth.show(given)
     except CredentialsError as error:
         raise CommandError(str(error), Exit.USAGE) from None
 

@@ -17,7 +17,7 @@ from local.stack import Stack, load
 from local.steps import Steps, terminal
 from relay.providers import PROVIDERS
 
-HELD = next(name for name, kind in PROVIDERS.items() if not kind.overrides_by_id)
+HELD = next(name for name, kind in PROVIDERS.items() if not kind.repeats.overrides)
 """Finds ids that were used for something else, and then refuses its token."""
 BUSY = next(name for name in PROVIDERS if name != HELD)
 """Refuses some events, and is sent more than it allows for minutes."""

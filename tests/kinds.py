@@ -2,9 +2,9 @@
 
 from relay.providers import PROVIDERS
 
-OVERWRITES = next(name for name, kind in PROVIDERS.items() if kind.overrides_by_id)
+OVERWRITES = next(name for name, kind in PROVIDERS.items() if kind.repeats.overrides)
 """Takes an event with a known id for an update."""
-REPEATS = next(name for name, kind in PROVIDERS.items() if not kind.overrides_by_id)
+REPEATS = next(name for name, kind in PROVIDERS.items() if not kind.repeats.overrides)
 """Takes it for another event."""
 FAST = min(PROVIDERS, key=lambda name: PROVIDERS[name].limits[-1].window)
 """Its windows are over so soon that they are waited out in the function."""

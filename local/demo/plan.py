@@ -19,7 +19,7 @@ Outcome = Literal["delivered", "duplicate", "dead letter", "rejected"]
 FIRST, AGAIN = "first", "again"
 """The two acts: everything once, then the same order again, unchanged and changed."""
 
-_UNRELIABLE = next((name for name, kind in PROVIDERS.items() if not kind.overrides_by_id), next(iter(PROVIDERS)))
+_UNRELIABLE = next((name for name, kind in PROVIDERS.items() if not kind.repeats.overrides), next(iter(PROVIDERS)))
 FAULT: dict[str, Any] = {
     "provider": _UNRELIABLE,
     "type": "refund_issued",
@@ -75,7 +75,7 @@ def _repeated(file: str) -> Iterator[Case]:
 def _changed(file: str) -> Iterator[Case]:
     """It comes again with other content: an update, or a producer's error."""
     for name, kind in PROVIDERS.items():
-        if kind.overrides_by_id:
+        if kind.repeats.overrides:
             yield Case(AGAIN, file, _ORDER, f"{name}/main", "delivered", 1)
         else:
             yield Case(AGAIN, file, _ORDER, f"{name}/main", "dead letter")

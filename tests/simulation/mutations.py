@@ -31,7 +31,7 @@ from relay.delivery.services import Services
 from relay.intake.intake import Intake
 from relay.outcome import Outcome
 from relay.ports import Claim, Failure
-from relay.providers.base import Provider
+from relay.providers.base import Provider, Repeat
 from relay.providers.limits import Limit, Terms
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
@@ -462,12 +462,12 @@ def _(swap: Swap) -> None:
 
 @mutation("Sender overwrites by id")
 def _(swap: Swap) -> None:
-    swap(Sender, "overrides_by_id", True)
+    swap(Sender, "repeats", Repeat.UPDATES)
 
 
 @mutation("Yotpo does not overwrite by id")
 def _(swap: Swap) -> None:
-    swap(Yotpo, "overrides_by_id", False)
+    swap(Yotpo, "repeats", Repeat.FIRES_AGAIN)
 
 
 @mutation("on_unknown: park is ignored")

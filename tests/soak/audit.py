@@ -252,7 +252,7 @@ def _compare(made: Audit, found: Found, delivery: Delivery) -> None:
     provider = PROVIDERS[Destination(destination).provider]
     unknowns, more = int(item.get("unknowns", 0)), max(0, sum(took.values()) - 1)
     made.repeats[f"{provider.name}: unknown, as the ledger counts"] += unknowns
-    if provider.overrides_by_id:
+    if provider.repeats.overrides:
         again = sum(max(0, times - 1) for times in took.values())
         made.repeats[f"{provider.name}: sent again, which overwrites"] += again
         made.repeats[f"{provider.name}: updates"] += took[1] > 0 and took[2] > 0

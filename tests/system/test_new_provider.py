@@ -13,7 +13,8 @@ from tools.provider import MARK, edits, new_files
 
 NAME = "heron"
 ANSWERS = {
-    '"Authorization": f"Bearer {token}", **JSON_HEADERS': '"X-Api-Key": token, **JSON_HEADERS',
+    'bearer("api_key")': 'Header("api_key", "X-Api-Key")',
+    "auth import bearer": "auth import Header",
     '"Authorization": "Bearer key-1"': '"X-Api-Key": "key-1"',
     "{type: http, scheme: bearer}": "{type: apiKey, in: header, name: X-Api-Key}",
     "/v1/events": "/v1/flights",

@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from relay.errors import CredentialsError, NoAnswerError, NotSentError, Unavaila
 from relay.outcome import Outcome, Result
 from relay.ports import Claim, Failure, Record, Reply, Request
 from relay.providers import PROVIDERS
-from relay.providers.base import Provider
+from relay.providers.base import Provider, Useless
 from relay.providers.limits import Budget, Quota
 from tests.factories import EMAIL, NOW, PHONE, TOKEN, make_delivery, make_reply
 from tests.fakes import FakeAccounts, FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, middle
@@ -45,8 +46,8 @@ class Harness:
     records: FakeAccounts = field(default_factory=FakeAccounts)
     settings: dict[str, Any] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
-    faults: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    """Methods of the provider that are not what they should be."""
+    faults: dict[str, Any] = field(default_factory=dict)
+    """What of the provider is not what it should be."""
 
     def provider(self, destination: str) -> Provider:
         named = PROVIDERS[Destination(destination).provider]
@@ -846,6 +847,25 @@ def test_not_yet_expired(harness: Harness) -> None:
     harness.account("yotpo/main")
     delivery = make_delivery("yotpo/main", accepted_at=harness.clock.now() - 72 * HOUR + 1)
     assert harness.attempt(delivery).outcome is Outcome.DELIVERED
+
+
+@BOTH
+@pytest.mark.parametrize("seconds", [0, 6 * HOUR - 1, 6 * HOUR, 12 * HOUR - 1, 12 * HOUR, 48 * HOUR])
+def test_expired_by_the_providers_rule(destination: str, seconds: float) -> None:
+    """GIVEN a provider that does nothing with an event from an age on WHEN one is as old THEN it is a dead letter with
+    that rule as its reason; near that age it is delivered, and a person can see that it came late.
+    """
+    useless = Useless(timedelta(hours=12), "it starts nothing")
+    harness = Harness(faults={"useless": useless})
+    occurred_at = datetime.fromtimestamp(harness.clock.now() - seconds, UTC).isoformat()
+    result = harness.attempt(make_delivery(destination, occurred_at=occurred_at, accepted_at=harness.clock.now() - 1))
+    if seconds >= 12 * HOUR:
+        assert (result.outcome, result.final, result.late) == (Outcome.EXPIRED, True, "")
+        assert harness.queue.letters[0].reason == "older than 12:00:00: it starts nothing"
+        assert harness.transport.requests == []
+        return
+    assert result.outcome is Outcome.DELIVERED
+    assert result.late == ("it starts nothing once older than 12:00:00" if seconds >= 6 * HOUR else "")
 
 
 @BOTH

@@ -15,7 +15,7 @@ def test_three_hundred_dead_letters_and_a_poison() -> None:
     assert sum(lot.count * len(lot.providers) for lot in DEAD) == 300
     assert [lot.count for lot in DEAD if lot.answer and lot.answer["status"] >= 500] == [1]
     assert {HELD, BUSY} <= set(PROVIDERS)
-    assert not PROVIDERS[HELD].overrides_by_id
+    assert not PROVIDERS[HELD].repeats.overrides
 
 
 @pytest.mark.parametrize("lot", [FIRST, *DEAD, *BACKLOG], ids=ids)

@@ -249,6 +249,13 @@ def test_the_age_of_the_oldest(capsys: pytest.CaptureFixture[str]) -> None:
     assert output.emf[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"][-1]["Unit"] == "Seconds"
 
 
+def test_an_event_that_came_late_is_warned_about(capsys: pytest.CaptureFixture[str]) -> None:
+    """Delivered as any other, its line says by which rule of the provider's it may be for nothing."""
+    DeliverObserver("yotpo").results([Result(Outcome.DELIVERED, "", late="it starts nothing once older than 12:00:00")])
+    (line,) = Output(capsys).logs
+    assert (line["level"], line["late"]) == ("WARNING", "it starts nothing once older than 12:00:00")
+
+
 def test_what_was_not_delivered_has_no_age_at_delivery(capsys: pytest.CaptureFixture[str]) -> None:
     """An event that fails for days must not pass for one that came late, nor a repeat for one that came soon."""
     results = [Result(outcome, "", age=9.0) for outcome in Outcome if outcome is not Outcome.DELIVERED]

@@ -32,7 +32,7 @@ def as_it_should_be(plan: Plan) -> Found:
 
 
 def _end(found: Found, event: Sent, destination: str, record: str) -> None:
-    overwrites = PROVIDERS[Destination(destination).provider].overrides_by_id
+    overwrites = PROVIDERS[Destination(destination).provider].repeats.overrides
     if not event.repeats or (event.version > 1 and overwrites):
         outcome = "delivered"
         found.taken[event.id, destination, event.version] += 1

@@ -1,13 +1,12 @@
 """Pigeon: create an event. Sentence by sentence: docs/providers/pigeon.md."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from relay.contract.event import Event
-from relay.errors import CredentialsError, FieldError
-from relay.ports import Reply, Request
-from relay.providers.base import JSON_HEADERS, Provider, read_count, read_wait
-from relay.providers.limits import Budget, Limit, Quota
+from relay.errors import FieldError
+from relay.providers.auth import bearer
+from relay.providers.base import Provider, Repeat
+from relay.providers.limits import Limit
 
 
 class Pigeon(Provider):
@@ -18,9 +17,18 @@ class Pigeon(Provider):
     limits = (Limit(requests=10, window=1.0),)
     # BLANK: which keys does its secret have?
     credentials = ("api_key",)
-    # BLANK: does it overwrite an event that has the same id? False also where it has no id.
-    overrides_by_id = False
-    # BLANK: has it replies that mean something else than RULES says (rules), a first wait after a 429 without a moment
+    # BLANK: where do events go, below the address? Where part of it is a credential or the customer: write `where`.
+    path = "/v1/events"
+    # BLANK: how is it shown who sends: bearer, Header, Basic or Query of `auth`?
+    auth = bearer("api_key")
+    # BLANK: what does it do with an event whose ID it has had: UPDATES, IGNORED, REJECTED, or FIRES_AGAIN (also where
+    # it has no ID, or promises nothing)?
+    repeats = Repeat.FIRES_AGAIN
+    # BLANK: how do the headers begin that say what is left (-limit, -remaining, -reset)? None at all, or the IETF's
+    # RateLimit and RateLimit-Policy: leave this out.
+    quota = "ratelimit"
+    # BLANK: has it replies that mean something else than RULES says (rules), other places for what is wrong (says), an
+    # age after which it does nothing (useless), headers of its own (headers), a first wait after a 429 without a moment
     # (backoff), or something its page leaves open (settings_model)?
 
     def payload(self, event: Event, errors: list[FieldError]) -> dict[str, Any]:
@@ -36,23 +44,3 @@ class Pigeon(Provider):
         if event.properties:
             payload["properties"] = dict(event.properties)
         return payload
-
-    def request(self, body: bytes, credentials: Mapping[str, str]) -> Request:
-        # BLANK: where to, and where does the token go? What goes into a URL is percent-encoded. Each form in which a
-        # secret is sent is among `secrets`, so that it is never shown.
-        token = credentials["api_key"]
-        if not token.isascii():
-            # No header takes it, and http.client would quote it in its exception.
-            raise CredentialsError("secret holds an api_key that is not ASCII")
-        headers = {"Authorization": f"Bearer {token}", **JSON_HEADERS}
-        return Request("POST", f"{self.base_url}/v1/events", headers, body, secrets=(token,))
-
-    def budget(self, reply: Reply, now: float) -> Budget:
-        # BLANK: which headers say what is left, and when there is more? (None at all, or the IETF's RateLimit and
-        # RateLimit-Policy: leave this method out.)
-        headers = reply.headers
-        quota = Quota(
-            remaining=read_count(headers.get("ratelimit-remaining")),
-            reset_after=read_wait(headers.get("ratelimit-reset"), headers, now),
-        )
-        return Budget((quota,), retry_after=read_wait(headers.get("retry-after"), headers, now))

@@ -125,7 +125,9 @@ class DeliverObserver:
             self._metrics.flush_metrics()
 
     def _log(self, result: Result) -> None:
-        log = self.logger.info if result.outcome in _ROUTINE else self.logger.warning
+        is_routine = result.outcome in _ROUTINE and not result.late
+        log = self.logger.info if is_routine else self.logger.warning
+        late = {"late": result.late} if result.late else {}
         log(
             str(result.outcome),
             extra={
@@ -141,5 +143,6 @@ class DeliverObserver:
                 "crashed_before": result.crashed,
                 "unknowns": result.unknowns,
                 "age": round(result.age, 3),
+                **late,
             },
         )

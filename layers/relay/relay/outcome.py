@@ -60,3 +60,5 @@ class Result:
     """The ledger could not write it down."""
     internal: bool = False
     """A service of our own failed, not the provider."""
+    late: str = ""
+    """Delivered, and near the age from which on the provider does nothing with it: its rule."""

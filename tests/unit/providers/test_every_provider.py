@@ -20,7 +20,7 @@ from relay.errors import CredentialsError, NoAnswerError, NotSentError, Undelive
 from relay.outcome import Outcome
 from relay.ports import Reply
 from relay.providers import PROVIDERS
-from relay.providers.base import DestinationSettings, Provider
+from relay.providers.base import DestinationSettings, Provider, Repeat
 from relay.providers.limits import DAY, Budget, Limit, Terms
 from relay.settings import DeliverSettings
 from tests.unit.providers.golden import REFUSED, REPLIES, ROOT, SENT, Case, case, each, said
@@ -58,7 +58,7 @@ def test_it_says_what_it_is(name: str) -> None:
     assert kind.backoff is None or kind.backoff > 0
     assert kind.credentials
     assert set(kind.open_credentials) < set(kind.credentials), "something is secret"
-    assert isinstance(kind.overrides_by_id, bool)
+    assert kind.repeats in Repeat
     assert issubclass(kind.settings_model, DestinationSettings)
 
 
@@ -141,7 +141,7 @@ def test_the_sandbox_speaks_it(name: str) -> None:
     body = json.loads(case(name, "least").build().body)
     assert contract.event("type", body) == case(name, "least").event.type
     assert contract.event("customer", body)
-    if PROVIDERS[name].overrides_by_id:
+    if PROVIDERS[name].repeats.overrides:
         assert contract.event("id", body), "where an id overwrites, the body has one"
 
 

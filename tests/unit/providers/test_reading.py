@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from relay.outcome import Outcome
 from relay.ports import Reply
 from relay.providers import PROVIDERS
-from relay.providers.base import Rule, read_object
+from relay.providers.replies import Rule, read_object
 from relay.providers.sender import Sender
 from tests.drawing import drawn
 from tests.unit.providers.test_every_provider import expected_outcome, make
@@ -89,6 +89,55 @@ def test_only_a_rule_that_asks_leaves_a_success_open(
 ) -> None:
     """A body matters where its status has a rule for it, and an unread one only where it would be a success."""
     assert Particular("http://x").read(Reply(status, {}, body, complete)) is outcome
+
+
+class Wordy(Plain):
+    """One that says things in its headers, deep in its body, with an empty list, and with a status of failure."""
+
+    rules = (
+        Rule(Outcome.RETRY, (403,), headers={"x-wall": "challenge"}),
+        Rule(Outcome.REJECTED, (201,), body={"errors": ...}),
+        Rule(Outcome.DELIVERED, (409,), body={"errors[].code": ["duplicate"]}),
+    )
+    says = ("errors[].[detail, source.pointer]",)
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome"),
+    [
+        (Reply(403, {"x-wall": "challenge"}), Outcome.RETRY),
+        (Reply(403, {"x-wall": "other"}), Outcome.UNAUTHORIZED),
+        (Reply(403), Outcome.UNAUTHORIZED),
+        (Reply(201, {}, b'{"errors": ["no"]}'), Outcome.REJECTED),
+        (Reply(201, {}, b'{"errors": []}'), Outcome.DELIVERED),
+        (Reply(201, {}, b'{"errors": null}'), Outcome.DELIVERED),
+        (Reply(201, {}, b'{"errors": false}'), Outcome.DELIVERED),
+        (Reply(201, {}, b'{"errors": {}}'), Outcome.DELIVERED),
+        (Reply(201, {}, b"{}"), Outcome.DELIVERED),
+        (Reply(201, {}, b'{"errors": ['), Outcome.UNKNOWN),
+        (Reply(200, {}, b'{"errors": ["no"]}'), Outcome.DELIVERED),
+        (Reply(409, {}, b'{"errors": [{"code": "duplicate"}]}'), Outcome.DELIVERED),
+        (Reply(409, {}, b'{"errors": [{"code": "other"}]}'), Outcome.REJECTED),
+        (Reply(409, {}, b'{"errors": [{"code": "dupli'), Outcome.REJECTED),
+    ],
+    ids=repr,
+)
+def test_rules_look_into_headers_and_bodies(reply: Reply, outcome: Outcome) -> None:
+    """GIVEN rules by header, by path and for anything but nothing THEN each holds for its own replies only."""
+    assert Wordy("http://x").read(reply) is outcome
+
+
+def test_a_failure_status_that_is_success_needs_no_setting() -> None:
+    """`success_statuses` speak of 2xx: a 409 for "have it already" is not among them, and is one all the same."""
+    narrow = Wordy("http://x", Wordy.settings_model(success_statuses=frozenset({200})))
+    assert narrow.read(Reply(409, {}, b'{"errors": [{"code": "duplicate"}]}')) is Outcome.DELIVERED
+    assert narrow.read(Reply(201, {}, b"{}")) is Outcome.REJECTED
+
+
+def test_what_is_wrong_is_read_where_the_provider_says_it() -> None:
+    """By path: the words for a person, and the field they speak of."""
+    body = {"errors": [{"code": "invalid", "detail": "is no address", "source": {"pointer": "/data/email"}}]}
+    assert Wordy("http://x").detail(Reply(400, {}, json.dumps(body).encode()), ()) == "is no address; /data/email"
 
 
 # Scalars and depth, in every form that a provider might write; some of it is beyond a JSON reader.

@@ -5,6 +5,7 @@ import pytest
 from relay.errors import CredentialsError, FieldError
 from relay.outcome import Outcome
 from relay.ports import Reply
+from relay.providers.base import Repeat
 from relay.providers.limits import Limit
 from relay.providers.sender import Sender, SenderSettings
 from tests.unit.providers.golden import SENT, case
@@ -12,7 +13,7 @@ from tests.unit.providers.golden import SENT, case
 
 def test_an_id_never_overrides() -> None:
     """Sender creates an event with each request: other content under a used ID is a producer's error."""
-    assert Sender.overrides_by_id is False
+    assert Sender.repeats is Repeat.FIRES_AGAIN
 
 
 def test_sixty_requests_a_minute() -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
 from relay.intake.routing import route
+from relay.providers.base import Repeat
 from relay.providers.checks import Answer, judge
 from relay.providers.limits import Limit
 from relay.providers.yotpo import Yotpo, YotpoSettings
@@ -16,7 +17,7 @@ from tests.unit.providers.golden import case
 
 def test_an_event_with_a_known_id_is_an_update() -> None:
     """Yotpo overrides an event whose ID it knows: changed content under the same ID is sent, not refused."""
-    assert Yotpo.overrides_by_id is True
+    assert Yotpo.repeats is Repeat.UPDATES
 
 
 def test_five_requests_a_second() -> None:

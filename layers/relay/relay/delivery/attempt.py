@@ -67,7 +67,7 @@ class Attempt:
             return self._result(Outcome.THROTTLED, OUT_OF_TIME)
         self._record = self._new_record(began)
         try:
-            claim = self._services.ledger.claim(self._record, now=began, overrides=self._provider.overrides_by_id)
+            claim = self._services.ledger.claim(self._record, now=began, overrides=self._provider.repeats.overrides)
         except UnavailableError as error:
             return self._result(Outcome.RETRY, str(error), internal=True)
         if not claim.granted:
@@ -87,7 +87,7 @@ class Attempt:
         self._record = self._new_record(now)
         with self._permit:  # Its place is another's.
             try:
-                claim = self._services.ledger.claim(self._record, now=now, overrides=self._provider.overrides_by_id)
+                claim = self._services.ledger.claim(self._record, now=now, overrides=self._provider.repeats.overrides)
             except UnavailableError:
                 return
             if claim.granted:
@@ -112,7 +112,7 @@ class Attempt:
         """The end of an attempt whose claim the ledger does not grant."""
         before, record = claim.before, self._record
         if before is not None:
-            if before.content_hash != record.content_hash and not self._provider.overrides_by_id:
+            if before.content_hash != record.content_hash and not self._provider.repeats.overrides:
                 reused = Exchange(Outcome.REJECTED, "id_reused: this id was used before with other content")
                 return self._give_up_unclaimed(reused)
             if before.state == "delivered":
@@ -135,7 +135,7 @@ class Attempt:
         if was_delivered:
             self._record = replace(record, delivered_version=max(record.delivered_version, record.version))
             return self._recorded(self._settle(Exchange(Outcome.DUPLICATE, "delivered before"), "delivered"))
-        if self._provider.overrides_by_id and self._delivery.is_outdated(record, now):
+        if self._provider.repeats.overrides and self._delivery.is_outdated(record, now):
             return self._end_outdated()
         if stale := self._stale(now):
             self._account.forget(record.event_id)
@@ -162,7 +162,15 @@ class Attempt:
             return "passed its expires_at"
         if now - self._delivery.accepted_at >= self._services.oldest:
             return f"older than {timedelta(seconds=self._services.oldest)} since acceptance"
+        useless = self._provider.useless
+        if useless and useless.is_reached(now - self._delivery.occurred_at):
+            return f"older than {useless.after}: {useless.rule}"
         return ""
+
+    def _late(self, exchange: Exchange) -> str:
+        useless = self._provider.useless
+        seconds = exchange.started_at - self._delivery.occurred_at
+        return f"{useless.rule} once older than {useless.after}" if useless and useless.is_near(seconds) else ""
 
     def _post(self, began: float) -> Result:
         post = Post(self._services, self._delivery, self._provider, self._permit, self._deadline)
@@ -179,7 +187,7 @@ class Attempt:
             case Outcome.DELIVERED:
                 account.succeeded(event_id, exchange.started_at)
                 self._record = delivered(self._record)
-                return self._recorded(self._settle(exchange, "delivered"))
+                return replace(self._recorded(self._settle(exchange, "delivered")), late=self._late(exchange))
             case Outcome.REJECTED:
                 if exchange.status is not None and exchange.status < 400:
                     account.succeeded(event_id, exchange.started_at)
@@ -278,7 +286,7 @@ class Attempt:
         more does no harm, and a late copy of an earlier version must not have the last word.
         """
         provider = self._provider
-        if result.unrecorded and provider.overrides_by_id and provider.settings.on_unknown == "retry":
+        if result.unrecorded and provider.repeats.overrides and provider.settings.on_unknown == "retry":
             return replace(result, outcome=Outcome.RETRY, final=False, internal=True)
         return result
 

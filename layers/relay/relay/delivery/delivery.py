@@ -45,6 +45,12 @@ class Delivery:
         return self.event.model_copy(update={"occurred_at": accepted_at})
 
     @property
+    def occurred_at(self) -> float:
+        """The same moment, as Unix seconds."""
+        occurred_at = self.event.occurred_at
+        return self.accepted_at if occurred_at is None else occurred_at.timestamp()
+
+    @property
     def version(self) -> str:
         """Its place among the versions of one event, greater for a later one: when it occurred, then when it came
         to us, both as Unix seconds in text of a fixed width.

@@ -2,20 +2,23 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from relay.contract.event import Event
-from relay.errors import CredentialsError, FieldError, NotSentError, TransportError, UndeliverableError
+from relay.errors import CredentialsError, FieldError, TransportError, UndeliverableError
 from relay.masking import mask, shorten
 from relay.outcome import Outcome
 from relay.ports import Reply, Request
+from relay.providers.auth import Auth
 from relay.providers.checks import Check
-from relay.providers.limits import Budget, Limit, Terms, read_count, read_quotas, read_wait
+from relay.providers.limits import Budget, Limit, Terms, read_quota, read_quotas, read_wait
+from relay.providers.replies import RULES, SAYS, Rule, read_words
 
 JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "customer-event-relay"}
 
@@ -37,47 +40,40 @@ class DestinationSettings(BaseModel):
     """How many requests the provider takes at the same time."""
 
 
+class Repeat(StrEnum):
+    """What a provider does with an event whose ID it has had before: what the ledger allows follows from it."""
+
+    UPDATES = "updates"
+    """It takes the place of the first: other content under one ID is a newer version."""
+    IGNORED = "ignored"
+    """The first stays, and nothing happens."""
+    REJECTED = "rejected"
+    """The same, said with a reply of its own, which its rules read as a success."""
+    FIRES_AGAIN = "fires again"
+    """It knows no ID, or promises nothing: only the ledger prevents it."""
+
+    @property
+    def overrides(self) -> bool:
+        """Whether other content under an ID it has had is an update, not an error."""
+        return self is Repeat.UPDATES
+
+
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """If a reply (or the lack of one) matches, this is the outcome. The first rule that matches decides."""
+class Useless:
+    """Too old, an event is not delivered any more: `after` so long since it occurred, by the provider's `rule`, in
+    words that follow "older than so long: ".
+    """
 
-    outcome: Outcome
-    statuses: Container[int] | None = None
-    body: Mapping[str, Any] | None = None
-    error: type[TransportError] | None = None
+    after: timedelta
+    rule: str
 
-    def matches(self, answer: Reply | TransportError) -> bool:
-        if isinstance(answer, TransportError):
-            return self.error is not None and isinstance(answer, self.error)
-        if self.error is not None or (self.statuses is not None and answer.status not in self.statuses):
-            return False
-        if self.body is None:
-            return True
-        said = _said(answer)
-        return said is not None and self.body.items() <= said.items()
+    def is_reached(self, seconds: float) -> bool:
+        """Whether an event that occurred so many seconds ago is useless."""
+        return seconds >= self.after.total_seconds()
 
-    def is_open(self, reply: Reply) -> bool:
-        """Whether it would take the body to know if this matches, and nobody can read what the body says."""
-        return (
-            self.body is not None
-            and self.error is None
-            and (self.statuses is None or reply.status in self.statuses)
-            and _said(reply) is None
-        )
-
-
-RULES = (
-    Rule(Outcome.RETRY, error=NotSentError),
-    Rule(Outcome.UNKNOWN, error=TransportError),
-    Rule(Outcome.DELIVERED, range(200, 300)),
-    Rule(Outcome.UNAUTHORIZED, (401, 403)),
-    Rule(Outcome.THROTTLED, (429,)),
-    Rule(Outcome.RETRY, (408, 425)),
-    Rule(Outcome.REJECTED, range(400, 500)),
-    # A redirect or a status nobody defined is a wrong address or a broken proxy: keep the event, try again.
-    Rule(Outcome.RETRY),
-)
-"""How every HTTP provider is read, after its own rules."""
+    def is_near(self, seconds: float) -> bool:
+        """Whether it is closer to that than to its beginning: worth a warning."""
+        return seconds >= self.after.total_seconds() / 2
 
 
 class Provider(ABC):
@@ -94,9 +90,21 @@ class Provider(ABC):
     """Those of them that are no secret: what the provider calls the account."""
     checks: ClassVar[tuple[Check, ...]] = ()
     """What its answer to a test event tells, where that is more than everybody's does."""
-    overrides_by_id: ClassVar[bool]
-    """True where the provider overwrites an event with the same id: other content is then an update, not an error."""
+    repeats: ClassVar[Repeat]
+    """What it does with an event whose ID it has had."""
+    useless: ClassVar[Useless | None] = None
+    """From what age on it does nothing with an event, if there is one."""
+    path: ClassVar[str]
+    """Where events go, below the address."""
+    auth: Auth
+    """How it is shown who sends."""
+    headers: ClassVar[Mapping[str, str]] = {}
+    """What each request carries besides, such as the version of the API."""
     rules: ClassVar[tuple[Rule, ...]] = ()
+    says: ClassVar[tuple[str, ...]] = SAYS
+    """Where its replies say what is wrong: JMESPath expressions."""
+    quota: ClassVar[str] = ""
+    """How the headers begin that end in `-limit`, `-remaining` and `-reset`, if it has them."""
     backoff: ClassVar[float | None] = None
     """Seconds to stay away after a first 429 that names no moment; None: as long as two requests take."""
     settings_model: ClassVar[type[DestinationSettings]] = DestinationSettings
@@ -128,22 +136,26 @@ class Provider(ABC):
         payload = self.payload(event, errors)
         if errors:
             raise UndeliverableError(errors, event.id)
-        return self.request(encode(payload), usable)
+        shown = self.auth.show(usable)
+        url = f"{self.base_url}{self.where(event, usable)}{'?' * bool(shown.query)}{shown.query}"
+        headers = {**shown.headers, **self.headers, **JSON_HEADERS}
+        return Request("POST", url, headers, encode(payload), secrets=shown.secrets)
 
     @abstractmethod
     def payload(self, event: Event, errors: list[FieldError]) -> dict[str, Any]:
         """The body as JSON-ready data without nulls. Appends to `errors` what this provider cannot take."""
 
-    @abstractmethod
-    def request(self, body: bytes, credentials: Mapping[str, str]) -> Request:
-        """Address, headers and token around the body."""
+    def where(self, event: Event, credentials: Mapping[str, str]) -> str:  # noqa: ARG002 for others
+        """The path, each part of it percent-encoded (`auth.segment`)."""
+        return self.path
 
     def budget(self, reply: Reply, now: float) -> Budget:
-        """What the reply's headers say of the account's budget: by default what the IETF's draft calls `RateLimit` and
-        `RateLimit-Policy`, and `Retry-After`. `now` is Unix seconds.
+        """What the reply's headers say of the account's budget: by default those that begin with `quota`, or what the
+        IETF's draft calls `RateLimit` and `RateLimit-Policy`, and `Retry-After`. `now` is Unix seconds.
         """
         headers = reply.headers
-        return Budget(read_quotas(headers), retry_after=read_wait(headers.get("retry-after"), headers, now))
+        quotas = (read_quota(headers, self.quota, now),) if self.quota else read_quotas(headers)
+        return Budget(quotas, retry_after=read_wait(headers.get("retry-after"), headers, now))
 
     def read(self, answer: Reply | TransportError) -> Outcome:
         """The outcome of an answer, by the provider's rules and then everybody's.
@@ -153,7 +165,7 @@ class Provider(ABC):
         outcome = next(rule.outcome for rule in (*self.rules, *RULES) if rule.matches(answer))
         if outcome is not Outcome.DELIVERED or not isinstance(answer, Reply):
             return outcome
-        if answer.status not in self.settings.success_statuses:
+        if answer.status in range(200, 300) and answer.status not in self.settings.success_statuses:
             return Outcome.REJECTED
         return Outcome.UNKNOWN if any(rule.is_open(answer) for rule in self.rules) else outcome
 
@@ -161,25 +173,7 @@ class Provider(ABC):
         """The provider's own words on a failure, without what is `private`, at most 512 bytes; empty where it said
         nothing.
         """
-        said = read_object(reply.body)
-        parts = [part for key in ("message", "error", "status", "errors") for part in _words(said.get(key))]
-        return shorten(mask("; ".join(parts), private), 512)
-
-
-def _words(said: object, depth: int = 4) -> Iterator[str]:
-    """What a provider says of a failure: text, a list of texts, objects with a `message`, or texts by field."""
-    match said:
-        case str():
-            yield said
-        case list() if depth:
-            for each in said:
-                yield from _words(each, depth - 1)
-        case {"message": str(message)}:
-            yield message
-        case dict() if depth:
-            for field, why in said.items():
-                if words := " ".join(_words(why, depth - 1)):
-                    yield f"{field}: {words}"
+        return shorten(mask(read_words(reply.body, self.says), private), 512)
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:
@@ -188,34 +182,6 @@ def encode(payload: Mapping[str, Any]) -> bytes:
 
 
 _compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, check_circular=False).encode
-
-
-def read_object(body: bytes) -> Mapping[str, Any]:
-    """The JSON object in a reply's body; empty for anything else."""
-    return _parse(body) or {}
-
-
-def _said(reply: Reply) -> Mapping[str, Any] | None:
-    """The object in a reply's body, empty if it is something else; None if that cannot be known."""
-    return _parse(reply.body) if reply.complete else None
-
-
-@lru_cache(maxsize=1)
-def _parse(body: bytes) -> Mapping[str, Any] | None:
-    """What a body says. Each rule asks anew, so the last one is kept; it is everybody's: change nothing in it."""
-    # Read as kindly as can be: what a provider says counts, not how well it writes JSON.
-    encoding = json.detect_encoding(body)
-    try:
-        text = body.decode(encoding)
-    except UnicodeDecodeError:
-        # Some still answer in Latin-1; with letters replaced, no mask would know a customer's name.
-        text = body.decode("latin-1") if encoding == "utf-8" else body.decode(encoding, "replace")
-    try:
-        value = json.loads(text, strict=False, parse_int=float)
-    except (ValueError, RecursionError):
-        # Broken off, or beyond our reader, is an object that we do not know; a web page is none.
-        return None if text.lstrip().startswith("{") else {}
-    return value if isinstance(value, dict) else {}
 
 
 def size(value: Any) -> int:
@@ -227,17 +193,3 @@ def _credential(value: object) -> str:
     """A credential without white space around it; empty if it is none."""
     trimmed = value.strip() if isinstance(value, str) else ""
     return trimmed if trimmed.isprintable() else ""
-
-
-__all__ = [
-    "JSON_HEADERS",
-    "RULES",
-    "DestinationSettings",
-    "Provider",
-    "Rule",
-    "encode",
-    "read_count",
-    "read_object",
-    "read_wait",
-    "size",
-]

@@ -80,6 +80,15 @@ def read_wait(text: str | None, headers: Mapping[str, str], now: float) -> float
     return seconds if 0 < seconds <= DAY else None
 
 
+def read_quota(headers: Mapping[str, str], prefix: str, now: float) -> Quota:
+    """What the headers `<prefix>-limit`, `-remaining` and `-reset` say of the only window."""
+    return Quota(
+        limit=read_count(headers.get(f"{prefix}-limit"), most=100_000),
+        remaining=read_count(headers.get(f"{prefix}-remaining")),
+        reset_after=read_wait(headers.get(f"{prefix}-reset"), headers, now),
+    )
+
+
 def read_quotas(headers: Mapping[str, str]) -> tuple[Quota, ...]:
     """What `RateLimit-Policy` and `RateLimit` say of each window (draft-ietf-httpapi-ratelimit-headers)."""
     left = _read_items(headers.get("ratelimit", ""))

@@ -4,17 +4,17 @@ Sender has no event id, so a repeat fires the customer's automation again: only 
 timestamp and no customer properties either; both stay behind.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
 from relay.contract.event import Event
-from relay.errors import CredentialsError, FieldError
+from relay.errors import FieldError
 from relay.outcome import Outcome
-from relay.ports import Reply, Request
-from relay.providers.base import JSON_HEADERS, DestinationSettings, Provider, Rule, read_count, read_wait, size
-from relay.providers.limits import Budget, Limit, Quota
+from relay.providers.auth import bearer
+from relay.providers.base import DestinationSettings, Provider, Repeat, size
+from relay.providers.limits import Limit
+from relay.providers.replies import Rule
 
 
 class SenderSettings(DestinationSettings):
@@ -27,7 +27,10 @@ class Sender(Provider):
     address = "https://api.sender.net"
     limits = (Limit(requests=60, window=60.0),)
     credentials = ("access_token",)
-    overrides_by_id = False
+    repeats = Repeat.FIRES_AGAIN
+    path = "/v2/events"
+    auth = bearer("access_token")
+    quota = "x-ratelimit"
     rules = (Rule(Outcome.REJECTED, range(200, 300), body={"success": False}),)
     backoff = 5.0
     settings_model = SenderSettings
@@ -57,20 +60,3 @@ class Sender(Provider):
         if together > most:
             errors.append(FieldError("properties", f"are {together} bytes together, Sender takes {most}"))
         return {key: value for key, value in payload.items() if value is not None}
-
-    def request(self, body: bytes, credentials: Mapping[str, str]) -> Request:
-        token = credentials["access_token"]
-        if not token.isascii():
-            # No header takes it, and http.client would quote it in its exception.
-            raise CredentialsError("secret holds an access_token that is not ASCII")
-        headers = {"Authorization": f"Bearer {token}", **JSON_HEADERS}
-        return Request("POST", f"{self.base_url}/v2/events", headers, body, secrets=(token,))
-
-    def budget(self, reply: Reply, now: float) -> Budget:
-        headers = reply.headers
-        quota = Quota(
-            limit=read_count(headers.get("x-ratelimit-limit"), most=100_000),
-            remaining=read_count(headers.get("x-ratelimit-remaining")),
-            reset_after=read_wait(headers.get("x-ratelimit-reset"), headers, now),
-        )
-        return Budget((quota,), retry_after=read_wait(headers.get("retry-after"), headers, now))

@@ -5,7 +5,6 @@ Known and assumed, sentence by sentence: docs/providers/yotpo.md. What the refer
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -13,10 +12,11 @@ from relay.contract.event import Event
 from relay.contract.fields import iso
 from relay.errors import FieldError
 from relay.outcome import Outcome
-from relay.ports import Reply, Request
-from relay.providers.base import JSON_HEADERS, DestinationSettings, Provider, Rule, read_count, read_wait
+from relay.providers.auth import Query, segment
+from relay.providers.base import DestinationSettings, Provider, Repeat
 from relay.providers.checks import Check, Verdict
-from relay.providers.limits import Budget, Limit, Quota
+from relay.providers.limits import Limit
+from relay.providers.replies import Rule
 
 JsonName = Annotated[str, Field(min_length=1)]
 
@@ -62,7 +62,8 @@ class Yotpo(Provider):
     limits = (Limit(requests=5, window=1.0),)
     credentials = ("store_id", "access_token")
     open_credentials = ("store_id",)
-    overrides_by_id = True
+    repeats = Repeat.UPDATES
+    quota = "ratelimit"
     backoff = 1.0
     rules = (Rule(Outcome.REJECTED, range(200, 300), body={"success": False}),)
     # Yotpo's page on troubleshooting API calls has these words for a store that it does not know.
@@ -94,23 +95,12 @@ class Yotpo(Provider):
             payload[names.properties] = dict(event.properties)
         return payload
 
-    def request(self, body: bytes, credentials: Mapping[str, str]) -> Request:
-        store_id, token = credentials["store_id"], credentials["access_token"]
-        # quote() keeps dots, and a segment of dots alone would walk up the path.
-        segment, quoted = quote(store_id, safe=""), quote(token, safe="")
-        if set(store_id) == {"."}:
-            segment = segment.replace(".", "%2E")
-        path = self.settings.path.replace("{store_id}", segment)
-        url = f"{self.base_url}{path}?{quote(self.settings.token_parameter, safe='')}={quoted}"
-        return Request("POST", url, JSON_HEADERS, body, secrets=(token, quoted))
+    @property
+    def auth(self) -> Query:  # type: ignore[override]  # A setting says by which name.
+        return Query("access_token", self.settings.token_parameter)
 
-    def budget(self, reply: Reply, now: float) -> Budget:
-        headers = reply.headers
-        quota = Quota(
-            remaining=read_count(headers.get("ratelimit-remaining")),
-            reset_after=read_wait(headers.get("ratelimit-reset"), headers, now),
-        )
-        return Budget((quota,), retry_after=read_wait(headers.get("retry-after"), headers, now))
+    def where(self, event: Event, credentials: Mapping[str, str]) -> str:  # noqa: ARG002
+        return self.settings.path.replace("{store_id}", segment(credentials["store_id"]))
 
     def _identifier(self, event: Event) -> dict[str, Any]:
         # Yotpo refuses a customer with both.
