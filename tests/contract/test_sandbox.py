@@ -68,7 +68,9 @@ def test_sender_refuses_what_its_page_does_not_allow(sandbox: Client, changes: d
 def test_yotpo_takes_every_kind_of_value(sandbox: Client) -> None:
     """GIVEN an event with all that the page allows WHEN it is posted THEN 2xx with the second's budget."""
     properties = {"text": "café", "flag": True, "count": 2**53, "share": 0.25, "day": "2026-11-22"}
-    reply = sandbox.yotpo(customer={"phone_number": "+15550100001", "properties": properties}, properties=properties)
+    reply = sandbox.yotpo(
+        customer={"phone_number": "+15550100001", "custom_properties": properties}, properties=properties
+    )
     assert reply.status == 200
     assert (reply.headers["RateLimit-Remaining"], reply.headers["RateLimit-Reset"]) == ("4", "1")
 

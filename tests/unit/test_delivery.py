@@ -827,6 +827,22 @@ def test_a_fault_of_a_service_of_our_own_is_nobodys(harness: Harness) -> None:
     assert harness.transport.requests == []
 
 
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("You must activate workflow first", "HTTP 400 (activate the workflow at Sender, then redrive)"),
+        ("Bad request", "HTTP 400"),
+    ],
+)
+def test_what_an_operator_can_mend_is_said(harness: Harness, message: str, reason: str) -> None:
+    """GIVEN a refusal for the account's state THEN the dead letter says what to do, and is sent once that is done."""
+    harness.transport = FakeTransport(make_reply(400, {"success": False, "message": message}))
+    delivery = make_delivery("sender/main")
+    assert harness.attempt(delivery).outcome is Outcome.REJECTED
+    assert harness.queue.letters[0].reason == f"{reason}: {message}"
+    assert harness.attempt(replace(delivery, key="redriven")).outcome is Outcome.DELIVERED
+
+
 # ------------------------------------------------------------------------------------------------ expired
 
 

@@ -124,7 +124,7 @@ def test_the_settings_table_is_complete(name: str) -> None:
     for key, field in PROVIDERS[name].settings_model.model_fields.items():
         (row,) = [line for line in table.splitlines() if line.startswith("| `") and f"`{key}`" in line.split("|")[1]]
         if isinstance(field.default, str):
-            assert f"`{field.default}`" in row
+            assert f"`{field.default or '""'}`" in row
     limits = ", ".join(f"{limit.requests} and {limit.window:g}" for limit in PROVIDERS[name].limits)
     assert f"| {limits} |" in table
     assert {"requests", "window_seconds"} <= set(DestinationSettings.model_fields)

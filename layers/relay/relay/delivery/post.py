@@ -136,12 +136,16 @@ class Post:
             _or(None, self.permit.throttle, budget, event.id)
         else:
             _or(None, self.permit.observe, budget)
-        detail = ""
+        reason, detail = f"HTTP {answer.status}", ""
+        if outcome is Outcome.UNKNOWN:
+            reason += ", its body cut off or unreadable"
         if outcome is not Outcome.DELIVERED:
+            if mend := _or("", self.provider.mend, answer):
+                reason += f" ({mend}, then redrive)"
             detail = _or(UNREADABLE, self.provider.detail, answer, (*request.secrets, *event.private))
         return Exchange(
             outcome,
-            f"HTTP {answer.status}" + (", its body cut off or unreadable" if outcome is Outcome.UNKNOWN else ""),
+            reason,
             status=answer.status,
             detail=detail,
             wait=(budget.retry_after or 0.0) if outcome is Outcome.RETRY else 0.0,

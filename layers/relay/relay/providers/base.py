@@ -114,6 +114,11 @@ class Provider(ABC):
         self.settings = settings or self.settings_model()
 
     @property
+    def method(self) -> str:
+        """How events are sent."""
+        return "POST"
+
+    @property
     def terms(self) -> Terms:
         """How this destination may be sent to: as documented, or in the one window that is set in place of these."""
         settings, limits = self.settings, self.limits
@@ -139,7 +144,7 @@ class Provider(ABC):
         shown = self.auth.show(usable)
         url = f"{self.base_url}{self.where(event, usable)}{'?' * bool(shown.query)}{shown.query}"
         headers = {**shown.headers, **self.headers, **JSON_HEADERS}
-        return Request("POST", url, headers, encode(payload), secrets=shown.secrets)
+        return Request(self.method, url, headers, encode(payload), secrets=shown.secrets)
 
     @abstractmethod
     def payload(self, event: Event, errors: list[FieldError]) -> dict[str, Any]:
@@ -162,12 +167,19 @@ class Provider(ABC):
 
         Where a rule asks for the body and it cannot be read, a success is none that we know of: `unknown`.
         """
-        outcome = next(rule.outcome for rule in (*self.rules, *RULES) if rule.matches(answer))
+        outcome = self._rule(answer).outcome
         if outcome is not Outcome.DELIVERED or not isinstance(answer, Reply):
             return outcome
         if answer.status in range(200, 300) and answer.status not in self.settings.success_statuses:
             return Outcome.REJECTED
         return Outcome.UNKNOWN if any(rule.is_open(answer) for rule in self.rules) else outcome
+
+    def mend(self, answer: Reply) -> str:
+        """What an operator can do about a failure, before the event is sent again; empty where nothing is known."""
+        return self._rule(answer).mend
+
+    def _rule(self, answer: Reply | TransportError) -> Rule:
+        return next(rule for rule in (*self.rules, *RULES) if rule.matches(answer))
 
     def detail(self, reply: Reply, private: Iterable[str]) -> str:
         """The provider's own words on a failure, without what is `private`, at most 512 bytes; empty where it said

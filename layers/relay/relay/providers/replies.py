@@ -26,6 +26,8 @@ class Rule:
     body: Mapping[str, Any] | None = None
     headers: Mapping[str, str] | None = None
     error: type[TransportError] | None = None
+    mend: str = ""
+    """What an operator can do about it, before the event is sent again."""
 
     def matches(self, answer: Reply | TransportError) -> bool:
         if isinstance(answer, TransportError):

@@ -31,7 +31,15 @@ class Sender(Provider):
     path = "/v2/events"
     auth = bearer("access_token")
     quota = "x-ratelimit"
-    rules = (Rule(Outcome.REJECTED, range(200, 300), body={"success": False}),)
+    rules = (
+        Rule(Outcome.REJECTED, range(200, 300), body={"success": False}),
+        Rule(
+            Outcome.REJECTED,
+            (400,),
+            body={"contains(to_string(message), 'activate')": True},
+            mend="activate the workflow at Sender",
+        ),
+    )
     backoff = 5.0
     settings_model = SenderSettings
     settings: SenderSettings

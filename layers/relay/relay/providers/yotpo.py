@@ -33,7 +33,7 @@ class FieldNames(BaseModel):
     customer: JsonName = "customer"
     phone_number: JsonName = "phone_number"
     email: JsonName = "email"
-    customer_properties: JsonName = "properties"
+    customer_properties: JsonName = "custom_properties"
     properties: JsonName = "properties"
 
     @model_validator(mode="after")
@@ -47,7 +47,10 @@ class FieldNames(BaseModel):
 
 class YotpoSettings(DestinationSettings):
     path: str = Field(default="/core/v3/stores/{store_id}/events", pattern=r"\A/[^?#\s]*\{store_id\}[^?#\s]*\z")
+    method: Literal["POST", "PUT", "PATCH"] = "POST"
     token_parameter: str = Field(default="access_token", min_length=1)
+    wrapper: str = ""
+    """The name of the object that all of it is in; empty for none."""
     names: FieldNames = FieldNames()
     identify_by: Literal["email", "phone_number"] = "email"
 
@@ -93,7 +96,11 @@ class Yotpo(Provider):
         }
         if event.properties:
             payload[names.properties] = dict(event.properties)
-        return payload
+        return {self.settings.wrapper: payload} if self.settings.wrapper else payload
+
+    @property
+    def method(self) -> str:
+        return self.settings.method
 
     @property
     def auth(self) -> Query:  # type: ignore[override]  # A setting says by which name.
