@@ -68,7 +68,6 @@ def edits(name: str, root: Path = ROOT) -> dict[Path, str]:
             (rf"(\n  {before}BaseUrl:.*\n(?: {{4}}.*\n)*)", rf"\1  {new}BaseUrl: {{<<: *url, {address}}}\n"),
             (rf"(\n    {before}: \{{Name: {last}\}})", rf"\1\n    {new}: {{Name: {name}}}"),
             (r"(?<=&providers) \[(.+)\]", rf" [\1, {new}]"),
-            (rf'"\$\{{{before}Queue\}}"\}}', f'"${{{before}Queue}}","{name}":"${{{new}Queue}}"}}'),
             (rf"(\n +- !GetAtt ){before}Queue\.Arn", rf"\1{before}Queue.Arn\1{new}Queue.Arn"),
             (rf"!Ref {before}LogGroup\]", f"!Ref {before}LogGroup, !Ref {new}LogGroup]"),
             # Its rows on the dashboard of all providers.

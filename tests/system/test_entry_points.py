@@ -69,7 +69,7 @@ def test_every_entry_point_leads_to_both_providers(relay: Relay, answers: dict[s
         "type": entry,
         "timestamp": "2026-11-22T10:00:00Z",
         "id": f"{entry}-1",
-        "customer": {"email": f"{entry}@customers.example", "properties": {"tier": "gold", "vip": True}},
+        "customer": {"email": f"{entry}@customers.example", "custom_properties": {"tier": "gold", "vip": True}},
         "properties": properties,
     }
     assert requests["sender"]["body"] == {

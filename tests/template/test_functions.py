@@ -1,6 +1,7 @@
 """The functions get the code, the settings and the rights they need, and not one more."""
 
 import ast
+import json
 import re
 from types import SimpleNamespace
 from typing import Any
@@ -123,15 +124,26 @@ def test_powertools_gets_its_variables(stack: Stack, function: str) -> None:
 def test_every_provider_has_a_lane(stack: Stack) -> None:
     """A provider of the code has a function that delivers to it, and a lane that intake sends to; no other has."""
     assert sorted(stack.functions) == sorted(FUNCTIONS)
-    lanes = stack.environment("IntakeFunction")["RELAY_LANES"]["Fn::Sub"]
-    found = re.findall(r'"(\w+)":"\$\{(\w+)\}"', lanes)
-    assert dict(found) == {provider: f"{provider.capitalize()}Queue" for provider in PROVIDERS}
+    text, values = stack.environment("IntakeFunction")["RELAY_LANES"]["Fn::Sub"]
+    assert values == {
+        "Before": {"Fn::Select": [0, {"Fn::Split": ["customer-events-rejected", {"Ref": "RejectedQueue"}]}]}
+    }
+    lanes = json.loads(text.replace("${Before}", "${Stage}-"))
+    assert stack.resources["RejectedQueue"]["Properties"]["QueueName"] == {
+        "Fn::Sub": "${Stage}-customer-events-rejected"
+    }
+    queues = {provider: stack.resources[f"{provider.capitalize()}Queue"]["Properties"] for provider in PROVIDERS}
+    assert {each: queue["QueueName"]["Fn::Sub"] for each, queue in queues.items()} == {
+        each: lanes["*"].replace("*", each) for each in PROVIDERS
+    }
     for provider in PROVIDERS:
         function = f"{provider.capitalize()}Function"
         assert stack.environment(function)["RELAY_PROVIDER"] == provider
         assert stack.environment(function)["RELAY_BASE_URL"] == {"Ref": f"{provider.capitalize()}BaseUrl"}
     (sending,) = [one for one in stack.statements("IntakeRole") if one["Sid"] == "SendToLanesAndRejected"]
-    assert sorted(map(target, sending["Resource"])) == sorted(["RejectedQueue", *dict(found).values()])
+    assert sorted(map(target, sending["Resource"])) == sorted(
+        ["RejectedQueue", *(f"{provider.capitalize()}Queue" for provider in PROVIDERS)]
+    )
 
 
 def test_every_function_has_a_role_of_its_own(stack: Stack) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from relay.providers import PROVIDERS
 from relay.providers.sender import Sender
 from relay.providers.yotpo import YotpoSettings
 from relay.settings import DeliverSettings, IntakeSettings
@@ -218,6 +219,14 @@ def test_an_error_never_quotes_what_may_be_secret(name: str, value: str) -> None
 def test_a_lane_that_is_missing(lanes: str) -> None:
     """GIVEN a destination whose provider has no lane THEN intake does not start."""
     assert wrong(IntakeSettings, {**INTAKE, "RELAY_LANES": lanes}) == {"lanes"}
+
+
+def test_one_url_for_all_lanes() -> None:
+    """GIVEN a URL for `*` THEN each provider's has its name in it, but for one that is given by itself."""
+    lanes = '{"*": "https://sqs/1/dev-*.fifo", "sender": "https://sqs/1/mine.fifo"}'
+    settings = IntakeSettings.from_environment({**INTAKE, "RELAY_LANES": lanes})
+    others = {name: f"https://sqs/1/dev-{name}.fifo" for name in PROVIDERS}
+    assert settings.lanes == {**others, "sender": "https://sqs/1/mine.fifo"}
 
 
 def test_lanes_beyond_the_destinations() -> None:

@@ -101,7 +101,9 @@ class _Settings(BaseModel):
 
 
 class IntakeSettings(_Settings):
-    """`lanes` maps each provider to the URL of its lane."""
+    """`lanes` maps each provider to the URL of its lane; one URL for `*`, with the provider's name where it has a `*`,
+    is that of all others.
+    """
 
     lanes: Annotated[dict[str, Text], BeforeValidator(_json)]
     rejected_queue_url: Text
@@ -110,6 +112,8 @@ class IntakeSettings(_Settings):
     @field_validator("lanes")
     @classmethod
     def _every_provider_has_one(cls, lanes: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if every := lanes.pop(ANY, ""):
+            lanes = {name: every.replace(ANY, name) for name in PROVIDERS} | lanes
         needed = {Destination(name).provider for name in info.data.get("destinations", ())}
         if lacking := sorted(needed - set(lanes)):
             raise ValueError(f"lacks the lane of {', '.join(lacking)}, which destinations name")
