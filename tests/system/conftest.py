@@ -11,7 +11,7 @@ import pytest
 from local.machine import REGION
 from local.stack import STAGE, Stack
 from relay.providers import PROVIDERS
-from tests.kinds import FAST, REPEATS, SLOW
+from tests.kinds import FAST, PAIR, REPEATS, SLOW
 from tests.system.running import ACCOUNTS, Relay, running_relay, running_stack, secret, token
 
 HOLD_SECONDS = 3
@@ -24,16 +24,16 @@ SOAKED = ("soak-1", "soak-2", "soak-3", "soak-4")
 SOAK_LIMIT = {"requests": 20, "window_seconds": 2.0}
 """Accounts that are a soak's, and what each of them allows."""
 
-_NAMED = [f"{provider}/{account}" for provider in PROVIDERS for account in (*ACCOUNTS, *SOAKED)]
+_NAMED = [f"{provider}/{account}" for provider in PAIR for account in (*ACCOUNTS, *SOAKED)]
 _PARAMETERS = {
-    "Destinations": ",".join([*_NAMED, f"{SLOW}/*"]),
+    "Destinations": ",".join([*_NAMED, f"{SLOW}/*", *(f"{name}/*" for name in PROVIDERS if name not in PAIR)]),
     "DestinationSettings": json.dumps(
         json.dumps(
             {
                 SLOW: {"requests": SLOW_REQUESTS, "window_seconds": SLOW_WINDOW},
                 f"{REPEATS}/parked": {"on_unknown": "park"},
                 f"{FAST}/grouped": {"groups": 3},
-                **{f"{provider}/{account}": SOAK_LIMIT for provider in PROVIDERS for account in SOAKED},
+                **{f"{provider}/{account}": SOAK_LIMIT for provider in PAIR for account in SOAKED},
             }
         )
     ),
@@ -79,7 +79,7 @@ def deployed(stack: tuple[Stack, Path]) -> Iterator[Relay]:
 
 def _open_accounts(relay: Relay) -> None:
     relay.providers.sandbox.set_limit(provider=SLOW, limit=SLOW_REQUESTS, window=SLOW_WINDOW, algorithm="fixed")
-    for provider in PROVIDERS:
+    for provider in PAIR:
         for account in ACCOUNTS:
             relay.providers.change_token(provider, account, accept=[token(provider, account)])
             if account not in ("main", "missing"):

@@ -20,14 +20,14 @@ from botocore.exceptions import ClientError
 
 from local.machine import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from local.stack import STAGE
-from relay.providers import PROVIDERS
+from tests.kinds import PAIR
 from tests.system.running import Json, Relay
 
 ANYTHING: Json = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 type Right = tuple[str, str]
 """An action, and on what: the output's name of a queue or a table, else a name of the thing's own."""
 
-FUNCTIONS = ("Intake", *map(str.capitalize, PROVIDERS))
+FUNCTIONS = ("Intake", *map(str.capitalize, PAIR))
 _REFUSED = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
 _ONCE = Config(proxies={}, retries={"total_max_attempts": 1})
 _NOBODY = {"event_id": {"S": "nobody"}, "destination": {"S": "none/none"}}
@@ -189,8 +189,8 @@ class Proof:
     def secrets(self) -> dict[str, str]:
         """Secrets that nobody reads, by what they are: two of each provider, another stage's, another system's."""
         names = {
-            **{f"{name}/{each}": f"{STAGE}/customer-events/{name}/{each}" for name in PROVIDERS for each in "ab"},
-            **{f"{name}/a of another stage": f"{STAGE}-2/customer-events/{name}/a" for name in PROVIDERS},
+            **{f"{name}/{each}": f"{STAGE}/customer-events/{name}/{each}" for name in PAIR for each in "ab"},
+            **{f"{name}/a of another stage": f"{STAGE}-2/customer-events/{name}/a" for name in PAIR},
             "another system's": f"{STAGE}/shop/database",
         }
         make = self.account.client("secretsmanager").create_secret

@@ -20,13 +20,12 @@ from local.stack import Stack, start_stack, stop_stack
 from local.steps import Steps
 from relay.adapters.dynamodb import read_account
 from relay.ports import AccountRecord
-from relay.providers import PROVIDERS
-from tests.kinds import EVERYWHERE
+from tests.kinds import PAIR
 
 type Json = dict[str, Any]
 
-ON_THE_WAY = ("IntakeQueueUrl", *(f"{name.capitalize()}QueueUrl" for name in PROVIDERS))
-BOTH = EVERYWHERE
+ON_THE_WAY = ("IntakeQueueUrl", *(f"{name.capitalize()}QueueUrl" for name in PAIR))
+BOTH = tuple(f"{name}/main" for name in PAIR)
 PHONE = "+15557654321"
 
 ACCOUNTS = (

@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from local.stack import STACK_NAME
-from relay.providers import PROVIDERS
-from tests.kinds import FAST, REPEATS, SLOW
+from tests.kinds import FAST, PAIR, REPEATS, SLOW
 from tests.system.running import Json, Relay, event, order_id, secret, token, until
 
 AT_ONCE = 5.0
@@ -46,7 +45,7 @@ def command(plain: Relay, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
         return result.exit_code, json.loads(result.stdout)
 
     yield run
-    for provider in PROVIDERS:
+    for provider in PAIR:
         plain.providers.change_token(provider, "main", accept=[token(provider, "main")])
         run("connect", f"{provider}/main", "--no-check", given=secret(provider, "main"))
     plain.providers.behave()
@@ -75,7 +74,7 @@ def each_once(relay: Relay, name: str, provider: str, bodies: list[Json]) -> boo
     return sorted(map(order_id, relay.providers.accepted(name, provider))) == sorted(body["id"] for body in bodies)
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("provider", PAIR)
 def test_an_account_that_waits_goes_on_with_its_new_token(plain: Relay, command: Command, provider: str) -> None:
     """GIVEN events that wait five minutes for a token that is refused WHEN a good one is connected THEN the first is
     delivered within seconds, and each once.

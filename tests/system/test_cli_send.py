@@ -17,8 +17,7 @@ from cli.app import app
 from cli.progress import path_beside
 from local.machine import OWN
 from local.stack import STACK_NAME, Stack
-from relay.providers import PROVIDERS
-from tests.kinds import FAST
+from tests.kinds import FAST, PAIR
 from tests.system.running import Relay, event, order_id, token, until
 
 TO = [f"{FAST}/main"]
@@ -105,8 +104,8 @@ def test_the_functions_preview_with_their_secrets_masked(
     file.write_text(json.dumps(event("sent_preview")))
     for options in ([], ["--from-function"]):
         exit_code, shown = relay_command(environment, "preview", str(file), *options)
-        assert (exit_code, [each["destination"] for each in shown]) == (0, [f"{name}/main" for name in PROVIDERS])
+        assert (exit_code, [each["destination"] for each in shown]) == (0, [f"{name}/main" for name in PAIR])
         bodies: Sequence[str] = [each["request"]["body"] for each in shown]
         assert all("sent_preview" in body for body in bodies)
-        assert not [name for name in PROVIDERS if token(name, "main") in json.dumps(shown)]
+        assert not [name for name in PAIR if token(name, "main") in json.dumps(shown)]
     assert relay.providers.requests("sent_preview") == []

@@ -6,11 +6,10 @@ import pytest
 
 from local.sandbox.contract import contracts
 from relay.contract.event import parse_event
-from relay.providers import PROVIDERS
-from tests.kinds import FAST, SLOW
+from tests.kinds import FAST, PAIR, SLOW
 from tests.system.running import Json, Relay, event, secret, token
 
-every_provider = pytest.mark.parametrize("provider", PROVIDERS)
+every_provider = pytest.mark.parametrize("provider", PAIR)
 
 
 def call(provider: str, body: Json, **more: object) -> Json:
@@ -25,7 +24,7 @@ def test_a_dry_run_shows_the_request_and_sends_nothing(relay: Relay, provider: s
     assert (answer["dry_run"], answer["destination"]) == (True, f"{provider}/main")
     shown, request = (
         answer["request"],
-        PROVIDERS[provider]("").build(parse_event(event(name)), json.loads(secret(provider, "main"))).masked(),
+        PAIR[provider]("").build(parse_event(event(name)), json.loads(secret(provider, "main"))).masked(),
     )
     assert shown["url"].endswith(request["url"])
     assert (shown["method"], shown["body"]) == (request["method"], request["body"])

@@ -2,8 +2,7 @@
 
 from collections import defaultdict
 
-from relay.providers import PROVIDERS
-from tests.kinds import FAST
+from tests.kinds import FAST, PAIR
 from tests.system.running import Relay, event, order_id
 
 CUSTOMERS, EVENTS = 20, 60
@@ -31,7 +30,7 @@ def test_groups_share_the_limit_and_keep_each_customer_s_order(relay: Relay) -> 
     assert arrived == {first: list(range(first, EVENTS, CUSTOMERS)) for first in range(CUSTOMERS)}
     assert not any(relay.dead_letters(FAST, each["id"]) for each in events)
 
-    (limit,) = PROVIDERS[FAST].limits
+    (limit,) = PAIR[FAST].limits
     times = [one["time"] for one in requests]
     within = zip(times, times[limit.requests :], strict=False)
     assert sum(later - earlier < limit.window for earlier, later in within) <= 2

@@ -1,7 +1,6 @@
 """A backlog against the sandbox's own limits: all of it arrives, and the limits are kept."""
 
-from relay.providers import PROVIDERS
-from tests.kinds import FAST, SLOW
+from tests.kinds import FAST, PAIR, SLOW
 from tests.system.conftest import SLOW_REQUESTS, SLOW_WINDOW
 from tests.system.running import Relay, event, order_id
 
@@ -13,7 +12,7 @@ def test_a_backlog_runs_at_the_providers_pace(relay: Relay) -> None:
     """
     fast = [event("paced_fast", number, destinations=[f"{FAST}/main"]) for number in range(30)]
     slow = [event("paced_slow", number, destinations=[f"{SLOW}/main"]) for number in range(70)]
-    letters = {provider: len(relay.dead_letters(provider)) for provider in PROVIDERS}
+    letters = {provider: len(relay.dead_letters(provider)) for provider in PAIR}
     deferred = len(relay.logged(message="deferred", destination=f"{SLOW}/main"))
     relay.send(*slow, *fast)
     relay.until_settled([*fast, *slow], seconds=90)

@@ -12,8 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from local.machine import OWN
 from local.sandbox.contract import contracts
 from local.stack import Stack
-from relay.providers import PROVIDERS
-from tests.kinds import EVERYWHERE, FAST, SLOW
+from tests.kinds import EVERYWHERE, FAST, PAIR, SLOW
 from tests.system.running import Relay, event
 from tools.browser import browser, program
 
@@ -125,7 +124,7 @@ def test_an_event_is_seen_on_its_whole_way(page: Page, plain: Relay, way: str) -
     expect(send(page)).to_contain_text("Sent 1 event")
     delivered = expect(arrival(page, name).get_by_text("delivered", exact=True))
     logged(plain, lambda: delivered.to_have_count(len(EVERYWHERE), timeout=SOON))
-    for provider in PROVIDERS:
+    for provider in PAIR:
         shown = requests(page, provider, kind)
         expect(shown).to_have_count(1)
         expect(shown.get_by_text("fits contract")).to_be_visible()
@@ -174,7 +173,7 @@ def test_no_token_is_on_the_page(page: Page) -> None:
     """GIVEN requests with tokens WHEN all that the page holds is read THEN it has none of them."""
     write(page, id=unique("page-token"), type="page_token")
     send(page)
-    for provider in PROVIDERS:
+    for provider in PAIR:
         expect(requests(page, provider, "page_token").first).to_be_visible(timeout=PATIENCE)
     held = page.content()
     assert "***" in held
@@ -219,7 +218,7 @@ def test_keys_reach_every_control_in_order(page: Page) -> None:
         *(
             'class="list"',
             'id="clear"',
-            *(f'aria-label="{name}: {kind}"' for name in PROVIDERS for kind in ("normal", "revoked token")),
+            *(f'aria-label="{name}: {kind}"' for name in PAIR for kind in ("normal", "revoked token")),
         ),
     ]
     places = [next((at for at, one in enumerate(reached) if wanted in one), -1) for wanted in order]

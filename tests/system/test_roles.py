@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from local.stack import STAGE
-from relay.providers import PROVIDERS
 from tests.factories import eventbridge
-from tests.kinds import FAST, SLOW
+from tests.kinds import FAST, PAIR, SLOW
 from tests.system.rights import ANYTHING, FUNCTIONS, Proof, Right
 from tests.system.running import BOTH, Relay, event, until
 
@@ -25,7 +24,7 @@ def proof(plain: Relay) -> Iterator[Proof]:
 def needed(function: str) -> set[Right]:
     """All that a function does, and no more."""
     if function == "Intake":
-        to = ["RejectedQueueUrl", *(f"{provider.capitalize()}QueueUrl" for provider in PROVIDERS)]
+        to = ["RejectedQueueUrl", *(f"{provider.capitalize()}QueueUrl" for provider in PAIR)]
         sends = {(f"sqs:{action}", queue) for action in ("SendMessage", "SendMessageBatch") for queue in to}
         takes = {
             (f"sqs:{action}", "IntakeQueueUrl") for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
@@ -124,7 +123,7 @@ def test_every_permission_is_there_and_used(plain: Relay) -> None:
     [rejected] = until(lambda: [one for one in plain.rejected() if "role_bad" in one.body], "the rejected record")
     assert json.loads(rejected.body)["id"] == "role_bad-1"
 
-    for provider in PROVIDERS:
+    for provider in PAIR:
         plain.providers.misbehave("role_refused", provider=provider, status=422)
         plain.providers.misbehave(
             "role_deferred", provider=provider, status=429, headers={"Retry-After": "2"}, bare=True, count=1
@@ -133,7 +132,7 @@ def test_every_permission_is_there_and_used(plain: Relay) -> None:
     plain.until_settled([event("role_refused")], "given_up")
     plain.until_settled([event("role_deferred")])
     plain.until_drained()
-    for provider, destination in zip(PROVIDERS, BOTH, strict=True):
+    for provider, destination in zip(PAIR, BOTH, strict=True):
         assert len(plain.dead_letters(provider, "role_refused-1")) == 1
         answer = plain.call(
             provider.title(), {"destination": destination, "event": event("role_called"), "dry_run": True}

@@ -5,11 +5,11 @@ import threading
 import time
 
 from local.stack import STAGE
-from relay.providers import PROVIDERS
+from tests.kinds import PAIR
 from tests.system.running import Json, Relay, event, order_id, secret, token, until
 
 ACCOUNT = "rotating"
-TO = [f"{provider}/{ACCOUNT}" for provider in PROVIDERS]
+TO = [f"{provider}/{ACCOUNT}" for provider in PAIR]
 ROTATIONS = 3
 BETWEEN = 4
 """Deliveries from one rotation to the next."""
@@ -50,7 +50,7 @@ def test_a_secret_is_rotated_under_load_without_loss(relay: Relay) -> None:
     WHEN its token is replaced again and again, the old one revoked at once
     THEN every event is delivered exactly once, none is a dead letter, and each rotation was felt.
     """
-    rotations = [threading.Thread(target=rotate_again_and_again, args=(relay, provider)) for provider in PROVIDERS]
+    rotations = [threading.Thread(target=rotate_again_and_again, args=(relay, provider)) for provider in PAIR]
     for rotation in rotations:
         rotation.start()
     bodies: list[Json] = []
@@ -65,7 +65,7 @@ def test_a_secret_is_rotated_under_load_without_loss(relay: Relay) -> None:
         rotation.join()
     relay.until_settled(bodies, seconds=120)
     relay.until_drained()
-    for provider in PROVIDERS:
+    for provider in PAIR:
         accepted = relay.providers.accepted("rotating", provider)
         assert sorted(map(order_id, accepted)) == sorted(body["id"] for body in bodies)
         assert not any(one.attributes["destination"] in TO for one in relay.dead_letters(provider))

@@ -16,16 +16,15 @@ from botocore.config import Config
 from local.machine import ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY
 from local.stack import STACK_NAME, STAGE
 from relay.outcome import Outcome
-from relay.providers import PROVIDERS
 from tests.factories import eventbridge
-from tests.kinds import FAST, REPEATS, SLOW
+from tests.kinds import FAST, PAIR, REPEATS, SLOW
 from tests.system.running import PHONE, Json, Letter, Relay, event, secret, token, until
 
 HIDDEN = {
     "an e-mail address": re.compile(r"[\w.+-]+(@|%40)[\w-]+(\.[\w-]+)+"),
     "a phone number": re.compile(r"(?<!such as )\+\d{8,}"),  # but the example in an error message
     "an address of other letters": re.compile(r"j.rg|m.ller|b.cherw.rmer|bcherwrmer", re.IGNORECASE),
-    "a token": re.compile("|".join(["tok3n-", *(token(provider, "main") for provider in PROVIDERS)])),
+    "a token": re.compile("|".join(["tok3n-", *(token(provider, "main") for provider in PAIR)])),
     "a URL with a token": re.compile(r"(access_token=|Bearer )(?!\*\*\*)", re.IGNORECASE),
     "what was planted": re.compile("planted|5550100", re.IGNORECASE),
 }
@@ -48,7 +47,7 @@ def bearing(name: str, account: str = "leaky", **changes: Any) -> Json:
             "phone_number": f"+15550100{numbered:03}",
             "properties": {"note": f"planted note of {name}"},
         },
-        destinations=[f"{provider}/{account}" for provider in PROVIDERS],
+        destinations=[f"{provider}/{account}" for provider in PAIR],
         **changes,
     )
 
@@ -66,7 +65,7 @@ def echo(body: Json, provider: str, account: str) -> str:
 
 def misbehave(relay: Relay, body: Json, account: str, **fault: Any) -> None:
     """Every provider answers with all it was given, in the body and in headers."""
-    for provider in PROVIDERS:
+    for provider in PAIR:
         said = echo(body, provider, account)
         shown = {
             "headers": {"X-Debug": said, "X-Request-Id": body["customer"]["email"], "Retry-After": said[:40]},
@@ -114,7 +113,7 @@ def answers(deployed: Relay) -> list[Any]:
             SecretId=f"{STAGE}/customer-events/{destination}", SecretString=secret(SLOW, name)
         )
         relay.until_settled([body], seconds=90)
-    for provider in PROVIDERS:
+    for provider in PAIR:
         relay.put_on_lane(provider, bearing("leak_500"), "leaky")
     told = call_directly(relay)
     relay.until_drained()
@@ -161,7 +160,7 @@ def plant_malformed(relay: Relay) -> None:
     elsewhere = body | {"destinations": [f"{FAST}/{email}", f"{SLOW}/{phone}"]}
     relay.send(*bad, elsewhere)
     relay.notify(bad[2])
-    for provider in PROVIDERS:
+    for provider in PAIR:
         for one in bad:
             relay.put_on_lane(provider, one)
     for queue, read in dead_ends(relay).items():
@@ -174,14 +173,14 @@ def plant_malformed(relay: Relay) -> None:
 
 def dead_ends(relay: Relay) -> dict[str, Callable[[], list[Letter]]]:
     """Where records end that nobody takes, by name."""
-    lanes = {name: lambda name=name: relay.dead_letters(name) for name in PROVIDERS}
+    lanes = {name: lambda name=name: relay.dead_letters(name) for name in PAIR}
     return {"rejected": relay.rejected, **lanes}
 
 
 def call_directly(relay: Relay) -> list[Any]:
     """What callers of the functions are told."""
     told = [relay.call("Intake", bearing("leak_told") | {"colour": token(FAST, "leaky")})]
-    for provider in PROVIDERS:
+    for provider in PAIR:
         for status in (401, 422, 500):
             body = bearing(f"leak_called_{provider}_{status}")
             call = {"destination": f"{provider}/leaky", "event": body}
@@ -293,13 +292,13 @@ def test_no_body_holds_a_token(relay: Relay) -> None:
     """A rejected record or a dead letter is as its producer wrote it: whoever puts a token there finds it there. Ours
     never gets in.
     """
-    own = re.compile("|".join([*(token(provider, "main") for provider in PROVIDERS), "access_token=", "Bearer "]))
+    own = re.compile("|".join([*(token(provider, "main") for provider in PAIR), "access_token=", "Bearer "]))
     assert [one for read in dead_ends(relay).values() for one in read() if own.search(one.body)] == []
 
 
 def test_direct_calls_are_told_no_token(answers: list[Any]) -> None:
     """Who calls a deliver function sees the customer's data, which they sent, and the request without its token."""
-    assert len(answers) == 1 + 8 * len(PROVIDERS)
+    assert len(answers) == 1 + 8 * len(PAIR)
     for answer in answers:
         assert not HIDDEN["a token"].search(json.dumps(answer)), answer
 
@@ -313,7 +312,7 @@ def test_every_outcome_happened(deployed: Relay, answers: list[Any]) -> None:
     assert seen >= {str(outcome) for outcome in Outcome}
     for status in (*FINAL, *AGAIN, 401, 403, 302):
         name = "leak_moved" if status == 302 else f"leak_{status}"
-        for provider in PROVIDERS:
+        for provider in PAIR:
             assert status in {one["status"] for one in deployed.providers.requests(name, provider)}
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from local.stack import Stack
-from relay.providers import PROVIDERS
+from tests.kinds import PAIR
 from tests.soak.audit import Found, audit
 from tests.soak.conduct import Conduct, open_accounts
 from tests.soak.plan import draw
@@ -18,7 +18,7 @@ def test_every_event_of_a_short_soak_is_accounted_for(relay: Relay, stack: tuple
     """GIVEN malformed events, repeats, providers' faults, killed workers and new tokens THEN the audit is clean."""
     [emulator] = [process.pid for process in stack[0].processes if process.name == "emulator"]
     limit = {"limit": SOAK_LIMIT["requests"], "window": SOAK_LIMIT["window_seconds"], "algorithm": "sliding"}
-    for provider in PROVIDERS:
+    for provider in PAIR:
         for account in SOAKED:
             name = provider_account(provider, account)
             relay.providers.sandbox.set_limit(provider=provider, account=name, **limit)

@@ -11,15 +11,14 @@ from typing import Any
 import pytest
 
 from local.stack import STAGE, Stack
-from relay.providers import PROVIDERS
-from tests.kinds import REPEATS, SLOW
+from tests.kinds import PAIR, REPEATS, SLOW
 from tests.system.conftest import HOLD_SECONDS
 from tests.system.running import Json, Relay, event, order_id, secret, short_visibility, token, until, workers
 
 
 def events(name: str, account: str, count: int) -> list[Json]:
     """For that account at every provider."""
-    to = [f"{provider}/{account}" for provider in PROVIDERS]
+    to = [f"{provider}/{account}" for provider in PAIR]
     return [event(name, number, destinations=to) for number in range(1, count + 1)]
 
 
@@ -33,7 +32,7 @@ def killed(deployed: Relay, stack: tuple[Stack, Any]) -> dict[str, Json]:
     """By provider, an event whose worker was killed in the middle of its post. Its lease runs out while others run."""
     [emulator] = [process.pid for process in stack[0].processes if process.name == "emulator"]
     bodies: dict[str, Json] = {}
-    for provider in PROVIDERS:
+    for provider in PAIR:
         name = f"killed_{provider}"
         bodies[provider] = event(name, destinations=[f"{provider}/killed"])
         deployed.providers.misbehave(name, delay=10, count=1)
@@ -50,9 +49,9 @@ def late(deployed: Relay) -> list[Json]:
     """Events for accounts that got their secret late, one of which nobody listed. Until a missing one is asked for
     again half a minute passes; others run meanwhile.
     """
-    accounts = [*(f"{provider}/missing" for provider in PROVIDERS), f"{SLOW}/opens-late"]
+    accounts = [*(f"{provider}/missing" for provider in PAIR), f"{SLOW}/opens-late"]
     deployed.providers.change_token(SLOW, "opens-late", accept=[token(SLOW, "opens-late")])
-    held = {provider: deployed.counted("AccountHeld", provider) for provider in PROVIDERS}
+    held = {provider: deployed.counted("AccountHeld", provider) for provider in PAIR}
     bodies = [event("late", number, destinations=accounts) for number in range(1, 4)]
     beside = event("not_late", destinations=[f"{SLOW}/main"])
     deployed.send(*bodies, beside)
@@ -63,7 +62,7 @@ def late(deployed: Relay) -> list[Json]:
         )
     deployed.until_settled([beside])
     assert deployed.providers.requests("late") == []
-    assert all(deployed.counted("AccountHeld", provider) > held[provider] for provider in PROVIDERS)
+    assert all(deployed.counted("AccountHeld", provider) > held[provider] for provider in PAIR)
     for account in accounts:
         provider, _, name = account.partition("/")
         deployed.clients.secrets.create_secret(
@@ -74,12 +73,12 @@ def late(deployed: Relay) -> list[Json]:
 
 def test_a_burst_of_failures_loses_nothing(relay: Relay) -> None:
     """It starts in the middle of a batch, after others succeeded, and ends: every event arrives, once."""
-    for provider in PROVIDERS:
+    for provider in PAIR:
         relay.providers.misbehave("burst", provider=provider, skip=2, count=6, status=500)
     bodies = events("burst", "burst", 10)
     relay.send(*bodies)
     relay.until_settled(bodies)
-    for provider in PROVIDERS:
+    for provider in PAIR:
         assert received(relay, "burst", provider) == sorted(body["id"] for body in bodies)
         assert sum(one["status"] == 500 for one in relay.providers.requests("burst", provider)) == 6
         assert not any(relay.dead_letters(provider, body["id"]) for body in bodies)
@@ -87,17 +86,17 @@ def test_a_burst_of_failures_loses_nothing(relay: Relay) -> None:
 
 def test_a_provider_that_is_down_stops_nobody_else(relay: Relay) -> None:
     """One account gets 503 for everything; the others of its provider are delivered meanwhile, then it is as well."""
-    for provider in PROVIDERS:
+    for provider in PAIR:
         relay.providers.misbehave("down", provider=provider, status=503)
     down, well = events("down", "down", 6), events("well", "main", 6)
     relay.send(*down)
     until(lambda: len(relay.providers.requests("down")) >= 4, "failures at both")
     relay.send(*well)
     relay.until_settled(well)
-    assert not any(relay.providers.accepted("down", provider) for provider in PROVIDERS)
+    assert not any(relay.providers.accepted("down", provider) for provider in PAIR)
     relay.providers.behave()
     relay.until_settled(down)
-    for provider in PROVIDERS:
+    for provider in PAIR:
         assert received(relay, "down", provider) == sorted(body["id"] for body in down)
         assert not any(relay.dead_letters(provider, body["id"]) for body in down)
 
@@ -110,7 +109,7 @@ def test_a_poison_event_becomes_a_dead_letter_and_the_others_arrive(relay: Relay
     relay.send(*others[:2], poison, *others[2:])
     relay.until_settled([poison], "given_up", seconds=90)
     relay.until_settled(others)
-    for provider in PROVIDERS:
+    for provider in PAIR:
         assert received(relay, "not_poison", provider) == sorted(body["id"] for body in others)
         [letter] = relay.dead_letters(provider, poison["id"])
         failures = len(relay.providers.requests("poison", provider))
@@ -132,11 +131,11 @@ def test_a_poison_event_becomes_a_dead_letter_and_the_others_arrive(relay: Relay
 def test_a_revoked_token_holds_the_account_until_the_secret_is_rotated(relay: Relay) -> None:
     """No request while it is held, nothing dropped, and no redeploy to go on."""
     bodies = events("rotated", "rotated", 3)
-    held = {provider: relay.counted("AccountHeld", provider) for provider in PROVIDERS}
-    for provider in PROVIDERS:
+    held = {provider: relay.counted("AccountHeld", provider) for provider in PAIR}
+    for provider in PAIR:
         relay.providers.change_token(provider, "rotated", revoke=[token(provider, "rotated")])
     relay.send(*bodies)
-    for provider in PROVIDERS:
+    for provider in PAIR:
         until(
             lambda to=f"{provider}/rotated": relay.logged(outcome="unauthorized", destination=to),  # type: ignore[misc]
             f"{provider} refusing the token",
@@ -147,7 +146,7 @@ def test_a_revoked_token_holds_the_account_until_the_secret_is_rotated(relay: Re
             SecretId=f"{STAGE}/customer-events/{provider}/rotated", SecretString=secret(provider, "rotated", fresh)
         )
     relay.until_settled(bodies)
-    for provider in PROVIDERS:
+    for provider in PAIR:
         refused = [one for one in relay.providers.requests("rotated", provider) if one["status"] == 401]
         accepted = relay.providers.accepted("rotated", provider)
         # Each of the batch once, and once more with the secret fetched again; then nobody until the hold is over.
@@ -161,13 +160,13 @@ def test_a_revoked_token_holds_the_account_until_the_secret_is_rotated(relay: Re
 
 def test_an_answer_that_never_came_is_unknown_and_tried_again(relay: Relay) -> None:
     """Harmless where an id overwrites, else a repeat. Both are counted."""
-    unknown = {provider: relay.counted("Unknown", provider) for provider in PROVIDERS}
-    for provider in PROVIDERS:
+    unknown = {provider: relay.counted("Unknown", provider) for provider in PAIR}
+    for provider in PAIR:
         relay.providers.misbehave("unknown", provider=provider, reset="after", count=1)
     [body] = events("unknown", "main", 1)
     relay.send(body)
     relay.until_settled([body])
-    for provider in PROVIDERS:
+    for provider in PAIR:
         first, second = relay.providers.accepted("unknown", provider)
         assert (first["status"], second["repeat"]) == (None, True)
         assert relay.ledger(body["id"])[f"{provider}/main"]["attempts"] == "2"
@@ -195,12 +194,12 @@ def test_one_event_refused_among_others_holds_nobody(relay: Relay) -> None:
     relay.providers.misbehave("walled", status=403, body="<html>blocked</html>")
     walled, others = events("walled", "walled", 1), events("beside", "walled", 8)
     relay.send(*walled, *others[:4])
-    until(lambda: {each["provider"] for each in relay.providers.requests("walled")} == set(PROVIDERS), "a refusal each")
+    until(lambda: {each["provider"] for each in relay.providers.requests("walled")} == set(PAIR), "a refusal each")
     relay.send(*others[4:])
     relay.until_settled(others, seconds=30)
     relay.providers.behave()
     relay.until_settled(walled)
-    for provider in PROVIDERS:
+    for provider in PAIR:
         assert received(relay, "beside", provider) == sorted(body["id"] for body in others)
         assert not any(relay.dead_letters(provider, body["id"]) for body in walled)
 
@@ -208,7 +207,7 @@ def test_one_event_refused_among_others_holds_nobody(relay: Relay) -> None:
 def test_an_account_without_a_secret_is_held_until_there_is_one(relay: Relay, late: list[Json]) -> None:
     """GIVEN no secret THEN no request goes out, nothing is dropped, nobody else waits; GIVEN one THEN all arrives."""
     relay.until_settled(late)
-    for provider in PROVIDERS:
+    for provider in PAIR:
         twice = 2 if provider == SLOW else 1
         assert received(relay, "late", provider) == sorted(twice * [body["id"] for body in late])
 
