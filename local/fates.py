@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from relay.errors import InvalidEventError
 from relay.handlers.envelope import open_record
+from relay.handlers.records import content_of
 from relay.masking import mask_identifiers
 
 type Json = dict[str, Any]
@@ -77,7 +78,7 @@ class Fate:
 def expected_ids(content: Any) -> list[str]:
     """The ids of all events in what was handed to intake, as its log writes them; empty for none."""
     if isinstance(content, dict) and isinstance(content.get("Records"), list):
-        return [_id_of(one.get("body", one.get("Sns")) if isinstance(one, dict) else one) for one in content["Records"]]
+        return [_id_of(_inside(one)) for one in content["Records"]]
     if isinstance(content, dict) and content.keys() == {"events"} and isinstance(content["events"], list):
         return [_id_of(one) for one in content["events"]]
     return [_id_of(content)]
@@ -142,6 +143,12 @@ class Watch:
         same = {"destination": destination} | {name: accepted[name] for name in ("event_id", "correlation_id")}
         attempts = [Fate.of_line(line) for line in self._lines if "outcome" in line and same.items() <= line.items()]
         return attempts[-1] if attempts else Fate(accepted["event_id"], destination, ON_THE_WAY, final=False)
+
+
+def _inside(record: object) -> object:
+    if not isinstance(record, dict):
+        return record
+    return content_of(record) if "body" in record else record.get("Sns")
 
 
 def _id_of(record: object) -> str:

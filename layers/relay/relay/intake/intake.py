@@ -237,6 +237,6 @@ class _Taken:
 
 
 def _type(content: object) -> str:
-    """The type of what may be no event, to find it by."""
-    named = content.get("type") if isinstance(content, Mapping) else None
+    """The type of what may be no event, to find it by: as it is, for one that others call by a name of its own."""
+    named = (content.get("event") or content.get("type")) if isinstance(content, Mapping) else None
     return mask_identifiers(shorten(named, 255)) if isinstance(named, str) else ""
