@@ -255,7 +255,7 @@ def test_who_it_was() -> None:
     ids=str,
 )
 def test_what_is_wrong_with_a_track_is_named_as_theirs(changes: dict[str, Any], field: str) -> None:
-    """One error, at the field that its sender knows."""
+    """One error, at the field that its producer knows."""
     assert set(errors(track(**changes))) == {field}
 
 
@@ -283,7 +283,7 @@ def test_what_is_wrong_with_a_track_is_named_as_theirs(changes: dict[str, Any], 
     ids=str,
 )
 def test_what_is_wrong_with_a_cloud_event_is_named_as_theirs(changes: dict[str, Any], field: str) -> None:
-    """One error, at the field that its sender knows."""
+    """One error, at the field that its producer knows."""
     assert set(errors(cloud_event(**changes))) == {field}
 
 

@@ -246,7 +246,7 @@ def parse_event(data: object, validate: Callable[[Any], Event] | None = None) ->
     """Validates parsed JSON as an event, with `validate` (by default the model itself). It may be one of the formats
     that `foreign` knows.
 
-    Raises InvalidEventError with every error at once, each naming its field as the sender calls it.
+    Raises InvalidEventError with every error at once, each naming its field as its producer calls it.
     """
     if not isinstance(data, Mapping):
         raise bad_body(f"must be a JSON object, is {_KINDS.get(type(data), 'something else')}")
