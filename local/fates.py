@@ -17,7 +17,8 @@ from relay.masking import mask_identifiers
 
 type Json = dict[str, Any]
 
-GOOD = frozenset({"delivered", "duplicate"})
+SKIPPED = "skipped"
+GOOD = frozenset({"delivered", "duplicate", SKIPPED})
 NOT_SEEN = "not seen"
 ON_THE_WAY = "on the way"
 
@@ -26,7 +27,8 @@ ON_THE_WAY = "on the way"
 class Fate:
     """One event at one destination, ``None`` where it never got that far. ``seconds`` since its acceptance.
 
-    ``outcome`` is one of docs/delivery.md, NOT_SEEN if intake has not told of it, or ON_THE_WAY if no attempt was made.
+    ``outcome`` is one of docs/delivery.md, NOT_SEEN if intake has not told of it, ON_THE_WAY if no attempt was made, or
+    SKIPPED where its destination's mapping keeps it away.
     """
 
     event_id: str
@@ -41,7 +43,7 @@ class Fate:
 
     @property
     def fine(self) -> bool:
-        """Whether the provider has it."""
+        """Whether the provider has it, or is not to have it."""
         return self.outcome in GOOD
 
     @classmethod
@@ -135,6 +137,8 @@ class Watch:
             missing[line["event_id"]] -= 1
             if line["message"] == "accepted":
                 yield from (self._delivery(line, destination) for destination in line["destinations"])
+                skipped = line.get("skipped", {}).items()
+                yield from (Fate(line["event_id"], where, SKIPPED, reason=why) for where, why in skipped)
             else:
                 yield Fate(line["event_id"], None, "rejected", reason=line["reason"])
         yield from (Fate(event_id, None, NOT_SEEN, final=False) for event_id in missing.elements())

@@ -113,14 +113,14 @@ def place(packages: dict[str, list[str]]) -> dict[str, Box]:
     columns = {name: MARGIN + (WIDTH + GAP) * nth for nth, name in enumerate(ROW)}
     whole = columns[ROW[-1]] + WIDTH - MARGIN
     handlers = Box("handlers", (" · ".join(packages["handlers"]),), MARGIN, 116, whole, 48)
-    tall = 32 + LINE * max(len(packages.get(name, ())) for name in ROW)
+    # A new provider does not change the picture.
+    providers = (*(each for each in packages["providers"] if each not in PROVIDERS), "and one file each")
+    own = {LANE: ("SQS FIFO,", "one a provider,", "group = account"), "providers": providers}
+    lines = {name: own.get(name) or tuple(packages[name]) for name in ROW}
+    tall = 32 + LINE * max(map(len, lines.values()))
     boxes = {"handlers": handlers}
     for name, x in columns.items():
-        lines = ("SQS FIFO,", "one a provider,", "group = account") if name == LANE else tuple(packages[name])
-        if name == "providers":
-            # A new one does not change the picture.
-            lines = (*(line for line in lines if line not in PROVIDERS), "and one file each")
-        boxes[name] = Box(name, lines, x, handlers.bottom + SPACE, WIDTH, tall)
+        boxes[name] = Box(name, lines[name], x, handlers.bottom + SPACE, WIDTH, tall)
     # The ports leave the first column free: the way from below to the contract.
     second = columns[ROW[1]]
     ports = Box("ports", (), second, boxes[LANE].bottom + SPACE, whole + MARGIN - second, 32)

@@ -175,6 +175,11 @@ class Event(_Contract):
         """The event as compact JSON text without absent fields."""
         return _compact(self._said())
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """The fields that are not absent, as JSON has them."""
+        return self._said()
+
     def for_each(self, destinations: Sequence[str], occurred_at: datetime) -> list[str]:
         """The event as the body of a message to each of these alone: compact JSON text without absent fields."""
         # Written once: of the fields behind the destinations none may be text, and a test sees to it.
