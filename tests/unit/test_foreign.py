@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli.checking import check
+from cli.records import Reading, Source
 from relay.contract.event import Event, parse_event
 from relay.contract.fields import snake_case
 from relay.contract.foreign import FORMATS, LONGEST_BEFORE, from_attributes, read
-from relay.errors import InvalidEventError
+from relay.errors import MOST_ERRORS, InvalidEventError
 from relay.handlers.envelope import open_record, unwrap, validate
 from relay.handlers.intake import IntakeHandler
 from relay.handlers.records import content_of
@@ -152,6 +154,26 @@ def test_told_twice() -> None:
 def test_other_attributes_are_none_of_its(given: dict[str, str]) -> None:
     """What is beside an event of ours does not make another of it."""
     assert from_attributes(given, "{}") is None
+
+
+def test_in_a_file_for_the_command(tmp_path: Path) -> None:
+    """GIVEN theirs as lines, a list, or what a queue hands on THEN `relay send` has our events, or errors of theirs."""
+    data, bad = cloud_event(), track(messageId=...)
+    queued = sqs_batch(sqs_record(json.dumps(data["data"]), **attributes(data)))
+    texts = {
+        "lines.jsonl": f"{json.dumps(track())}\n{json.dumps(data)}\n{json.dumps(bad)}\n",
+        "list.json": json.dumps([track(), data, bad]),
+        "queue.json": json.dumps(queued),
+    }
+    found = {}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        found[name] = [check(record, DESTINATIONS) for record in Source(str(tmp_path / name), Reading())]
+    for name in ("lines.jsonl", "list.json"):
+        good = [each.event for each in found[name]]
+        assert good == [parse_event(track()), parse_event(data), None]
+        assert [error.field for error in found[name][2].errors] == ["messageId"]
+    assert [each.event for each in found["queue.json"]] == [parse_event(data)]
 
 
 # ------------------------------------------------------------------------------------------------ what is never theirs
@@ -373,6 +395,19 @@ def test_an_event_of_ours_as_the_data(make: Callable[[Any], Any]) -> None:
     """GIVEN our own event in a CloudEvent, or the text that AWS's framework for .NET makes of it THEN it is that."""
     ours = event_data(destinations=[DESTINATIONS[0]])
     assert open_record(cloud_event(data=make(ours))) == open_record(ours)
+
+
+def test_what_is_too_much_to_be_named_is_counted() -> None:
+    """Of the whole, as for an event of ours: it is no field of the data."""
+    wrong = {f"p{number}": 2**64 for number in range(MOST_ERRORS + 1)}
+    found = errors(cloud_event(data=event_data(properties=wrong)))
+    assert found["body"] == "errors not named here: 1"
+    assert "data.properties.p0" in found
+
+
+def test_an_extension_may_be_called_as_a_field_of_ours() -> None:
+    """A CloudEvent with an attribute `customer` is one all the same."""
+    assert open_record(cloud_event(customer="c-1")) == open_record(cloud_event())
 
 
 def test_an_end_of_its_use() -> None:
