@@ -83,10 +83,13 @@ def test_what_is_required_may_be_any_expression(require: str, goes: bool) -> Non
     assert (mapping(require=require).skips(event) == "") is goes
 
 
-def test_what_cannot_be_told_says_so() -> None:
-    """The reason is in the log: an expression that fits no event is found by it."""
-    skipped = mapping(require="length(properties.total) > `1`").skips(make_event())
-    assert skipped == "mapping.require cannot be told: JMESPathTypeError"
+@pytest.mark.parametrize(
+    ("require", "why"),
+    [("length(properties.total) > `1`", "JMESPathTypeError"), ("values(properties)[::0] == `[]`", "ValueError")],
+)
+def test_what_cannot_be_told_says_so(require: str, why: str) -> None:
+    """The reason is in the log: an expression that fits no event is found by it, whatever JMESPath raises."""
+    assert mapping(require=require).skips(make_event()) == f"mapping.require cannot be told: {why}"
 
 
 # ----------------------------------------------------------------------------------------------------- what it is there
@@ -281,6 +284,8 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         "properties.{a: b}.a",
         "properties | a",
         "!(properties.a)",
+        "values(properties)[0:2] == `[]`",
+        "[1:2]",
         "contains(['a', 'b'], type)",
         "occurred_at >= '2026-01-01'",
         "`true`",

@@ -77,7 +77,8 @@ def _wrong_with(expression: str) -> str:
 def _all(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield node
     for each in node["children"]:
-        yield from _all(each)
+        if isinstance(each, dict):  # A slice has numbers.
+            yield from _all(each)
 
 
 def _called(parsed: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
@@ -173,8 +174,7 @@ class EventMapping(BaseModel):
             return ""
         try:
             given = jmespath.search(self.require, event.data)
-        except JMESPathError as error:
-            # A function was given a value that it does not take.
+        except Exception as error:  # A function was given a value that it does not take, or a list no step.
             return f"mapping.require cannot be told: {type(error).__name__}"
         return "" if given is True else "mapping.require is not true"
 
