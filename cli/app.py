@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli import VERSION, check, connect, dead, forget, hold, outputs, preview, send, status, trace
+from cli import VERSION, check, config, connect, dead, forget, hold, outputs, preview, send, status, trace
 from cli.command import command
 
 app = typer.Typer(
@@ -23,6 +23,10 @@ command(app)(hold.hold)
 command(app)(hold.resume)
 command(app)(send.send)
 command(app)(preview.preview)
+
+settings = typer.Typer(help="Settings: where events go, and as what.", no_args_is_help=True)
+app.add_typer(settings, name="config")
+command(settings, "check")(config.check_config)
 
 letters = typer.Typer(help="Dead letters: accepted events that were given up.", no_args_is_help=True)
 app.add_typer(letters, name="dead")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from rich.text import Text
 from cli.check import ask
 from cli.checking import check
 from cli.command import Answer, CommandError, Exit
+from cli.config import settings_from
 from cli.reading import Files, Written, sources
 from cli.records import Record
 from cli.stack import Relay
@@ -23,7 +25,8 @@ from relay.contract.destination import ANY, Destination
 from relay.contract.event import Event
 from relay.errors import FieldError, UndeliverableError
 from relay.providers import PROVIDERS
-from relay.providers.base import Provider
+from relay.providers.base import DestinationSettings, Provider
+from relay.settings import Settings
 
 type Request = Mapping[str, Any]
 """`method`, `url`, `headers` and `body`, secrets masked."""
@@ -37,6 +40,8 @@ class Previewed:
     event_id: str = ""
     destination: str = ""
     request: Request | None = None
+    skipped: str = ""
+    """Why it does not go there: its mapping's `types` or `require`."""
     errors: tuple[FieldError, ...] = ()
     undated: bool = False
     """The event names no moment: it gets that of its acceptance, here that of the preview."""
@@ -48,6 +53,7 @@ class Previewed:
             "event_id": self.event_id or None,
             "destination": self.destination or None,
             "request": self.request,
+            "skipped": self.skipped or None,
             "errors": [{"field": error.field, "message": error.message} for error in self.errors],
         }
 
@@ -59,6 +65,7 @@ class Previews:
     configured: Sequence[str]
     build: Callable[[Event, Destination], Request]
     """Raises UndeliverableError."""
+    settings_of: Callable[[Destination], DestinationSettings]
     only: Sequence[str] = ()
     """In place of where events themselves go."""
     now: Callable[[], float] = field(default=time.time)
@@ -66,8 +73,18 @@ class Previews:
     @classmethod
     def offline(cls, only: Sequence[str] = ()) -> "Previews":
         """Of no stack: where each provider is by its documentation, every setting as it is by default."""
-        named = [Destination.of(name, account) for name in PROVIDERS for account in ("main", ANY)]
-        return cls(named, lambda event, to: built(PROVIDERS[to.provider](PROVIDERS[to.provider].address), event), only)
+        return cls.with_settings(Settings(stage="offline", destinations=_ANYWHERE), only)
+
+    @classmethod
+    def with_settings(cls, settings: Settings, only: Sequence[str] = (), relay: Relay | None = None) -> "Previews":
+        """Of settings that need not be deployed: at a stack's addresses, or as providers document theirs."""
+
+        def build(event: Event, to: Destination) -> Request:
+            kind = PROVIDERS[to.provider]
+            address = relay.settings[to.provider].base_url if relay else kind.address
+            return built(kind(address, settings.of(to)), event)
+
+        return cls(settings.destinations, build, settings.of, only)
 
     @classmethod
     def of(cls, relay: Relay, only: Sequence[str] = ()) -> "Previews":
@@ -77,12 +94,15 @@ class Previews:
             settings = relay.settings[to.provider]
             return built(PROVIDERS[to.provider](settings.base_url, settings.of(to)), event)
 
-        return cls(relay.configured, build, only)
+        return cls(relay.configured, build, lambda to: relay.settings[to.provider].of(to), only)
 
     @classmethod
     def from_functions(cls, relay: Relay, only: Sequence[str] = ()) -> "Previews":
         """By the stack's own functions, with its real secrets, which they mask."""
-        return cls(relay.configured, lambda event, to: _asked(relay, event, to), only)
+        settings = relay.settings
+        return cls(
+            relay.configured, lambda event, to: _asked(relay, event, to), lambda to: settings[to.provider].of(to), only
+        )
 
     def each(self, record: Record) -> Iterator[Previewed]:
         """One record at each of its destinations."""
@@ -97,11 +117,18 @@ class Previews:
         undated = event.occurred_at is None
         moment = event.occurred_at or datetime.fromtimestamp(self.now(), UTC).replace(microsecond=0)
         for each in checked.destinations:
+            mapping = self.settings_of(each).mapping
+            if mapping and (why := mapping.skips(event)):
+                yield Previewed(record.place, event_id, each, skipped=why)
+                continue
             of_one = event.model_copy(update={"occurred_at": moment, "destinations": [each]})
             try:
                 yield Previewed(record.place, event_id, each, self.build(of_one, each), undated=undated)
             except UndeliverableError as error:
                 yield Previewed(record.place, event_id, each, errors=error.errors, undated=undated)
+
+
+_ANYWHERE = tuple(Destination.of(name, account) for name in PROVIDERS for account in ("main", ANY))
 
 
 def built(provider: Provider, event: Event) -> Request:
@@ -122,6 +149,10 @@ class By:
     from_function: Annotated[
         bool, typer.Option("--from-function", help="Built by the stack's functions, with its secrets, masked.")
     ] = False
+    settings: Annotated[
+        Path | None,
+        typer.Option("--settings", help="JSON: a value of DestinationSettings to try, in place of the stack's."),
+    ] = None
 
 
 def preview(
@@ -139,8 +170,13 @@ def preview(
     """
     if by.offline and by.from_function:
         raise CommandError("--offline or --from-function, not both", Exit.USAGE)
+    if by.settings and by.from_function:
+        raise CommandError("--settings or --from-function, not both: a function has its own", Exit.USAGE)
     parts, only = sources(files, written.reading), by.destination or ()
-    if by.offline:
+    if by.settings:
+        given = settings_from(by.settings, ",".join(_ANYWHERE if by.offline else relay.configured))
+        previews, told = Previews.with_settings(given, only, None if by.offline else relay), f"By {by.settings}"
+    elif by.offline:
         previews, told = Previews.offline(only), "Documented addresses and default settings, no stack"
     elif by.from_function:
         previews, told = Previews.from_functions(relay, only), f"Built by the functions of {relay.where.stack}"
@@ -174,6 +210,8 @@ def _asked(relay: Relay, event: Event, to: Destination) -> Request:
 def _shown(each: Previewed, file: str) -> RenderableType:
     who = each.event_id or f"{file}, {each.place}"
     head = Text.assemble((who, "bold"), (f" → {each.destination}" if each.destination else "", "bold"))
+    if each.skipped:
+        return Group(head.append(f": does not go there, {each.skipped}", "yellow"), Text())
     if each.request is None:
         what = "cannot be sent there" if each.destination else "is no event"
         wrong = [Text.assemble("  ", (error.field, "yellow"), f": {error.message}") for error in each.errors]

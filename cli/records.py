@@ -22,7 +22,7 @@ from cli.command import CommandError, Exit
 from relay.contract.event import MAX_EVENT_BYTES
 from relay.contract.parsing import parse_json
 from relay.errors import FieldError, InvalidEventError
-from relay.handlers.records import is_sns_call, is_sqs_batch
+from relay.handlers.records import content_of, is_sns_call, is_sqs_batch
 from relay.masking import mask
 
 STDIN = "-"
@@ -261,7 +261,7 @@ def _events(document: object) -> Iterator[Any]:
     elif isinstance(document, dict) and document.keys() == {"events"} and isinstance(document["events"], list):
         yield from document["events"]
     elif isinstance(document, dict) and is_sqs_batch(document):
-        yield from (record.get("body") for record in document["Records"])
+        yield from map(content_of, document["Records"])
     elif isinstance(document, dict) and is_sns_call(document):
         yield from (record.get("Sns") for record in document["Records"])
     else:

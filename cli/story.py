@@ -62,6 +62,12 @@ class Known:
         names += [*self.records, *(str(letter.destination) for letter in self.letters if not letter.is_reject)]
         return list(dict.fromkeys(names))
 
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Where it would have gone, and does not by a mapping, and why: as it was when it came in last."""
+        came = [line.said for line in self.lines if line.is_intakes and line.said.get("message") == "accepted"]
+        return dict(came[-1].get("skipped") or {}) if came else {}
+
     def last_line(self, destination: str) -> Line | None:
         """What was logged last of it there."""
         return next((line for line in reversed(self.lines) if line.said.get("destination") == destination), None)
@@ -103,8 +109,9 @@ def _step(line: Line) -> Step | None:
     match said.get("message"):
         case "accepted":
             waited = f", {lasting(said['age'])} after it was put in" if said.get("age", 0) >= 1 else ""
-            for_whom = ", ".join(said.get("destinations", ()))
-            return Step(line.at, INTAKE, f"accepted{_through(said)}{waited}, for {for_whom}", said)
+            for_whom = ", ".join(said.get("destinations", ())) or "no destination"
+            skipped = "".join(f"; not for {name}: {why}" for name, why in (said.get("skipped") or {}).items())
+            return Step(line.at, INTAKE, f"accepted{_through(said)}{waited}, for {for_whom}{skipped}", said)
         case "rejected":
             kept = "kept in the rejected queue" if said.get("kept") else "of its body the beginning is kept"
             return Step(line.at, INTAKE, f"rejected{_through(said)}: {said.get('reason')} ({kept})", said)
@@ -233,7 +240,10 @@ def _alike(one: Step, other: Step) -> bool:
 
 def stand(known: Known, accounts: Mapping[str, Condition], now: float) -> Iterator[Now]:
     """Where it stands at each destination that it was for; at intake, where it was for none."""
-    if not known.destinations:
+    for name, why in known.skipped.items():
+        if name not in known.destinations:
+            yield Now(name, "skipped", f"does not go there: {why}", "relay config check")
+    if not known.destinations and not known.skipped:
         yield _at_intake(known, now)
     for name in known.destinations:
         record, letter, account = known.records.get(name), known.last_letter(name), accounts.get(name)

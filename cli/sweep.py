@@ -22,6 +22,8 @@ from cli.stack import Relay
 from relay.adapters.dynamodb import REJECTED, letter_item
 from relay.adapters.sqs import LETTER
 from relay.contract.destination import Destination, account_of
+from relay.contract.foreign import from_attributes
+from relay.contract.parsing import as_text
 from relay.errors import InvalidEventError
 from relay.handlers.envelope import open_record
 from relay.handlers.records import moment
@@ -210,7 +212,7 @@ def _named(message: Message, name: str) -> str:
 
 def _item(message: Message, letter: str, lane: str) -> dict[str, Any]:
     """The index's item for a message that nobody put there: what SQS, EventBridge or Lambda gave up."""
-    body, event_id, event_type = message["Body"], "", ""
+    body, event_id, event_type = _body(message), "", ""
     try:
         event = open_record(body)
         event_id, event_type = event.id, event.type
@@ -238,6 +240,13 @@ def _item(message: Message, letter: str, lane: str) -> dict[str, Any]:
         event_type=event_type,
     )
     return letter_item(dead, first or time.time())
+
+
+def _body(message: Message) -> str:
+    """A CloudEvent whose attributes are the message's goes into the index as one text, and is put back as that."""
+    attributes = {name: each.get("StringValue") for name, each in message.get("MessageAttributes", {}).items()}
+    whole = from_attributes(attributes, message["Body"])
+    return as_text(whole) if whole else str(message["Body"])
 
 
 def _moment(message: Message) -> float | None:

@@ -12,11 +12,13 @@ from typing import Any, Self
 
 from relay.errors import InvalidEventError
 from relay.handlers.envelope import open_record
+from relay.handlers.records import content_of
 from relay.masking import mask_identifiers
 
 type Json = dict[str, Any]
 
-GOOD = frozenset({"delivered", "duplicate"})
+SKIPPED = "skipped"
+GOOD = frozenset({"delivered", "duplicate", SKIPPED})
 NOT_SEEN = "not seen"
 ON_THE_WAY = "on the way"
 
@@ -25,7 +27,8 @@ ON_THE_WAY = "on the way"
 class Fate:
     """One event at one destination, ``None`` where it never got that far. ``seconds`` since its acceptance.
 
-    ``outcome`` is one of docs/delivery.md, NOT_SEEN if intake has not told of it, or ON_THE_WAY if no attempt was made.
+    ``outcome`` is one of docs/delivery.md, NOT_SEEN if intake has not told of it, ON_THE_WAY if no attempt was made, or
+    SKIPPED where its destination's mapping keeps it away.
     """
 
     event_id: str
@@ -40,7 +43,7 @@ class Fate:
 
     @property
     def fine(self) -> bool:
-        """Whether the provider has it."""
+        """Whether the provider has it, or is not to have it."""
         return self.outcome in GOOD
 
     @classmethod
@@ -77,7 +80,7 @@ class Fate:
 def expected_ids(content: Any) -> list[str]:
     """The ids of all events in what was handed to intake, as its log writes them; empty for none."""
     if isinstance(content, dict) and isinstance(content.get("Records"), list):
-        return [_id_of(one.get("body", one.get("Sns")) if isinstance(one, dict) else one) for one in content["Records"]]
+        return [_id_of(_inside(one)) for one in content["Records"]]
     if isinstance(content, dict) and content.keys() == {"events"} and isinstance(content["events"], list):
         return [_id_of(one) for one in content["events"]]
     return [_id_of(content)]
@@ -134,6 +137,8 @@ class Watch:
             missing[line["event_id"]] -= 1
             if line["message"] == "accepted":
                 yield from (self._delivery(line, destination) for destination in line["destinations"])
+                skipped = line.get("skipped", {}).items()
+                yield from (Fate(line["event_id"], where, SKIPPED, reason=why) for where, why in skipped)
             else:
                 yield Fate(line["event_id"], None, "rejected", reason=line["reason"])
         yield from (Fate(event_id, None, NOT_SEEN, final=False) for event_id in missing.elements())
@@ -142,6 +147,12 @@ class Watch:
         same = {"destination": destination} | {name: accepted[name] for name in ("event_id", "correlation_id")}
         attempts = [Fate.of_line(line) for line in self._lines if "outcome" in line and same.items() <= line.items()]
         return attempts[-1] if attempts else Fate(accepted["event_id"], destination, ON_THE_WAY, final=False)
+
+
+def _inside(record: object) -> object:
+    if not isinstance(record, dict):
+        return record
+    return content_of(record) if "body" in record else record.get("Sns")
 
 
 def _id_of(record: object) -> str:

@@ -81,7 +81,7 @@ def enter(stack: Stack, content: Any) -> Entered:
     if _is_queued(content):
         url = stack.outputs["IntakeQueueUrl"]
         for record in content["Records"]:
-            stack.clients.sqs.send_message(QueueUrl=url, MessageBody=record["body"])
+            stack.clients.sqs.send_message(QueueUrl=url, MessageBody=record["body"], **_attributes(record))
         return Entered("SQS", url)
     if isinstance(content, dict) and {"detail-type", "detail", "source"} <= content.keys():
         return _put_on_bus(stack, content)
@@ -98,6 +98,16 @@ def _is_queued(content: Any) -> bool:
         isinstance(one, dict) and one.get("eventSource") == "aws:sqs" and isinstance(one.get("body"), str)
         for one in records
     )
+
+
+def _attributes(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a record as Lambda gets it, as SQS takes them."""
+    texts = {
+        name: {"DataType": each["dataType"], "StringValue": each["stringValue"]}
+        for name, each in (record.get("messageAttributes") or {}).items()
+        if each.get("stringValue")
+    }
+    return {"MessageAttributes": texts} if texts else {}
 
 
 def _put_on_bus(stack: Stack, envelope: dict[str, Any]) -> Entered:

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.text import Text
 
+from cli.config import Config
 from local.machine import OWN, ROOT, TOOLS
 from local.processes import CommandError
 from local.stack import STAGE as LOCAL
@@ -76,6 +78,18 @@ def _escaped(text: str) -> str:
     return re.sub(r"([ \"'])", r"\\\1", text)
 
 
+def refuse_wrong_settings(stage: str, parameters: Mapping[str, str]) -> None:
+    """Raises DeployError for settings with which the functions would not start: those of samconfig.toml, and those that
+    are given in their place. What neither says stays as it is deployed.
+    """
+    config = Config.of_samconfig(ROOT / "samconfig.toml", stage)
+    destinations = parameters.get("Destinations") or config.destinations
+    settings = parameters.get("DestinationSettings") or config.settings
+    _, errors = replace(config, destinations=destinations, settings=settings).read()
+    if errors:
+        raise DeployError(f"settings with which no function starts: {'; '.join(map(str, errors))}")
+
+
 def template_parameters() -> frozenset[str]:
     """The names of the template's parameters."""
     section = (ROOT / "template.yaml").read_text().split("\nParameters:\n")[1]
@@ -95,6 +109,7 @@ def deploy(stage: str, text: str, console: Console) -> None:
     parameters = parse_parameters(text, template_parameters())
     if parameters.get("Stage", stage) != stage:
         raise DeployError(f"PARAMETERS name another Stage than STAGE={stage}")
+    refuse_wrong_settings(stage, parameters)
     name = table["global"]["parameters"]["stack_name"]
     session = boto3.Session()
     if not session.region_name:

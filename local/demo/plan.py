@@ -11,6 +11,7 @@ from local.machine import ROOT
 from relay.contract.event import Event
 from relay.errors import FieldError, InvalidEventError
 from relay.handlers.envelope import open_record
+from relay.handlers.records import content_of
 from relay.intake.routing import route
 from relay.providers import PROVIDERS
 
@@ -50,7 +51,7 @@ class Case:
 def _events(file: str) -> Iterator[Event]:
     """The good events of a file that is put into intake."""
     content = json.loads((ROOT / "events" / f"{file}.json").read_text())
-    for record in content.get("events", [one["body"] for one in content.get("Records", [])] or [content]):
+    for record in content.get("events", [*map(content_of, content.get("Records", []))] or [content]):
         with suppress(InvalidEventError):
             yield open_record(record)
 
@@ -98,6 +99,7 @@ CASES: tuple[Case, ...] = (
         [Case(FIRST, "direct-bad-event", "order-1111-bad", "", "rejected")],
         _delivered(FIRST, "eventbridge-cart-abandoned", "cart-2002-abandoned"),
         _delivered(FIRST, "eventbridge-quiz-finished", "quiz-3003-finished"),
+        _delivered(FIRST, "eventbridge-track", "ajs-next-1001"),
         [Case(FIRST, "eventbridge-bad-detail", "cart-1313-bad", "", "rejected")],
         _delivered(FIRST, "sqs-product-viewed", "view-5005"),
         _delivered(FIRST, "sqs-eventbridge-envelope", "review-8008-written"),
@@ -105,6 +107,7 @@ CASES: tuple[Case, ...] = (
         _delivered(FIRST, "sqs-bad-among-good", "view-5105"),
         [Case(FIRST, "sqs-bad-among-good", "", "", "rejected")],
         _delivered(FIRST, "sqs-bad-among-good", "view-5106"),
+        _delivered(FIRST, "sqs-cloudevent", "quiz:A234-1001"),
         _delivered(FIRST, "sqs-provider-id-only", "points-6006-earned"),
         _repeated("sqs-repeat-of-order-shipped"),
         _called(),

@@ -34,10 +34,13 @@ def preview(text: str, deployed: Deployed) -> Json:
 
 def _request(destination: Destination, body: str, deployed: Deployed) -> Json:
     kind, contract = PROVIDERS[destination.provider], contracts()[destination.provider]
-    provider = kind(deployed.base_urls[destination.provider], deployed.intake.of(destination))
+    settings, event = deployed.intake.of(destination), open_record(body)
+    if settings.mapping and (why := settings.mapping.skips(event)):
+        return {"request": None, "errors": [{"field": "destination", "message": f"does not go there: {why}"}]}
+    provider = kind(deployed.base_urls[destination.provider], settings)
     account = contract.own_account if destination.account == "main" else destination.account
     try:
-        request = provider.build(open_record(body), contract.secret(account, _TOKEN)).masked()
+        request = provider.build(event, contract.secret(account, _TOKEN)).masked()
     except UndeliverableError as error:
         return {"request": None, "errors": described(error.errors)}
     except CredentialsError as error:

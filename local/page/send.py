@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from local.invoke import NotTakenError, enter
 from local.machine import ROOT
 from local.stack import Stack
+from relay.handlers.records import content_of
 
 type Json = dict[str, Any]
 
@@ -56,7 +57,7 @@ def samples() -> list[Json]:
             continue
         if path.stem.startswith("eventbridge-"):
             content = content["detail"]
-        bodies = content.get("events") or [one["body"] for one in content.get("Records", [])] or [content]
+        bodies = content.get("events") or [*map(content_of, content.get("Records", []))] or [content]
         for number, body in enumerate(bodies, 1):
             name = path.stem if len(bodies) == 1 else f"{path.stem} ({number})"
             found.append({"name": name, "text": _pretty(body)})
@@ -77,8 +78,9 @@ def _renamed(content: Any, end: str) -> Any:
     """The event with another id, where it has one: itself, or in an EventBridge envelope."""
     copy = deepcopy(content)
     event = copy.get("detail", copy) if isinstance(copy, dict) else None
-    if isinstance(event, dict) and isinstance(event.get("id"), str):
-        event["id"] = f"{event['id']}-{end}"
+    for name in ("id", "messageId"):
+        if isinstance(event, dict) and isinstance(event.get(name), str):
+            event[name] = f"{event[name]}-{end}"
     return copy
 
 

@@ -23,9 +23,10 @@ from relay.adapters.dynamodb import REJECTED, DynamoLedger, DynamoLetters
 from relay.adapters.sqs import SqsIntakeQueues, SqsLaneQueue
 from relay.contract.destination import Destination
 from relay.contract.event import parse_event
+from relay.handlers.envelope import open_record
 from relay.ports import DeadLetter, Record, RejectedRecord
 from tests.contract.conftest import Aws, queue_maker
-from tests.factories import NOW, event_data
+from tests.factories import EMAIL, NOW, event_data
 from tests.kinds import FAST
 
 pytestmark = pytest.mark.emulator
@@ -300,6 +301,18 @@ def test_rejects_go_to_intake_again(stack: Stack) -> None:
     assert set(sent) == {"r-1", "r-2", "r-3"}
     assert sent["r-1"]["MessageAttributes"]["accepted_at"]["StringValue"] == f"{NOW:.3f}"
     assert stack.drain(stack.aws.rejected) == []
+
+
+def test_a_cloud_event_in_attributes_goes_to_intake_again_as_a_whole(stack: Stack) -> None:
+    """GIVEN one that SQS gave up THEN what is put back holds its attributes and its data: the body alone is none."""
+    told = {"specversion": "1.0", "id": "r-1", "source": "/shop", "type": "com.example.order"}
+    attributes: Any = {f"ce-{name}": {"DataType": "String", "StringValue": value} for name, value in told.items()}
+    body = json.dumps({"customer": {"email": EMAIL}})
+    stack.aws.sqs.send_message(QueueUrl=stack.aws.rejected, MessageBody=body, MessageAttributes=attributes)
+    assert act(dead.collect_rejected, stack)["collected"] == 1
+    assert act(dead.redrive_rejected, stack, Filter(), ALL)["done"] == {"redriven": 1}
+    (sent,) = stack.drain(stack.intake)
+    assert open_record(sent["Body"]).id == "shop:r-1"
 
 
 def test_what_is_too_large_stays(stack: Stack) -> None:

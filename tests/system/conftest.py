@@ -24,6 +24,17 @@ SOAKED = ("soak-1", "soak-2", "soak-3", "soak-4")
 SOAK_LIMIT = {"requests": 20, "window_seconds": 2.0}
 """Accounts that are a soak's, and what each of them allows."""
 
+MAPPED = f"{SLOW}/mapped"
+"""An account that nobody listed, with settings of its own."""
+MAPPING = {
+    "types": ["mapped_*"],
+    "require": "customer.properties.marketing_consent",
+    "drop": ["properties.note"],
+    "rename": {"properties.total": "order_total"},
+    "constants": {"properties.channel": "web"},
+    "rename_types": {"mapped_order": "mapped_purchase"},
+}
+
 _NAMED = [f"{provider}/{account}" for provider in PAIR for account in (*ACCOUNTS, *SOAKED)]
 _PARAMETERS = {
     "Destinations": ",".join([*_NAMED, f"{SLOW}/*", *(f"{name}/*" for name in PROVIDERS if name not in PAIR)]),
@@ -33,6 +44,7 @@ _PARAMETERS = {
                 SLOW: {"requests": SLOW_REQUESTS, "window_seconds": SLOW_WINDOW},
                 f"{REPEATS}/parked": {"on_unknown": "park"},
                 f"{FAST}/grouped": {"groups": 3},
+                MAPPED: {"mapping": MAPPING},
                 **{f"{provider}/{account}": SOAK_LIMIT for provider in PAIR for account in SOAKED},
             }
         )

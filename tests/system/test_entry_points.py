@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.factories import eventbridge, sns
-from tests.system.running import PHONE, Json, Relay, event, until
+from tests.system.running import BOTH, PHONE, Json, Relay, event, until
 from tests.template.stack import Stack as Template
 
 
@@ -126,3 +126,50 @@ def test_a_store_id_is_one_segment_of_the_path_whatever_it_holds(relay: Relay) -
     relay.send(event("odd_store", destinations=["yotpo/odd"]))
     [request] = until(lambda: relay.providers.accepted("odd_store"), "the event at Yotpo")
     assert request["account"] == "../../x?y=1#z"
+
+
+def theirs(name: str) -> dict[str, Json]:
+    """One happening as Segment and as a CloudEvent write it, under the types that the events get."""
+    who, what = {"email": f"{name}@customers.example"}, {"order_id": f"{name}-1", "total": 6.7}
+    return {
+        f"{name}_track": {
+            "type": "track",
+            "event": f"{name.title()} Track",
+            "messageId": f"{name}-track-1",
+            "userId": "u-1",
+            "timestamp": "2026-11-22T10:00:00.000Z",
+            "context": {"app": {"name": "Shop"}, "traits": who},
+            "properties": {**what, "products": [{"sku": "1"}]},
+        },
+        f"com_{name}_cloud": {
+            "specversion": "1.0",
+            "id": "cloud-1",
+            "source": f"/{name}",
+            "type": f"com.{name}.cloud",
+            "time": "2026-11-22T10:00:00Z",
+            "data": {"customer": who, **what},
+        },
+    }
+
+
+def test_what_others_send_arrives_as_an_event(plain: Relay) -> None:
+    """GIVEN a track on the bus, and a CloudEvent in SQS, as a whole and with its attributes beside its data THEN each
+    arrives at every configured provider, the two CloudEvents being one.
+    """
+    (track_type, track), (cloud_type, cloud) = theirs("alien").items()
+    plain.put_on_bus(track)
+    plain.send(cloud)
+    until(lambda: len(plain.providers.accepted(cloud_type)) == len(BOTH), "the CloudEvent everywhere")
+    attributes: Any = {
+        f"ce-{name}": {"DataType": "String", "StringValue": value} for name, value in cloud.items() if name != "data"
+    }
+    plain.clients.sqs.send_message(
+        QueueUrl=plain.outputs["IntakeQueueUrl"], MessageBody=json.dumps(cloud["data"]), MessageAttributes=attributes
+    )
+    until(lambda: len(plain.providers.accepted(track_type)) == len(BOTH), "the track everywhere")
+    until(lambda: len(plain.logged(event_id="alien:cloud-1", message="duplicate")) == len(BOTH), "that it is a repeat")
+    for name, event_id in ((track_type, "alien-track-1"), (cloud_type, "alien:cloud-1")):
+        (request,) = plain.providers.requests(name, "yotpo")
+        assert request["body"]["id"] == event_id
+        assert request["body"]["customer"]["email"] == "alien@customers.example"
+        assert request["body"]["properties"] == {"order_id": "alien-1", "total": 6.7}

@@ -42,7 +42,8 @@ def written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     """Unit and dimension of every metric that the functions write."""
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "CustomerEventRelay/dev")
     intake = IntakeObserver()
-    for verdict in (Accepted("a", ()), Rejected("b", ()), Failed("c", UnavailableError("SQS"))):
+    accepted = Accepted("a", (), skipped={"b/main": "why"})
+    for verdict in (accepted, Rejected("b", ()), Failed("c", UnavailableError("SQS"))):
         intake.saw(verdict, "corr-1")
     intake.flush()
     results = [Result(outcome, "why", wait=300.0, internal=True) for outcome in Outcome]

@@ -11,7 +11,14 @@ from samcli.cli.types import CfnParameterOverridesType  # type: ignore[import-un
 
 from tests.drawing import drawn
 from tests.template.stack import Stack
-from tools.deploy import DeployError, configured_stages, parse_parameters, template_parameters, write_overrides
+from tools.deploy import (
+    DeployError,
+    configured_stages,
+    parse_parameters,
+    refuse_wrong_settings,
+    template_parameters,
+    write_overrides,
+)
 
 KNOWN = frozenset({"AlarmEmail", "Destinations", "DestinationSettings", "HoldSeconds"})
 SETTINGS = '{"yotpo/one": {"identify_by": "phone_number"}, "sender": {"on_unknown": "park"}}'
@@ -83,3 +90,17 @@ def test_the_file_of_overrides_is_plain_yaml() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write_overrides({"HoldSeconds": "60", "AlarmEmail": "null"}, Path(folder)).removeprefix("file://")
         assert yaml.safe_load(Path(path).read_text()) == {"HoldSeconds": "60", "AlarmEmail": "null"}
+
+
+@pytest.mark.parametrize("stage", configured_stages())
+def test_settings_with_which_no_function_starts_are_not_deployed(stage: str) -> None:
+    """GIVEN parameters WHEN they are wrong THEN every error is told at its path; right ones pass."""
+    refuse_wrong_settings(stage, {})
+    refuse_wrong_settings(stage, {"Destinations": "yotpo/one,sender/main", "DestinationSettings": SETTINGS})
+    wrong = '{"yotpo/main": {"mapping": {"drop": ["x"]}}, "sender": {"groups": 0}}'
+    with pytest.raises(DeployError, match=r"yotpo/main\.mapping\.drop\.x: is no property.*sender\.groups: "):
+        refuse_wrong_settings(stage, {"DestinationSettings": wrong})
+    with pytest.raises(DeployError, match="Destinations: nobody/main is not provider/account"):
+        refuse_wrong_settings(stage, {"Destinations": "nobody/main"})
+    with pytest.raises(DeployError, match="yotpo/one: is neither"):
+        refuse_wrong_settings(stage, {"Destinations": "yotpo/two", "DestinationSettings": SETTINGS})

@@ -166,7 +166,7 @@ def test_lengths_count_characters_not_bytes() -> None:
         ("orderShipped!", "order_shipped"),
         ("order.shipped", "order_shipped"),
         (" order  shipped ", "order_shipped"),
-        ("Größe geändert", "gr_e_ge_ndert"),
+        ("Größe geändert", "grosse_geandert"),
     ],
 )
 def test_names_suggest_snake_case(field: str, name: str, suggestion: str) -> None:

@@ -67,6 +67,14 @@ def test_what_intake_could_not_take_in_is_told_of_when_it_comes_again(log: Path)
     assert fates(watch) == [("evt-1", "yotpo/main", "delivered")]
 
 
+def test_where_an_event_does_not_go_it_is_at_its_end(log: Path) -> None:
+    """GIVEN a destination whose mapping skips it THEN that is told, is final, and is no failure."""
+    watch = Watch(log)
+    accepted(log, destinations=[], skipped={"yotpo/main": "mapping.require is not true"})
+    assert fates(watch) == [("evt-1", "yotpo/main", "skipped")]
+    assert all(one.fine for one in watch.until_ended(("evt-1",), 0))
+
+
 def test_what_was_logged_before_does_not_count(log: Path) -> None:
     """GIVEN the same event of an hour ago WHEN looked at THEN nothing is known of today's."""
     accepted(log)

@@ -50,6 +50,21 @@ def test_accepted(intake: Intake, queues: FakeIntakeQueues) -> None:
     assert {entry.correlation_id for entry in queues.entries} == {"corr-1"}
 
 
+def test_where_it_does_not_go(queues: FakeIntakeQueues) -> None:
+    """GIVEN destinations that skip an event THEN it is on no lane of theirs, whether it names them or not; it is
+    accepted all the same, for the others or for none, and kept nowhere as an error.
+    """
+    here, there = DESTINATIONS
+    unwanted = {here: "not here"}
+    intake = Intake(
+        queues, FakeClock(), DESTINATIONS, unwrap, validate, skips=lambda where, _: unwanted.get(str(where), "")
+    )
+    assert take(intake, event_json()) == Accepted("evt-1", (there,), skipped={here: "not here"})
+    assert take(intake, event_json(destinations=[here])) == Accepted("evt-1", (), skipped={here: "not here"})
+    assert [entry.destination for entry in queues.entries] == [there]
+    assert queues.rejects == []
+
+
 def test_a_record_named_and_dated_by_the_handler(intake: Intake, queues: FakeIntakeQueues) -> None:
     """A copy is the same messages, of the same moment, however late it is taken."""
     for name in ("record-1", "record-1", "record-2"):

@@ -78,6 +78,18 @@ def test_an_accepted_event(capsys: pytest.CaptureFixture[str]) -> None:
     assert output.dimensions == {"service"}
 
 
+def test_where_an_accepted_event_does_not_go(capsys: pytest.CaptureFixture[str]) -> None:
+    """No warning: the same line says where it does not go and why, and each is counted."""
+    observer = IntakeObserver()
+    observer.saw(Accepted("evt-1", ("a/main",), skipped={"b/main": "why", "c/main": "why"}), "corr-1")
+    observer.flush()
+    output = Output(capsys)
+    (line,) = output.logs
+    assert (line["level"], line["message"]) == ("INFO", "accepted")
+    assert (line["destinations"], line["skipped"]) == (["a/main"], {"b/main": "why", "c/main": "why"})
+    assert output.metrics == {"Accepted": [1], "Skipped": [2], "IntakeAge": [0]}
+
+
 def test_a_rejected_record(capsys: pytest.CaptureFixture[str]) -> None:
     """A warning with every reason, another count."""
     observer = IntakeObserver()

@@ -195,6 +195,15 @@ def test_a_preview_has_the_stack_s_settings() -> None:
     assert requests[f"{FAST}/main"]["request"]
 
 
+def test_a_preview_says_where_an_event_does_not_go() -> None:
+    """GIVEN a mapping that keeps it away WHEN previewed THEN that stands in place of its request."""
+    away = {f"{REPEATS}/main": {"mapping": {"types": ["x"]}}}
+    requests = preview(event_json(), deployed(destination_settings=away))["requests"]
+    (error,) = requests[f"{REPEATS}/main"]["errors"]
+    assert error["message"] == "does not go there: mapping.types does not have order_shipped"
+    assert requests[f"{FAST}/main"]["request"]
+
+
 # ------------------------------------------------------------------------------------------------------------- send
 
 

@@ -8,7 +8,8 @@ import pytest
 from relay.contract.destination import KNOWN, Destination
 from relay.wiring.deliver import deliver
 from relay.wiring.intake import intake
-from tests.kinds import OVERWRITES
+from tests.factories import make_event
+from tests.kinds import OVERWRITES, REPEATS
 from tests.unit.test_settings import DELIVER, INTAKE
 
 
@@ -21,6 +22,22 @@ def test_intake_and_deliver_are_wired_with_the_groups_of_an_account(monkeypatch:
     terms = deliver()._lane.accounts(destination).pace.terms
     assert (terms.groups, terms.limits[0].requests) == (4, 7)
     assert intake()._intake.groups(destination) == 4
+
+
+def test_intake_asks_mappings_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GIVEN a mapping of one destination THEN it says what goes there, and nothing of the others; GIVEN none THEN none
+    is asked.
+    """
+    own, other = Destination(f"{OVERWRITES}/main"), Destination(f"{REPEATS}/main")
+    for name, value in INTAKE.items():
+        monkeypatch.setenv(name, value)
+    assert intake()._intake.skips is None
+    given = {own: {"mapping": {"types": ["order_*"]}}, REPEATS: {"groups": 2}}
+    monkeypatch.setenv("RELAY_DESTINATION_SETTINGS", json.dumps(given))
+    skips = intake()._intake.skips
+    assert skips
+    assert [skips(own, make_event(type=name)) for name in ("order_x", "x")] == ["", "mapping.types does not have x"]
+    assert skips(other, make_event(type="x")) == ""
 
 
 def test_deliver_knows_so_many_accounts(monkeypatch: pytest.MonkeyPatch) -> None:

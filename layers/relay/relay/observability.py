@@ -58,7 +58,11 @@ class IntakeObserver:
         match verdict:
             case Accepted():
                 self._counted["Accepted"] += 1
-                self.logger.info("accepted", extra={**known, "destinations": verdict.destinations})
+                told: dict[str, object] = {"destinations": verdict.destinations}
+                if verdict.skipped:
+                    self._counted["Skipped"] += len(verdict.skipped)
+                    told["skipped"] = verdict.skipped
+                self.logger.info("accepted", extra={**known, **told})
             case Failed():
                 self._counted["IntakeFailed"] += 1
                 trouble = {"failed_at": verdict.error.service, "code": verdict.error.code}

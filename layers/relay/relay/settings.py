@@ -3,14 +3,14 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from relay.contract.destination import ACCOUNT, ANY, Destination
 from relay.contract.parsing import parse_json
-from relay.errors import InvalidEventError
+from relay.errors import FieldError, InvalidEventError
 from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings
 
@@ -40,9 +40,17 @@ def _json(value: object) -> object:
 Text = Annotated[str, Field(min_length=1)]
 
 
-class _Settings(BaseModel):
-    """`destinations` are names (`provider/account`), and providers of which any account will do (`provider/*`).
-    `destination_settings` maps a provider or a destination (`provider/account`, which wins) to its settings.
+class SettingsError(ValueError):
+    """Everything that is wrong with `DestinationSettings`, each at its path."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        self.errors = tuple(errors)
+        super().__init__("; ".join(map(str, errors)))
+
+
+class Settings(BaseModel):
+    """What both functions have. `destinations` are names (`provider/account`), and providers of which any account will
+    do (`provider/*`); `destination_settings` maps a provider or a destination (which wins) to its settings.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
@@ -68,22 +76,8 @@ class _Settings(BaseModel):
     @field_validator("destination_settings")
     @classmethod
     def _known_and_right(cls, given: dict[str, dict[str, Any]], info: ValidationInfo) -> dict[str, dict[str, Any]]:
-        destinations = info.data.get("destinations", ())
-        known = frozenset(destinations)
-        for name, values in given.items():
-            if Destination(name).account == ANY:
-                raise ValueError(f"{name}: what holds for every account stands under {Destination(name).provider}")
-            if name not in PROVIDERS and not Destination(name).is_configured(known):
-                raise ValueError(
-                    f"{name} is neither a provider ({', '.join(PROVIDERS)}) nor a destination of this stack "
-                    f"({', '.join(destinations)})"
-                )
-            try:
-                PROVIDERS[Destination(name).provider].settings_model.model_validate(values)
-            except ValidationError as error:
-                # By the names of the settings only: somebody may have put a token there.
-                wrong = [(".".join(map(str, (name, *each["loc"]))), each["msg"]) for each in error.errors()]
-                raise ValueError("; ".join(f"{path}: {message}" for path, message in wrong)) from None
+        if wrong := _wrong(given, info.data.get("destinations", ())):
+            raise SettingsError(wrong)
         return given
 
     def of(self, destination: str) -> DestinationSettings:
@@ -100,7 +94,7 @@ class _Settings(BaseModel):
         return cls.model_validate({name: given[key] for name, key in names.items() if key in given})
 
 
-class IntakeSettings(_Settings):
+class IntakeSettings(Settings):
     """`lanes` maps each provider to the URL of its lane; one URL for `*`, with the provider's name where it has a `*`,
     is that of all others.
     """
@@ -120,7 +114,7 @@ class IntakeSettings(_Settings):
         return lanes
 
 
-class DeliverSettings(_Settings):
+class DeliverSettings(Settings):
     """One provider's."""
 
     provider: str
@@ -146,3 +140,26 @@ class DeliverSettings(_Settings):
         if not _BASE_URL.fullmatch(url):
             raise ValueError("must be http:// or https://, a host and perhaps a path, without user, query or fragment")
         return url
+
+
+def _wrong(given: Mapping[str, Mapping[str, Any]], destinations: Sequence[str]) -> list[FieldError]:
+    known = frozenset(destinations)
+    found: list[FieldError] = []
+    for name, values in given.items():
+        if Destination(name).account == ANY:
+            what = f"what holds for every account stands under {Destination(name).provider}"
+        elif name not in PROVIDERS and not Destination(name).is_configured(known):
+            what = (
+                f"is neither a provider ({', '.join(PROVIDERS)}) nor a destination of this stack "
+                f"({', '.join(destinations)})"
+            )
+        else:
+            try:
+                PROVIDERS[Destination(name).provider].settings_model.model_validate(values)
+            except ValidationError as error:
+                # By the names of the settings only: somebody may have put a token there.
+                wrong = error.errors(include_input=False, include_url=False)
+                found += [FieldError(".".join(map(str, (name, *each["loc"]))), each["msg"]) for each in wrong]
+            continue
+        found.append(FieldError(name, what))
+    return found

@@ -156,3 +156,37 @@ def test_every_sample_can_be_previewed(path: Path) -> None:
 def test_offline_or_from_the_function() -> None:
     with pytest.raises(CommandError, match="not both"):
         preview(stack(), ["x.json"], offline=True, from_function=True)
+
+
+def tried(folder: Path, **settings: Any) -> Path:
+    path = folder / "settings.json"
+    path.write_text(json.dumps(settings))
+    return path
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_mapping_is_tried_before_it_is_deployed(tmp_path: Path, offline: bool) -> None:
+    """GIVEN settings in a file THEN the requests they would make, and where an event would not go, with the reason."""
+    mapping = {"rename_types": {"order_shipped": "shipped"}, "constants": {"properties.channel": "web"}}
+    path = tried(tmp_path, **{FAST: {"mapping": mapping}, f"{SLOW}/main": {"mapping": {"types": ["x_*"]}}})
+    chosen_ones = [f"{FAST}/main", f"{SLOW}/main"]
+    events = [file(tmp_path, event_data())]
+    answer = preview(stack(), events, destination=chosen_ones, settings=path, offline=offline)
+    by = {each["destination"]: each for each in answer.data}
+    assert answer.exit_code is Exit.OK
+    assert "shipped" in by[f"{FAST}/main"]["request"]["body"]
+    assert '"channel":"web"' in by[f"{FAST}/main"]["request"]["body"]
+    assert (by[f"{FAST}/main"]["request"]["url"].startswith(PROVIDERS[FAST].address)) is offline
+    assert by[f"{SLOW}/main"]["request"] is None
+    assert by[f"{SLOW}/main"]["skipped"] == "mapping.types does not have order_shipped"
+    assert "does not go there" in shown(answer)
+
+
+def test_settings_that_are_wrong_are_not_tried(tmp_path: Path) -> None:
+    """Every error at its path; and a function cannot try them."""
+    path = tried(tmp_path, **{FAST: {"mapping": {"drop": ["x"]}, "groups": 0}})
+    with pytest.raises(CommandError, match=rf"{FAST}\.mapping\.drop\.x: .*") as caught:
+        preview(stack(), [file(tmp_path, event_data())], settings=path, offline=True)
+    assert f"{FAST}.groups: " in str(caught.value)
+    with pytest.raises(CommandError, match="not both"):
+        preview(stack(), [file(tmp_path, event_data())], settings=path, from_function=True)

@@ -77,6 +77,18 @@ def whats(*parts: Any) -> list[tuple[str, str]]:
 # --------------------------------------------------------------------------------------------------------- the story
 
 
+def test_where_it_does_not_go_by_a_mapping() -> None:
+    """GIVEN destinations that skip it THEN each says why, and what shows the mapping; nothing is called rejected."""
+    stands = ends(accepted(destinations=[HERE], skipped={THERE: "mapping.require is not true"}))
+    assert (stands[THERE].state, stands[THERE].do) == ("skipped", "relay config check")
+    assert stands[THERE].told == "does not go there: mapping.require is not true"
+    assert "not tried yet" in stands[HERE].told
+    alone = ends(accepted(destinations=[], skipped={HERE: "why", THERE: "why"}))
+    assert {where: each.state for where, each in alone.items()} == {HERE: "skipped", THERE: "skipped"}
+    (step,) = known(accepted(destinations=[], skipped={HERE: "why"})).steps()
+    assert step.what.endswith(f"for no destination; not for {HERE}: why")
+
+
 def test_from_acceptance_to_delivery() -> None:
     """Which way it came, each try and what was answered, where it ended, in order of time."""
     assert whats(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from relay.contract.event import Event, parse_event
 from relay.errors import RelayError
@@ -109,3 +110,8 @@ def refusal(golden: Case) -> tuple[str, list[tuple[str, str]]]:
     except RelayError as error:
         return stage, [(one.field, one.message) for one in getattr(error, "errors", ())]
     return "nobody", []
+
+
+def settings_of(name: str) -> dict[str, FieldInfo]:
+    """The settings that a provider's page tells of: `mapping` is the same for all, and has a page of its own."""
+    return {key: each for key, each in PROVIDERS[name].settings_model.model_fields.items() if key != "mapping"}

@@ -23,7 +23,7 @@ from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings, Provider, Repeat
 from relay.providers.limits import DAY, Budget, Limit, Terms
 from relay.settings import DeliverSettings
-from tests.unit.providers.golden import REFUSED, REPLIES, ROOT, SENT, Case, case, each, said
+from tests.unit.providers.golden import REFUSED, REPLIES, ROOT, SENT, Case, case, each, said, settings_of
 
 NOW = 1_774_000_000.0
 
@@ -129,7 +129,7 @@ def test_it_is_documented(name: str) -> None:
     ]
     assert f"<Stage>/customer-events/{name}/<account>" in page
     assert all(f"`{key}`" in page for key in PROVIDERS[name].credentials)
-    assert all(f"`{field}`" in page for field in PROVIDERS[name].settings_model.model_fields)
+    assert all(f"`{field}`" in page for field in settings_of(name))
 
 
 @every_provider

@@ -12,7 +12,7 @@ from relay.outcome import Outcome
 from relay.ports import Reply
 from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings
-from tests.unit.providers.golden import GOLDEN, REPLIES, REQUESTS, ROOT, case
+from tests.unit.providers.golden import GOLDEN, REPLIES, REQUESTS, ROOT, case, settings_of
 
 SEEDS = ROOT.parent / "shared" / "seeds"
 """The providers' pages as they were, kept beside the project; not there on a user's machine."""
@@ -114,14 +114,14 @@ def test_the_settings_example_is_valid(name: str) -> None:
     for destination, values in example.items():
         assert Destination(destination).provider == name
         PROVIDERS[name].settings_model.model_validate(values)
-    assert {key for values in example.values() for key in values} == set(PROVIDERS[name].settings_model.model_fields)
+    assert {key for values in example.values() for key in values} == settings_of(name).keys()
 
 
 @every_provider
 def test_the_settings_table_is_complete(name: str) -> None:
     """Every setting has its row, with the default the code has; unset limits mean the provider's own."""
     table = page(name)["Settings"]
-    for key, field in PROVIDERS[name].settings_model.model_fields.items():
+    for key, field in settings_of(name).items():
         (row,) = [line for line in table.splitlines() if line.startswith("| `") and f"`{key}`" in line.split("|")[1]]
         if isinstance(field.default, str):
             assert f"`{field.default or '""'}`" in row

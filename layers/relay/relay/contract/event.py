@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidatorFunctionWrapHandler, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, to_json
 
+from relay.contract import foreign
 from relay.contract.fields import (
     UNNAMED,
     Bounded,
@@ -174,6 +175,11 @@ class Event(_Contract):
         """The event as compact JSON text without absent fields."""
         return _compact(self._said())
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """The fields that are not absent, as JSON has them."""
+        return self._said()
+
     def for_each(self, destinations: Sequence[str], occurred_at: datetime) -> list[str]:
         """The event as the body of a message to each of these alone: compact JSON text without absent fields."""
         # Written once: of the fields behind the destinations none may be text, and a test sees to it.
@@ -242,16 +248,22 @@ def _as_quoted(value: Scalar | None) -> Iterator[str]:
 
 
 def parse_event(data: object, validate: Callable[[Any], Event] | None = None) -> Event:
-    """Validates parsed JSON as an event, with `validate` (by default the model itself).
+    """Validates parsed JSON as an event, with `validate` (by default the model itself). It may be one of the formats
+    that `foreign` knows.
 
-    Raises InvalidEventError with every error at once, each naming its field.
+    Raises InvalidEventError with every error at once, each naming its field as its producer calls it.
     """
     if not isinstance(data, Mapping):
         raise bad_body(f"must be a JSON object, is {_KINDS.get(type(data), 'something else')}")
+    # Every event of ours has the one, and none the other.
+    theirs = foreign.read(data) if "customer" not in data or "specversion" in data else None
+    if theirs:
+        data = theirs.event
     try:
         event = (validate or Event.model_validate)(data)
     except ValidationError as error:
-        raise InvalidEventError(field_errors(error), _id(data)) from None
+        errors = field_errors(error)
+        raise InvalidEventError(theirs.errors(errors) if theirs else errors, _id(data)) from None
     if (size := event.size) > MAX_EVENT_BYTES:
         raise InvalidEventError([FieldError("body", f"is {size} bytes long, at most {MAX_EVENT_BYTES}")], _id(data))
     return event

@@ -76,10 +76,24 @@ def _bounded(value: object) -> str:
 def _name(value: object) -> str:
     text = _bounded(value)
     if not _NAME.fullmatch(text):
-        snake = re.sub(r"[^A-Za-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)).strip("_").lower()
-        hint = f", such as {snake}" if snake and mask(text) == text else ""
+        hint = f", such as {snake}" if (snake := snake_case(text)) and mask(text) == text else ""
         raise invalid(f"may hold only letters, digits and underscores{hint}")
     return text
+
+
+def snake_case(text: str) -> str:
+    """`text` as a source or a type may be written: `Order Completed` and `orderCompleted` as `order_completed`, accents
+    left out. Empty where it holds letters of another script, which would be lost, or none at all.
+    """
+    plain = "".join(
+        each if each.isascii() else each.casefold()
+        for each in unicodedata.normalize("NFKD", text)
+        if not unicodedata.combining(each)
+    )
+    if any(each.isalnum() and not each.isascii() for each in plain):
+        return ""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", plain)
+    return re.sub(r"[^A-Za-z0-9]+", "_", parted).strip("_").lower()
 
 
 def _matching(pattern: re.Pattern[str], message: str, longest: int = 255) -> Callable[[object], str]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from relay.contract.event import Event, parse_event
 from relay.contract.fields import field_errors
+from relay.contract.foreign import from_attributes
 from relay.contract.parsing import parse_json
 from relay.errors import FieldError, InvalidEventError
 from relay.intake.intake import Carried
@@ -36,7 +37,7 @@ def unwrap(record: object) -> Carried:
     carried = None
     if is_sns(record):
         notification = _envelope(record, _Sns)
-        record = parse_json(str(notification.Message))
+        record = _message(notification)
         if is_sns(record):
             raise InvalidEventError([FieldError("Message", "holds another SNS envelope")])
         carried = Carried(record, f"sns {notification.MessageId}", _seconds(notification.Timestamp), via=("sns",))
@@ -49,6 +50,16 @@ def unwrap(record: object) -> Carried:
         if is_sns(carried.content) or is_eventbridge(carried.content):
             raise InvalidEventError([FieldError("detail", "holds another envelope")])
     return carried or Carried(record)
+
+
+def _message(notification: _Sns) -> object:
+    text = str(notification.Message)
+    attributes = {
+        name: each.get("Value")
+        for name, each in (notification.MessageAttributes or {}).items()
+        if isinstance(each, dict)
+    }
+    return from_attributes(attributes, text) or parse_json(text)
 
 
 def validate(data: object) -> Event:

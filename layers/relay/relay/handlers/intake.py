@@ -11,6 +11,7 @@ from relay.handlers.records import (
     Json,
     SqsRecord,
     attribute,
+    content_of,
     correlation_id,
     described,
     is_sns_call,
@@ -68,7 +69,7 @@ def _from_sqs(record: SqsRecord) -> Incoming:
     milliseconds = str(record.get("attributes", {}).get("SentTimestamp", ""))
     sent_at = int(milliseconds) / 1000 if milliseconds.isdecimal() else None
     message_id = record["messageId"]
-    return Incoming(record["body"], correlation_id(message_id), message_id, sent_at, first, via="sqs")
+    return Incoming(content_of(record), correlation_id(message_id), message_id, sent_at, first, via="sqs")
 
 
 def _from_call(event: Any, request_id: str) -> list[Incoming]:

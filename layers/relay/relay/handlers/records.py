@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from relay.contract.foreign import from_attributes
 from relay.masking import mask_identifiers, shorten
 
 type Json = dict[str, Any]
@@ -38,6 +39,15 @@ def _records(event: object, key: str, source: str) -> bool:
         and isinstance(records, list)
         and all(isinstance(record, Mapping) and record.get(key) == source for record in records)
     )
+
+
+def content_of(record: SqsRecord) -> Any:
+    """The record in a message: its body, or the CloudEvent that its body and its attributes are together."""
+    body, attributes = record.get("body"), record.get("messageAttributes")
+    if not attributes or not isinstance(body, str) or not isinstance(attributes, Mapping):
+        return body
+    texts = {name: each.get("stringValue") for name, each in attributes.items() if isinstance(each, Mapping)}
+    return from_attributes(texts, body) or body
 
 
 def attribute(record: SqsRecord, name: str) -> str:

@@ -62,6 +62,8 @@ class Accepted:
     destinations: tuple[str, ...]
     age: float = 0.0
     via: str = ""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """The destinations where it would go, and does not by their settings, with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class Intake:
     chance: Callable[[], float] = random.random
     groups: Callable[[Destination], int] = lambda _: 1
     """How many message groups a destination has."""
+    skips: Callable[[Destination, Event], str] | None = None
+    """Why an event does not go to a destination, empty where it does; None where every event goes everywhere."""
 
     def accept(
         self, records: Sequence[Incoming], deadline: float = math.inf, *, together: bool = False
@@ -165,6 +169,10 @@ class Intake:
             record.correlation_id,
             carried.record_id or record.record_id,
         )
+        if self.skips:
+            told = {entry.destination: self.skips(entry.destination, event) for entry in entries}
+            taken.skipped = {destination: why for destination, why in told.items() if why}
+            entries = [entry for entry in entries if not told[entry.destination]]
         taken.destinations = tuple(entry.destination for entry in entries)
         return [self._grouped(each, event.customer) for each in entries]
 
@@ -203,6 +211,7 @@ class _Taken:
     event_type: str = ""
     envelopes: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[FieldError, ...] = ()
     kept: bool = False
     failure: UnavailableError | None = None
@@ -215,7 +224,7 @@ class _Taken:
             return Failed(self.event_id, self.failure, age, via)
         if self.errors:
             return Rejected(self.event_id, self.errors, self.kept, age, via)
-        return Accepted(self.event_id or "", self.destinations, age, via)
+        return Accepted(self.event_id or "", self.destinations, age, via, self.skipped)
 
     def reject(self) -> RejectedRecord:
         """The record as RejectedQueue takes it: whole, or as much of it as a message holds."""
@@ -237,6 +246,6 @@ class _Taken:
 
 
 def _type(content: object) -> str:
-    """The type of what may be no event, to find it by."""
-    named = content.get("type") if isinstance(content, Mapping) else None
+    """The type of what may be no event, to find it by: as it is, for one that others call by a name of its own."""
+    named = (content.get("event") or content.get("type")) if isinstance(content, Mapping) else None
     return mask_identifiers(shorten(named, 255)) if isinstance(named, str) else ""

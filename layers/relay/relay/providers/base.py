@@ -18,6 +18,7 @@ from relay.ports import Reply, Request
 from relay.providers.auth import Auth
 from relay.providers.checks import Check
 from relay.providers.limits import Budget, Limit, Terms, read_quota, read_quotas, read_wait
+from relay.providers.mapping import EventMapping
 from relay.providers.replies import RULES, SAYS, Rule, read_words
 
 JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "customer-event-relay"}
@@ -38,6 +39,8 @@ class DestinationSettings(BaseModel):
     """How many batches of the account run side by side; a customer's events stay in one of them."""
     concurrency: int | None = Field(default=None, ge=1, le=1_000, strict=True)
     """How many requests the provider takes at the same time."""
+    mapping: EventMapping | None = None
+    """Which events go there, and what is changed in them; None: all, as they are."""
 
 
 class Repeat(StrEnum):
@@ -137,6 +140,8 @@ class Provider(ABC):
         lacking = [key for key in self.credentials if key not in usable]
         if lacking:
             raise CredentialsError(f"secret lacks a usable {', '.join(lacking)}")
+        if self.settings.mapping:
+            event = self.settings.mapping.apply(event)
         errors: list[FieldError] = []
         payload = self.payload(event, errors)
         if errors:
