@@ -424,6 +424,21 @@ def test_all_of_it_used_by_us_is_nobody_else(limit: Limit) -> None:
     assert client.sent[-1] - client.sent[0] <= 5.5 * limit.window
 
 
+def test_what_is_told_late_is_not_taken_for_others() -> None:
+    """GIVEN an environment that waits for long to tell what it learned, while others send WHEN it does THEN the log
+    does not reach back as far any more, and what is missing from it was nobody else's.
+    """
+    client = Client(new(MINUTE))
+    for number in range(40):
+        client.send(left(59 - number))
+    sent_at, told_at, said = client.sent[-1], client.now, left(20)
+    client.now += 69.0
+    client.send()
+    told = answered(client.record, said, sent_at, told_at)
+    assert told.windows[0].others == 0
+    assert told.burst == client.record.burst
+
+
 @BOTH
 def test_nothing_left_for_ever_is_not_believed_for_ever(limit: Limit) -> None:
     """GIVEN replies that say "none left" each time, and never a 429 THEN after some the limit is used in full."""

@@ -282,6 +282,9 @@ def _used(window: Window, sent_at: float, now: float) -> int | None:
     since = sent_at - window.seconds
     if now - sent_at > HISTORY or (len(window.turns) >= MOST_KEPT and window.turns[0][0] > since):
         return None
+    if window.turns and window.turns[-1][0] - sent_at > HISTORY:
+        # Told late, to a record that others have written meanwhile: it does not reach back as far any more.
+        return None
     # Requests sent while this one was under way may have been counted before it, too.
     until = sent_at + late(window) + min(now - sent_at, window.seconds / 2)
     return sum(count for moment, count in window.turns if since < moment <= until)
