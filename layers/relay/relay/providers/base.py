@@ -17,6 +17,11 @@ from relay.ports import Reply, Request
 from relay.providers.checks import Check
 from relay.providers.limits import Budget, Limit, Terms, read_count, read_quotas, read_wait
 
+NO_BACKFILL = (
+    "cannot be told that an event is history and may start flows for it: leave it out of destinations, or set "
+    '"backfill": "send" in DestinationSettings to have it sent like any other'
+)
+
 JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "customer-event-relay"}
 
 
@@ -35,6 +40,8 @@ class DestinationSettings(BaseModel):
     """How many batches of the account run side by side; a customer's events stay in one of them."""
     concurrency: int | None = Field(default=None, ge=1, le=1_000, strict=True)
     """How many requests the provider takes at the same time."""
+    backfill: Literal["refuse", "send"] = "refuse"
+    """What becomes of an event that is history, where the provider cannot be told that it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +104,8 @@ class Provider(ABC):
     overrides_by_id: ClassVar[bool]
     """True where the provider overwrites an event with the same id: other content is then an update, not an error."""
     rules: ClassVar[tuple[Rule, ...]] = ()
+    backfills: ClassVar[bool] = False
+    """True where the provider can be told that an event is history (`event.backfill`), so that no flow starts."""
     backoff: ClassVar[float | None] = None
     """Seconds to stay away after a first 429 that names no moment; None: as long as two requests take."""
     settings_model: ClassVar[type[DestinationSettings]] = DestinationSettings
@@ -125,6 +134,8 @@ class Provider(ABC):
         if lacking:
             raise CredentialsError(f"secret lacks a usable {', '.join(lacking)}")
         errors: list[FieldError] = []
+        if event.backfill and not self.backfills and self.settings.backfill == "refuse":
+            errors.append(FieldError("backfill", f"{self.name} {NO_BACKFILL}"))
         payload = self.payload(event, errors)
         if errors:
             raise UndeliverableError(errors, event.id)
