@@ -249,6 +249,18 @@ def test_the_age_of_the_oldest(capsys: pytest.CaptureFixture[str]) -> None:
     assert output.emf[0]["_aws"]["CloudWatchMetrics"][0]["Metrics"][-1]["Unit"] == "Seconds"
 
 
+def test_history_has_no_age(capsys: pytest.CaptureFixture[str]) -> None:
+    """It waits for hours behind live events, and no customer gets anything late for it; it is counted all the same."""
+    observer = DeliverObserver("yotpo")
+    observer.results([Result(Outcome.DELIVERED, "", age=40_000.0, backfill=True)])
+    assert Output(capsys).metrics == {"Delivered": [1.0]}
+    observer.results(
+        [Result(Outcome.DELIVERED, "", age=3.0), Result(Outcome.DELIVERED, "", age=40_000.0, backfill=True)]
+    )
+    output = Output(capsys)
+    assert (output.metrics["DeliveryAge"], output.metrics["DeliveredAge"]) == ([3.0], [3.0])
+
+
 def test_what_was_not_delivered_has_no_age_at_delivery(capsys: pytest.CaptureFixture[str]) -> None:
     """An event that fails for days must not pass for one that came late, nor a repeat for one that came soon."""
     results = [Result(outcome, "", age=9.0) for outcome in Outcome if outcome is not Outcome.DELIVERED]

@@ -37,7 +37,7 @@ class Attempt:
         self._delivery = delivery
         self._account = account
         self._deadline = deadline
-        self._permit = account.pace.permit()
+        self._permit = account.pace.permit(backfill=delivery.is_backfill)
         self._crashes = 0
         """Earlier attempts that ended between their post and its record."""
         self._is_unsure = False
@@ -320,5 +320,6 @@ class Attempt:
             destination=delivery.destination,
             correlation_id=delivery.correlation_id,
             age=self._clock.now() - delivery.accepted_at,
+            backfill=delivery.is_backfill,
             **{"crashed": self._crashes, **more},
         )
