@@ -203,7 +203,8 @@ class Account:
     def hidden(self) -> list[Hidden]:
         """What was hidden last of each of its message groups."""
         account = self.destination.account
-        groups = [account, *(f"{account}{GROUP}{number}" for number in range(1, MOST_GROUPS))]
+        numbered = (f"{account}{GROUP}{number}" for number in range(1, MOST_GROUPS))
+        groups = [account, self.destination.backfill_group, *numbered]
         keys = [{"destination": {"S": hidden_key(self.destination, each)}} for each in groups]
         return list(map(read_hidden, self._relay.items(self._table, keys)))
 

@@ -19,7 +19,7 @@ from relay.errors import FieldError
 from relay.masking import mask
 
 FIELDS = (
-    *("id", "source", "type", "occurred_at", "value", "currency", "destinations", "expires_at"),
+    *("id", "source", "type", "occurred_at", "value", "currency", "destinations", "expires_at", "backfill"),
     *("customer.email", "customer.phone_number", "customer.id"),
 )
 """What a column may be."""
@@ -114,7 +114,7 @@ def read_field(text: str) -> tuple[str, str]:
     """A field and the kind of its cells, as a map has them. Raises CommandError for what is no field."""
     name, colon, kind = text.strip().rpartition(":")
     if not colon:
-        name, kind = kind, "number" if kind == "value" else "text"
+        name, kind = kind, {"value": "number", "backfill": "boolean"}.get(kind, "text")
     if kind not in KINDS:
         raise CommandError(f"{mask(text)}: there is no kind {mask(kind)}, only {', '.join(KINDS)}", Exit.USAGE)
     if not is_field(name):
@@ -203,8 +203,8 @@ class Rows:
 
 
 def derived_id(data: Mapping[str, Any]) -> str:
-    """The same for the same event; where it goes and when it turns stale do not count."""
-    content = {name: value for name, value in data.items() if name not in ("destinations", "expires_at")}
+    """The same for the same event; where it goes, when it turns stale and whether it is history do not count."""
+    content = {name: value for name, value in data.items() if name not in ("destinations", "expires_at", "backfill")}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"row-{hashlib.sha256(canonical.encode()).hexdigest()[:32]}"
 

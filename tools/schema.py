@@ -11,9 +11,9 @@ PATH = ROOT / "docs" / "event.schema.json"
 
 
 def schema() -> str:
-    """The JSON Schema of the event, version 1, as the text of ``docs/event.schema.json``."""
+    """The JSON Schema of the event, version 1.1, as the text of ``docs/event.schema.json``."""
     described = Event.model_json_schema()
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Customer event, version 1"}
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Customer event, version 1.1"}
     return json.dumps(head | {key: value for key, value in described.items() if key != "title"}, indent=2) + "\n"
 
 

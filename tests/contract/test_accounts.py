@@ -167,8 +167,9 @@ def test_more_than_one_call_takes(desk: Desk) -> None:
     for number in range(1, 256, 5):
         desk.accounts.note(Hidden(NAME, f"main#{number}", (f"r-{number}",), time.time() + 300))
     desk.accounts.note(Hidden(NAME, "main", ("over",), time.time() - 1))
+    desk.accounts.note(Hidden(NAME, "main#backfill", ("history",), time.time() + 300))
     found = {each.group: each for each in desk.account.hidden()}
-    assert found.keys() == {"main", *(f"main#{number}" for number in range(1, 256, 5))}
+    assert found.keys() == {"main", "main#backfill", *(f"main#{number}" for number in range(1, 256, 5))}
     assert found["main#6"].receipts == ("r-6",)
     assert found["main#6"].destination == NAME
 

@@ -262,6 +262,7 @@ class DeliverEnvironment(Environment):
                 on_unknown="park" if park else "retry",
                 groups=max(self.plan.groups, self.plan.regrouped),
                 concurrency=plan.concurrency if plan else None,
+                backfill="send",
             )
             providers[destination] = kind("https://provider.test", settings)
         return providers[destination]

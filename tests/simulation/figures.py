@@ -1,6 +1,8 @@
 """The figures of virtual time: named scenarios, each measured and held against what it must reach."""
 
+import itertools
 import math
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -457,6 +459,71 @@ def blocked() -> Scenario:
     )
 
 
+def backfill(account: AccountPlan, live: float, seconds: float, share: float) -> Scenario:
+    """Live events that take a `live` part of the limit, at moments of chance, alone and before 50,000 of history that
+    wait behind them: do they notice? `share`: how much history is to get of what they leave.
+    """
+    requests, window = LIMITS[account.provider]
+    own = tuple(_by_chance(account.destination, live * requests / window, seconds))
+    without, run = (
+        play(_quiet((account,), each, ends=seconds)) for each in (own, (*own, *_history(account.destination, 50_000)))
+    )
+    before, after = (_percentile(each, account.destination, own) for each in (without, run))
+    delivered = _acts(run, account.destination)
+    rest = (delivered - len(own)) / (requests * seconds / window - len(own))
+    yield (
+        "",
+        [
+            Figure("95th percentile of the live events' delay without", f"{before:.2f} s"),
+            Figure("with", f"{after:.2f} s", after - before <= 2.0),
+            Figure("history's part of the rest", f"{rest:.1%}", rest >= share),
+            Figure("429", f"{_refused(run):.2%}", _refused(run) <= _refused(without)),
+            Figure("function time", f"{run.functions[account.provider].busy_seconds / seconds:.1%}"),
+            Figure("writes a delivery", f"{run.account_writes / max(1, delivered):.2f}"),
+            *_sound(run),
+        ],
+    )
+
+
+def backlog_and_backfill(account: AccountPlan, live: int, history: int) -> Scenario:
+    """So many live events at once, and so many of history: is the last of the live ones any later for them, and is all
+    delivered in the end?
+    """
+    destination, own = account.destination, tuple(_events(account.destination, live))
+    alone, run = (play(_quiet((account,), each)) for each in (own, (*own, *_history(destination, history))))
+    names = {each.event_id for each in own}
+    times = sorted(at for each in run.history.deliveries.values() if each.event_id in names for at, _ in each.acts)
+    took, takes, delivered = _times(alone, destination)[-1], times[-1], _acts(run, destination)
+    yield (
+        "",
+        [
+            Figure("lost", f"{live + history - delivered}", delivered == live + history),
+            Figure("dead letters", f"{run.history.totals.letters}", run.history.totals.letters == 0),
+            Figure(
+                "the last of the live ones after",
+                f"{takes:.1f} s ({took:.1f} s alone)",
+                takes - took <= max(2.0, 0.02 * took),
+            ),
+            Figure("all after", f"{run.lasted:.0f} s"),
+            *_sound(run),
+        ],
+    )
+
+
+def _history(destination: str, count: int) -> Iterator[EventPlan]:
+    return (replace(each, backfill=True) for each in _named(destination, count))
+
+
+def _by_chance(destination: str, rate: float, seconds: float) -> Iterator[EventPlan]:
+    """Events at moments of chance, so many a second."""
+    rng, at = random.Random(f"live {destination} {rate}"), 0.0
+    for index in itertools.count():
+        at += rng.expovariate(rate)
+        if at > seconds - 60.0:
+            return
+        yield EventPlan(at, f"live{index}", index, (destination,), via="lane")
+
+
 def _sound(run: Run) -> Iterator[Figure]:
     totals = run.history.totals
     yield Figure("repeats", f"{totals.repeats}")
@@ -481,7 +548,7 @@ def _percentile(run: Run, prefix: str, events: tuple[EventPlan, ...]) -> float:
     delays = sorted(
         delivery.acts[0][0] - sent[delivery.event_id] if delivery.acts else float("inf")
         for delivery in run.history.deliveries.values()
-        if delivery.destination.startswith(prefix)
+        if delivery.destination.startswith(prefix) and delivery.event_id in sent
     )
     return delays[int(0.95 * len(delays))]
 
@@ -581,4 +648,13 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "six hours' outage, 10,000 to Sender": lambda: outage("sender/main"),
     "1,000 accounts, one with 20,000": noisy,
     "20 accounts, 10 blocked": blocked,
+    "50,000 of history at 5/s, live half of it": lambda: backfill(AccountPlan("yotpo/main"), 0.5, 600.0, 0.65),
+    "50,000 of history at 5/s, live 80 %": lambda: backfill(AccountPlan("yotpo/main"), 0.8, 600.0, 0.65),
+    "50,000 of history at 60/min, live half of it": lambda: backfill(AccountPlan("sender/main"), 0.5, 3600.0, 0.55),
+    "50,000 of history at 60/min, live 80 %": lambda: backfill(AccountPlan("sender/main"), 0.8, 3600.0, 0.28),
+    "600 live at 5/s before 1,000 of history": lambda: backlog_and_backfill(AccountPlan("yotpo/main"), 600, 1_000),
+    "600 live at 5/s before 1,000 of history, answers in 2 s": lambda: backlog_and_backfill(
+        AccountPlan("yotpo/main", answers_in=2.0), 600, 1_000
+    ),
+    "240 live at 60/min before 300 of history": lambda: backlog_and_backfill(AccountPlan("sender/main"), 240, 300),
 }

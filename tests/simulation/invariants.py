@@ -29,7 +29,7 @@
 - `alone`: no attempt is granted an event before the invocation that has it must have ended, clocks that are off allowed
   for: who has it may be about to post.
 - `order`: no event of a customer is acted on for the first time while an earlier one of that customer is neither ended
-  nor tried three times.
+  nor tried three times; history and live events each for themselves.
 - `deadline`: no request starts that could outlast its invocation. `stale`: none starts later than one invocation (30 s)
   after the event's end of life.
 - `just`: a dead letter tells the truth: expired events had expired, rejected ones were refused, and an event
@@ -107,6 +107,9 @@ class Checker:
         expires_at = datetime.fromisoformat(event["expires_at"]).timestamp() if "expires_at" in event else math.inf
         customer = event["customer"]
         identities = tuple(f"{name}={customer[name]}" for name in ("email", "phone_number", "id") if name in customer)
+        if "backfill" in event:
+            # History is a line of its own: among live events a customer's has no order.
+            identities = tuple(f"backfill {each}" for each in identities)
         identities = identities if valid else ()
         delivery.records[record_at] = version
         kept = Kept(

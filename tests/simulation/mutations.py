@@ -22,6 +22,7 @@ import relay.intake.intake
 import relay.providers.base
 from relay.account.account import Account
 from relay.account.pace import Pace, Permit
+from relay.account.schedule import next_turn
 from relay.contract.destination import Destination
 from relay.contract.event import Customer
 from relay.delivery.attempt import Attempt
@@ -269,15 +270,30 @@ def _(swap: Swap) -> None:
     swap(relay.account.breaker, "denied_for", lambda record, me, now, **more: 0.0)
 
 
-@mutation("an operator's hold is overlooked", drawn="now")
+@mutation("an operator's hold is overlooked", drawn="live")
 def _(swap: Swap) -> None:
     swap(relay.account.breaker, "held_for", lambda record, now: 0.0)
 
 
-@mutation("a customer's events go to any group", drawn="now")
+@mutation("a customer's events go to any group", drawn="live")
 def _(swap: Swap) -> None:
     numbers = count()
     swap(Destination, "group", lambda self, line, groups: f"{self.account}#{next(numbers) % groups}")
+
+
+@mutation("history takes its turns as live events do", figure="50,000 of history at 60/min, live half of it")
+def _(swap: Swap) -> None:
+    swap(relay.account.schedule, "next_backfill_turn", lambda record, now, lead, **more: next_turn(record, now, lead))
+
+
+@mutation("history stands among the live events", figure="50,000 of history at 5/s, live half of it")
+def _(swap: Swap) -> None:
+    swap(Destination, "backfill_group", property(lambda self: self.account))
+
+
+@mutation("nobody knows that live events wait", figure="600 live at 5/s before 1,000 of history, answers in 2 s")
+def _(swap: Swap) -> None:
+    swap(relay.account.schedule, "want", lambda record, *more: record)
 
 
 @mutation("the pace is ten times too slow", figure="600 to Yotpo, 20 ms")

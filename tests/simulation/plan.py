@@ -104,6 +104,7 @@ class EventPlan:
     version: int = 0
     expires_in: float | None = None
     via: Literal["plain", "eventbridge", "sns", "lane"] = "plain"
+    backfill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +202,13 @@ HAND_OVERS = ((0.0, 0.0), (0.0, 0.0), (0.045, 0.13), (0.195, 0.38), (0.395, 0.78
 
 def draw(seed: int) -> Plan:
     """A plan with a few of all possible troubles: which ones, and how bad, the seed says."""
+    rng, plan = random.Random(f"history {seed}"), draw_live(seed)
+    share = rng.choice((0.0, 0.0, 0.0, 0.2, 0.8))
+    return replace(plan, events=tuple(replace(each, backfill=rng.random() < share) for each in plan.events))
+
+
+def draw_live(seed: int) -> Plan:
+    """A plan of the days before there was any history (2026-11-29)."""
     rng, plan = random.Random(f"hands {seed}"), draw_untouched(seed)
     return replace(plan, hands=tuple(_hands(rng, plan))) if rng.random() < 0.3 else plan
 
@@ -366,6 +374,7 @@ def _again(rng: random.Random, event: EventPlan) -> Iterator[EventPlan]:
 
 DRAWN: dict[str, Callable[[int], Plan]] = {
     "now": draw,
+    "live": draw_live,
     "untouched": draw_untouched,
     "single": draw_single,
     "plain": draw_plain,

@@ -51,7 +51,7 @@ _UNTOUCHED = {
     858585510: "storm: an event always 500 and one always 429 took each other's back-off away",
 }
 
-_NOW = {
+_LIVE = {
     352608300470090: "spin: four groups found out each for itself, again in each environment, that tables were away",
     20260571: "prompt: a delivered event waited behind one always 403, which each environment tried as if it were new",
     20261411: "just: an event was given up when the secret could not be read",
@@ -61,7 +61,7 @@ _NOW = {
     991100137: "throttle: bursts of events that were all turned away before, at a provider that takes one at a time",
     20263410: "asked: what could not be written was not known to a copy of the batch (a mistake of the rule)",
 }
-FAILED: dict[str, dict[int, str]] = {"plain": _PLAIN, "single": _SINGLE, "untouched": _UNTOUCHED, "now": _NOW}
+FAILED: dict[str, dict[int, str]] = {"plain": _PLAIN, "single": _SINGLE, "untouched": _UNTOUCHED, "live": _LIVE}
 """What each broke once, by how its plan was drawn then."""
 
 

@@ -13,7 +13,7 @@ from tests.kinds import FAST
 from tests.simulation import seeds
 from tests.simulation.campaign import Campaign, campaign, one
 from tests.simulation.figures import groups_for
-from tests.simulation.plan import AccountPlan, EventPlan, Plan, draw, draw_plain, draw_single, draw_untouched
+from tests.simulation.plan import AccountPlan, EventPlan, Plan, draw, draw_live, draw_plain, draw_single, draw_untouched
 from tests.simulation.world import play
 
 pytestmark = pytest.mark.long
@@ -80,12 +80,25 @@ def test_operators_are_drawn_beside_the_rest() -> None:
     """GIVEN many seeds WHEN they are drawn THEN accounts are held and resumed in some plans, always before the faults
     end, and all else is as it was drawn before there were operators.
     """
-    plans = [draw(seed) for seed in range(200)]
+    plans = [draw_live(seed) for seed in range(200)]
     assert all(replace(each, hands=()) == draw_untouched(each.seed) for each in plans)
     hands = [(plan, hand) for plan in plans for hand in plan.hands]
     assert 20 < sum(bool(plan.hands) for plan in plans) < 100
     assert {(hand.hold is None, hand.until > 0) for _, hand in hands} == {(True, False), (False, True), (False, False)}
     assert all((hand.hold or 0.0) < hand.resume < plan.faults_end for plan, hand in hands)
+
+
+def test_history_is_drawn_beside_the_rest() -> None:
+    """GIVEN many seeds WHEN they are drawn THEN some plans have events that are history, a few or most of them, and all
+    else is as it was drawn before there was any.
+    """
+    plans = [draw(seed) for seed in range(200)]
+    for each in plans:
+        live = tuple(replace(event, backfill=False) for event in each.events)
+        assert replace(each, events=live) == draw_live(each.seed)
+    shares = [sum(event.backfill for event in each.events) / len(each.events) for each in plans]
+    assert 40 < sum(share > 0 for share in shares) < 120
+    assert max(shares) > 0.7
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 1), (2, 3)])

@@ -136,7 +136,7 @@ class World:
             self.history.timeline.note(self.kernel.now, environment, "", why)
 
     def _map(self, provider: str, lane: FifoQueue) -> None:
-        several = max(self.plan.groups, self.plan.regrouped)
+        several = max(self.plan.groups, self.plan.regrouped) + any(each.backfill for each in self.plan.events)
         groups = several * sum(each.provider == provider for each in self.plan.accounts)
         mapping = FifoMapping(self.kernel, self.plan, lane, self.functions[provider])
         mapping.on_batch_answered = self.checker.on_batch_answered
@@ -152,7 +152,7 @@ class World:
             for number, destination in enumerate(event.destinations):
                 own = f"own-{event.event_id}-{event.at}-{number}"
                 to = Destination(destination)
-                group = to.group(_line(body), self.services.groups)
+                group = to.backfill_group if event.backfill else to.group(_line(body), self.services.groups)
                 self.services.put_on_lane(to, group, body, own, {})
             return
         wrapped = _wrap(event, body)
@@ -207,6 +207,8 @@ def _body(plan: Plan, event: EventPlan) -> dict[str, Any]:
         body["occurred_at"] = _iso(float(event.customer))
     if event.expires_in is not None:
         body["expires_at"] = _iso(event.at + event.expires_in)
+    if event.backfill:
+        body["backfill"] = True
     if event.nature == "invalid":
         body["type"] = customer.get("email", "not a name")
     return body

@@ -876,6 +876,8 @@ def test_other_content_has_another_hash(changes: dict[str, Any]) -> None:
     [
         event_data(destinations=["yotpo/main"]),
         event_data(expires_at="2026-11-23T10:00:00Z"),
+        event_data(backfill=True),
+        event_data(backfill=False),
         event_data(value=None),
         dict(reversed(event_data().items())),
         event_data(properties={"total": 6.7, "order_id": "A-1001", "gone": None}),
@@ -888,8 +890,34 @@ def test_other_content_has_another_hash(changes: dict[str, Any]) -> None:
     ],
 )
 def test_the_same_content_has_the_same_hash(same: dict[str, Any]) -> None:
-    """Order, nulls, spelling, destinations and expiry do not make another event."""
+    """Order, nulls, spelling, destinations, expiry and whether it is history do not make another event."""
     assert parse_event(same).content_hash == make_event().content_hash
+
+
+@pytest.mark.parametrize("said", [False, None, ...])
+def test_an_event_is_no_history_unless_it_says_so(said: object) -> None:
+    """And is written as it was before there was any."""
+    event = make_event(backfill=said)
+    assert event.backfill is False
+    assert event.to_json() == make_event().to_json()
+    assert "backfill" not in event.to_json()
+
+
+def test_history_stays_history_on_its_way() -> None:
+    """What intake puts on a lane says so, too."""
+    event = make_event(backfill=True)
+    assert event.backfill is True
+    assert parse_event(json.loads(event.to_json())) == event
+    (body,) = event.for_each(["yotpo/main"], event.occurred_at or datetime.now(UTC))
+    assert json.loads(body)["backfill"] is True
+
+
+@pytest.mark.parametrize("said", ["true", "yes", 1, 0, [], {}])
+def test_history_is_true_or_false(said: object) -> None:
+    """Nothing else is taken for either: a flow that starts by mistake cannot be stopped."""
+    with pytest.raises(InvalidEventError) as caught:
+        make_event(backfill=said)
+    assert [str(error) for error in caught.value.errors] == ["backfill: must be true or false"]
 
 
 def test_events_do_not_change() -> None:

@@ -592,12 +592,14 @@ def test_how_often_a_lane_record_was_received(receive_count: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "account", "group"), [("main", "main", ""), ("main#2", "main", "main#2"), ("", "", "")]
+    ("given", "account", "group"),
+    [("main", "main", ""), ("main#2", "main", "main#2"), ("main#backfill", "main", "main#backfill"), ("", "", "")],
 )
 def test_whose_a_message_group_is(given: str, account: str, group: str) -> None:
-    """An account's only group, or its first, has its name; each other one a number beside it."""
+    """An account's only group, or its first, has its name; each other one a number beside it, its history a word."""
     message = lane_message(SQSRecord(lane_record(event_json(), account=given)))
     assert (message.account, message.group) == (account, group)
+    assert message.is_backfill == given.endswith("#backfill")
 
 
 def test_a_lane_record_of_a_second_group_is_its_accounts() -> None:

@@ -107,6 +107,14 @@ def test_a_customers_events_share_a_group(queues: FakeIntakeQueues) -> None:
     assert {entry.destination for entry in queues.entries} == set(DESTINATIONS)
 
 
+def test_history_is_in_one_group(queues: FakeIntakeQueues) -> None:
+    """GIVEN an account of several groups THEN the history of all its customers stands apart from them, in one."""
+    intake = Intake(queues, FakeClock(), DESTINATIONS, groups=lambda _: 3)
+    for number in range(20):
+        take(intake, event_json(id=f"{number}", customer={"id": str(number)}, backfill=True))
+    assert {entry.group for entry in queues.entries} == {"main#backfill"}
+
+
 # ------------------------------------------------------------------------------------------------ envelopes
 
 

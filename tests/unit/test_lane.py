@@ -1037,6 +1037,65 @@ def test_no_more_at_the_same_time_than_the_provider_takes(settings: dict[str, in
     assert harness.workers.most_in_flight == most
 
 
+def history(name: str, customer: str = "", **changes: Any) -> LaneMessage:
+    return message(name, customer, group="main#backfill", backfill=True, **changes)
+
+
+SENT = {"backfill": "send"}
+
+
+def test_history_begins_when_no_live_event_can() -> None:
+    """GIVEN a batch with both, history first THEN the live events go first, those of the same customer, too."""
+    harness = Harness(provider="sender", settings=SENT)
+    batch = [history("h0", "ada"), history("h1"), message("e0", "ada"), message("e1")]
+    assert harness.handle(batch).failed == []
+    assert harness.sent[:2] == ["e0", "e1"]
+    assert sorted(harness.sent[2:]) == ["h0", "h1"]
+
+
+def test_history_is_deferred_by_its_own_pace() -> None:
+    """GIVEN a batch of history THEN a slice of it goes, what comes after is hidden until the next one, and a live event
+    that comes meanwhile goes at once.
+    """
+    harness = Harness(provider="sender", settings=SENT)
+    assert harness.handle([history(f"h{number}") for number in range(10)]).failed == []
+    report = harness.handle([history(f"i{number}") for number in range(10)])
+    assert len(report.failed) == 10
+    assert 5 <= report.deferred["sender/main"] <= 15
+    assert harness.handle([message("e0")]).failed == []
+    harness.clock.pass_by(report.deferred["sender/main"])
+    assert len(harness.handle([history(f"i{number}") for number in range(10)]).failed) < 3
+
+
+def test_history_in_a_live_group_holds_nobody_up() -> None:
+    """GIVEN an event that says so on a lane's live group, as another system may put it THEN it goes as any other: what
+    stands behind it would have to wait for it.
+    """
+    harness = Harness(provider="sender", settings=SENT)
+    assert harness.handle([message(f"e{number}", backfill=True) for number in range(10)]).failed == []
+    assert harness.handle([message(f"f{number}", backfill=True) for number in range(10)]).failed == []
+
+
+def test_history_that_a_provider_cannot_be_told_of() -> None:
+    """GIVEN no setting THEN it is a dead letter that says what to do and keeps its group, and live events go on."""
+    harness = Harness(provider="sender")
+    report = harness.handle([*(history(f"h{number}") for number in range(9)), message("e0")])
+    assert (report.failed, harness.sent) == ([], ["e0"])
+    assert len(harness.queue.letters) == 9
+    (reason,) = {letter.reason for letter in harness.queue.letters}
+    assert reason.startswith("backfill: sender cannot be told that an event is history")
+    assert {letter.group for letter in harness.queue.letters} == {"main#backfill"}
+    assert harness.handle([history(f"i{number}") for number in range(10)]).failed == []
+
+
+def test_history_takes_one_place_where_a_provider_counts_them() -> None:
+    """Beside the live events', which may be busy with all that there are."""
+    harness = Harness(provider="sender", settings={**SENT, "concurrency": 4})
+    harness.handle([history(f"h{number}") for number in range(10)])
+    assert isinstance(harness.workers, OneByOneWorkers)
+    assert harness.workers.most_in_flight == 1
+
+
 def any_account(most: int = KNOWN) -> tuple[Harness, Counter[str]]:
     """A lane of `yotpo/*` that knows so many accounts, and how often each has been met as a new one."""
     harness, met = Harness(names=("*",)), Counter[str]()

@@ -268,6 +268,18 @@ def test_an_event_that_came_late_is_warned_about(capsys: pytest.CaptureFixture[s
     assert (line["level"], line["late"]) == ("WARNING", "it starts nothing once older than 12:00:00")
 
 
+def test_history_has_no_age(capsys: pytest.CaptureFixture[str]) -> None:
+    """It waits for hours behind live events, and no customer gets anything late for it; it is counted all the same."""
+    observer = DeliverObserver("yotpo")
+    observer.results([Result(Outcome.DELIVERED, "", age=40_000.0, backfill=True)])
+    assert Output(capsys).metrics == {"Delivered": [1.0]}
+    observer.results(
+        [Result(Outcome.DELIVERED, "", age=3.0), Result(Outcome.DELIVERED, "", age=40_000.0, backfill=True)]
+    )
+    output = Output(capsys)
+    assert (output.metrics["DeliveryAge"], output.metrics["DeliveredAge"]) == ([3.0], [3.0])
+
+
 def test_what_was_not_delivered_has_no_age_at_delivery(capsys: pytest.CaptureFixture[str]) -> None:
     """An event that fails for days must not pass for one that came late, nor a repeat for one that came soon."""
     results = [Result(outcome, "", age=9.0) for outcome in Outcome if outcome is not Outcome.DELIVERED]

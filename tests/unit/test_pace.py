@@ -171,7 +171,7 @@ def test_no_turn_is_reserved_later_than_asked(pace: Pace, within: float | None, 
 def test_of_several_groups_each_waits_for_those_before_it() -> None:
     """GIVEN batches side by side THEN turns further away are worth to wait for."""
     alone, beside = World().pace(), World(groups=3).pace()
-    assert beside.within > alone.within == WITHIN
+    assert beside.within() > alone.within() == WITHIN
     assert beside.reserve(100) > alone.reserve(100)
 
 
@@ -760,3 +760,39 @@ def test_never_above_the_limit_and_hardly_below(limit: Limit) -> None:
         permit.observe(left(max(0, limit.requests - sum(at > times[-1] - limit.window for at in times))))
     assert most_within(times, limit.window) <= limit.requests
     assert times[-1] < 20 * limit.window * 1.04 + limit.window
+
+
+# ------------------------------------------------------------------------------------------------ history
+
+
+def test_history_gets_fewer_turns_than_live_events(world: World) -> None:
+    """And none that is far away, for live events get theirs behind it; nobody is told that it waits."""
+    live, history = World(MINUTE), World(MINUTE)
+    assert live.pace().reserve(60) == 60
+    assert 6 <= history.pace().reserve(60, backfill=True) <= 12
+    assert history.record.wanted_until == 0.0
+    other = history.pace()
+    assert other.reserve(60, backfill=True) == 0
+    assert other.delay(backfill=True) > 1.0
+    assert other.delay() == 0.0
+    assert other.reserve(40) == 40
+
+
+@pytest.mark.parametrize(("most", "more", "waits"), [(5, False, False), (5, True, True), (30, False, True)])
+def test_history_hears_that_live_events_wait(world: World, most: int, more: bool, waits: bool) -> None:
+    """GIVEN a live batch that got all its turns, or did not, or has more behind it THEN history of another environment
+    gets none in the last two cases, for a while.
+    """
+    world.pace().reserve(most, more=more)
+    world.clock.pass_by(2.5 if waits and not more else 1.5)
+    assert (world.pace().reserve(5, backfill=True) == 0) == waits
+    world.clock.pass_by(10.0)
+    assert world.pace().reserve(5, backfill=True) > 0
+
+
+def test_an_attempt_of_history_takes_its_own_turn_as_history(world: World) -> None:
+    """GIVEN none reserved for it THEN it waits for what live events leave."""
+    world.pace().reserve(5, more=True)
+    world.clock.pass_by(1.2)
+    assert not world.pace().permit(backfill=True).wait(at_most=0.3)
+    assert world.pace().permit().wait(at_most=0.3)

@@ -50,6 +50,7 @@ good = st.fixed_dictionaries(
         "currency": st.just("USD"),
         "destinations": st.lists(st.sampled_from(DESTINATIONS), min_size=1, max_size=3),
         "expires_at": moments,
+        "backfill": st.booleans() | st.none(),
     },
 )
 anything: st.SearchStrategy[Any] = st.none() | texts | numbers | st.booleans() | st.just({}) | st.just([]) | maps
@@ -101,7 +102,7 @@ def test_an_event_is_written_as_its_model_is(data: dict[str, Any]) -> None:
 
     assert event.to_json() == text(event)
     assert event.size == len(text(event, {"occurred_at", "destinations"}).encode())
-    content = event.model_dump(mode="json", exclude={"destinations", "expires_at"}, exclude_none=True)
+    content = event.model_dump(mode="json", exclude={"destinations", "expires_at", "backfill"}, exclude_none=True)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert event.content_hash == hashlib.sha256(canonical.encode()).hexdigest()
     moment = datetime(2026, 11, 22, 10, tzinfo=UTC)
@@ -109,9 +110,9 @@ def test_an_event_is_written_as_its_model_is(data: dict[str, Any]) -> None:
     assert event.for_each(DESTINATIONS, moment) == list(map(text, copies))
 
 
-def test_nothing_but_a_moment_stands_behind_the_destinations() -> None:
+def test_no_text_that_may_be_empty_stands_behind_the_destinations() -> None:
     """An event is written once for all its lanes, and its destinations put in where the last empty text stands."""
-    assert list(Event.model_fields)[-2:] == ["destinations", "expires_at"]
+    assert list(Event.model_fields)[-3:] == ["destinations", "expires_at", "backfill"]
 
 
 def test_a_hash_of_long_ago() -> None:

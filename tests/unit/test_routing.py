@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.contract.destination import Destination, account_of, recent
+from relay.contract.destination import Destination, account_of, is_backfill, recent
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
 from relay.errors import InvalidEventError
@@ -180,6 +180,15 @@ def test_the_only_group_of_an_account_has_its_name() -> None:
     """Nothing is new for who has one."""
     assert {Destination("yotpo/main").group(f"id={number}", 1) for number in range(50)} == {"main"}
     assert {entry.group for entry in route(make_event(), DESTINATIONS, NOW)} == {"main"}
+
+
+def test_history_has_a_group_of_its_own() -> None:
+    """Live events do not stand behind it, and it is the account's all the same."""
+    groups = {entry.group for entry in route(make_event(backfill=True), DESTINATIONS, NOW)}
+    assert groups == {"main#backfill"}
+    assert {account_of(group) for group in groups} == {"main"}
+    assert all(map(is_backfill, groups))
+    assert not any(is_backfill(f"main{number}") for number in ("", "#1", "#255"))
 
 
 @pytest.mark.parametrize("groups", [2, 3, 64])

@@ -12,17 +12,21 @@ from hypothesis import strategies as st
 from local.sandbox.limiters import SlidingLog
 from relay.account import schedule
 from relay.account.schedule import (
+    LEFT,
     LONGEST_DEFERRAL,
     MOST_KEPT,
     answered,
     free_at,
     give_back,
     move,
+    next_backfill_turn,
     next_turn,
     pause,
     shrink,
     take,
+    take_for_backfill,
     used,
+    want,
 )
 from relay.ports import AccountRecord, Window
 from relay.providers.limits import Budget, Limit, Quota
@@ -424,6 +428,21 @@ def test_all_of_it_used_by_us_is_nobody_else(limit: Limit) -> None:
     assert client.sent[-1] - client.sent[0] <= 5.5 * limit.window
 
 
+def test_what_is_told_late_is_not_taken_for_others() -> None:
+    """GIVEN an environment that waits for long to tell what it learned, while others send WHEN it does THEN the log
+    does not reach back as far any more, and what is missing from it was nobody else's.
+    """
+    client = Client(new(MINUTE))
+    for number in range(40):
+        client.send(left(59 - number))
+    sent_at, told_at, said = client.sent[-1], client.now, left(20)
+    client.now += 69.0
+    client.send()
+    told = answered(client.record, said, sent_at, told_at)
+    assert told.windows[0].others == 0
+    assert told.burst == client.record.burst
+
+
 @BOTH
 def test_nothing_left_for_ever_is_not_believed_for_ever(limit: Limit) -> None:
     """GIVEN replies that say "none left" each time, and never a 429 THEN after some the limit is used in full."""
@@ -736,3 +755,77 @@ def test_what_is_long_past_is_forgotten() -> None:
     (window,) = record.windows
     assert isinstance(window, Window)
     assert 5 <= len(window.turns) <= 100
+
+
+# ------------------------------------------------------------------------------------------------ history
+
+
+def worked_off(record: AccountRecord, seconds: float, live: Sequence[float] = ()) -> tuple[list[float], list[float]]:
+    """The turns that history takes in so many seconds, looking whenever there is one, and those of live events that
+    come at these moments.
+    """
+    history: list[float] = []
+    turns: list[float] = []
+    at = NOW
+    for until in (*live, NOW + seconds):
+        while (at := max(at, next_backfill_turn(record, at, 0.0))) < until:
+            taken, record = take_for_backfill(record, at, 10, at + 0.001, 0.0)
+            history += taken
+        at = until
+        taken, record = take(record, at, 1, math.inf, 0.0)
+        turns += taken
+    return history, turns[: len(live)]
+
+
+@pytest.mark.parametrize("limit", [SECOND, MINUTE, BURST, Limit(3, 10.0), Limit(1, 1.0)])
+def test_history_leaves_a_part_of_each_window(limit: Limit) -> None:
+    """GIVEN no live event THEN history takes nearly all but that part, in every window, and a single turn in each where
+    there is no more.
+    """
+    history, _ = worked_off(new(limit), 5 * limit.window)
+    most = most_within(history, limit.window)
+    assert most <= math.ceil((1 - LEFT) * limit.requests)
+    assert len(history) >= 0.9 * 5 * (1 - LEFT) * limit.requests * 0.9
+
+
+def test_history_comes_in_slices() -> None:
+    """Not all that a window leaves at once: else a live event that finds none has to wait for all of it to pass."""
+    history, _ = worked_off(new(MINUTE), 300.0)
+    assert most_within(history, 10.0) <= 12
+    gaps = [later - earlier for earlier, later in pairwise(history)]
+    assert max(gaps) < 13
+    assert sum(gap > 0.1 for gap in gaps) < len(gaps) / 4, "fetched one by one, each costs a call"
+
+
+def test_a_live_event_finds_a_turn_however_much_history_waits() -> None:
+    """GIVEN history without end WHEN live events come, half of what is allowed THEN each goes at once, and history gets
+    most of what they leave.
+    """
+    live = [NOW + 120.0 + 2.0 * number for number in range(60)]
+    history, turns = worked_off(new(MINUTE), 240.0, live)
+    assert all(turn - at < 0.01 for at, turn in zip(live, turns, strict=True))
+    meanwhile = sum(NOW + 120.0 <= at < NOW + 240.0 for at in history)
+    assert meanwhile >= 0.7 * ((1 - LEFT) * 120 - 60)
+
+
+def test_history_waits_while_live_events_do() -> None:
+    """GIVEN live events that did not get all that they asked for THEN until their next turn, and until they are there
+    for it, history gets none, however much is free; and not for longer than a window, whatever else they wait for.
+    """
+    record = new(SECOND)
+    assert next_backfill_turn(record, NOW, 0.0) == pytest.approx(NOW)
+    wanted = want(record, NOW, 0.0, 2.0)
+    assert next_backfill_turn(wanted, NOW, 0.0) == NOW + 2.0
+    assert next_turn(wanted, NOW, 0.0) == pytest.approx(NOW)
+    paused = want(replace(record, quiet_until=NOW + 3600.0), NOW, 0.0, 2.0)
+    assert paused.wanted_until == NOW + 3.0
+    assert want(wanted, NOW - 1.0, 0.0, 2.0).wanted_until == wanted.wanted_until
+
+
+def test_history_leaves_part_of_what_others_leave() -> None:
+    """GIVEN another client that was seen to take half THEN it takes less than the other half."""
+    record = new(MINUTE)
+    (window,) = record.windows
+    shared = replace(record, windows=(replace(window, others=30, others_until=NOW + 600.0, others_at=NOW),))
+    history, _ = worked_off(shared, 300.0)
+    assert most_within(history, 60.0) <= 30 - LEFT * 60

@@ -58,7 +58,7 @@ class _FieldsError(RelayError):
 
 
 class InvalidEventError(_FieldsError):
-    """The input is not an event of version 1. `event_id` is the producer's id where one could be read."""
+    """The input is not an event of version 1.1. `event_id` is the producer's id where one could be read."""
 
 
 class UndeliverableError(_FieldsError):

@@ -50,7 +50,10 @@ HOSTERS = frozenset(
 """Mail domains of so many people that they tell of nobody."""
 
 OWN_NAMES = frozenset(
-    {"customer", "currency", "destinations", "expires_at", "occurred_at", "phone_number", "properties", "provider_ids"}
+    {
+        *("backfill", "currency", "customer", "destinations", "expires_at", "occurred_at", "phone_number"),
+        *("properties", "provider_ids"),
+    }
 )
 """The contract's longer names: with them an answer says which field is wrong, whatever private text holds one, too."""
 

@@ -118,14 +118,16 @@ class DeliverObserver:
                 self._metrics.add_metric("AccountHeld", MetricUnit.Count, 1)
             if result.internal or result.unrecorded:
                 self._metrics.add_metric("OwnFault", MetricUnit.Count, 1)
-            if result.outcome is Outcome.DELIVERED:
+            if result.outcome is Outcome.DELIVERED and not result.backfill:
                 self._metrics.add_metric("DeliveredAge", MetricUnit.Seconds, round(result.age, 3))
-            oldest = max(oldest or 0.0, result.age)
+            if not result.backfill:
+                oldest = max(oldest or 0.0, result.age)
             self._log(result)
-        if oldest is not None:
+        if outcomes:
             for outcome, count in outcomes.items():
                 self._metrics.add_metric(METRICS[outcome], MetricUnit.Count, count)
-            self._metrics.add_metric("DeliveryAge", MetricUnit.Seconds, round(oldest, 3))
+            if oldest is not None:
+                self._metrics.add_metric("DeliveryAge", MetricUnit.Seconds, round(oldest, 3))
             self._metrics.flush_metrics()
 
     def _log(self, result: Result) -> None:

@@ -48,6 +48,8 @@ class Result:
     correlation_id: str = ""
     age: float = 0.0
     """Seconds since acceptance."""
+    backfill: bool = False
+    """It waited among its account's history: its age says nothing of how late customers get their messages."""
     strikes: int = 0
     """Failures so far, others succeeding in between."""
     failed_at: float = 0.0

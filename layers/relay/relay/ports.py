@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Protocol
 
-from relay.contract.destination import Destination
+from relay.contract.destination import Destination, is_backfill
 from relay.masking import MASK
 
 
@@ -99,6 +99,13 @@ class LaneMessage:
     accepted_at: float | None = None
     """When the record behind it came to us first: the same for every copy and every redrive of it."""
     correlation_id: str = ""
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether it waits among its account's history. The group says so: what stands in another is not held up by
+        what it says of itself, for live events may stand behind it.
+        """
+        return is_backfill(self.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +278,8 @@ class AccountRecord:
     """How many of them it takes until share and burst grow again."""
     quiet_until: float = 0.0
     """Nothing is sent before."""
+    wanted_until: float = 0.0
+    """Live events want every turn there is until then, as far as their last batch knew: backfill takes none."""
     asked_until: float = 0.0
     """The same, as the provider asked."""
     throttled: int = 0

@@ -106,6 +106,15 @@ def test_what_is_not_of_its_kind_is_an_error_that_does_not_quote_it(kind: str, c
     assert "properties" not in data
 
 
+@pytest.mark.parametrize(("cell", "expected"), [("true", True), ("No", False), ("1", True)])
+def test_history_is_yes_or_no(cell: str, expected: bool) -> None:
+    """Without a kind of its own, and it is no part of the id that is made of the content."""
+    columns = ColumnMap.read(["type=@order", "backfill=Old"], None)
+    data, errors = columns.bind(["Old"]).event([cell])
+    assert (data["backfill"], errors) == (expected, [])
+    assert data["id"] == ColumnMap.read(["type=@order", "source=Old"], None).bind(["Old"]).event([""])[0]["id"]
+
+
 def test_an_empty_cell_is_no_field() -> None:
     """Nor is a constant with a column in it that is empty."""
     data, errors = row("customer.email=Mail", "properties.x=@a-{Mail}", Mail="  ")

@@ -59,6 +59,7 @@ def test_it_says_what_it_is(name: str) -> None:
     assert kind.credentials
     assert set(kind.open_credentials) < set(kind.credentials), "something is secret"
     assert kind.repeats in Repeat
+    assert isinstance(kind.backfills, bool)
     assert issubclass(kind.settings_model, DestinationSettings)
 
 
@@ -175,6 +176,29 @@ def test_what_it_cannot_take_is_undeliverable(golden: Case) -> None:
         golden.build()
     assert caught.value.event_id == golden.event.id
     assert [one.field for one in caught.value.errors] == [one["field"] for one in golden.data["expect"]["errors"]]
+
+
+@each([one for one in SENT if one.name == "least"])
+def test_history_is_refused_unless_it_can_be_told_so(golden: Case) -> None:
+    """GIVEN an event that is history THEN a provider that cannot be told so refuses it and says what to do; with the
+    setting it is sent as any other. One that can be told sends something else.
+    """
+    kind, credentials = PROVIDERS[golden.provider], golden.data["credentials"]
+    event = golden.event.model_copy(update={"backfill": True})
+    usual, sent = (
+        kind("https://provider.example", kind.settings_model(backfill="send")).build(each, credentials)
+        for each in (golden.event, event)
+    )
+    if kind.backfills:
+        assert kind("https://provider.example").build(event, credentials) == sent != usual
+        return
+    assert sent == usual
+    with pytest.raises(UndeliverableError) as caught:
+        kind("https://provider.example").build(event, credentials)
+    (error,) = caught.value.errors
+    assert error.field == "backfill"
+    assert golden.provider in error.message
+    assert '"backfill": "send" in DestinationSettings' in error.message
 
 
 # ---------------------------------------------------------------------------------------------------------- the secret

@@ -26,6 +26,12 @@ WITHIN = 1.25
 WITHIN_SIDE_BY_SIDE = 5.0
 """The same where several batches of the account run side by side: each waits for those before it."""
 
+WITHIN_FOR_BACKFILL = 0.4
+"""The same for history: live events get their turns behind all that are given out, and need the place."""
+
+PATIENCE = 2.0
+"""Seconds after a turn within which live events that wait for it are there: until SQS has handed them over."""
+
 FIRST = 1
 """Answers until an environment has credentials and a connection."""
 
@@ -65,7 +71,6 @@ class Pace:
 
     def __init__(self, destination: str, terms: Terms, accounts: Accounts, clock: Clock) -> None:
         self.terms = terms
-        self.within = WITHIN if terms.groups == 1 else WITHIN_SIDE_BY_SIDE
         self._is_alone = terms.groups == 1
         self._shortest = min(limit.window for limit in terms.limits)
         self._accounts = accounts
@@ -97,6 +102,10 @@ class Pace:
         self._fastest = 0.0
         self._answers = 0
 
+    def within(self, *, backfill: bool = False) -> float:
+        """Seconds within which a turn must be for the batch to wait for it."""
+        return WITHIN_FOR_BACKFILL if backfill else WITHIN if self._is_alone else WITHIN_SIDE_BY_SIDE
+
     @property
     def _is_new(self) -> bool:
         """It has no credentials and no connection yet, and others plan by its turns."""
@@ -104,13 +113,23 @@ class Pace:
 
     # Reservations
 
-    def reserve(self, most: int, within: float | None = None, *, suspect: bool = False) -> int:
+    def reserve(
+        self,
+        most: int,
+        within: float | None = None,
+        *,
+        suspect: bool = False,
+        backfill: bool = False,
+        more: bool = False,
+    ) -> int:
         """Reserves at most so many turns, none later than `within` so many seconds. Returns how many there are.
-        `suspect`: they are for events that were all turned away before.
+        `suspect`: they are for events that were all turned away before. `backfill`: for history, which gets what live
+        events leave. `more`: live events may wait behind those that these turns are for.
 
         Raises UnavailableError where the record cannot be written.
         """
-        seconds = self.within if within is None else within
+        seconds = self.within(backfill=backfill) if within is None else within
+        give = schedule.take_for_backfill if backfill else schedule.take
         self._is_suspect = suspect and not self._is_alone
         suspect = self._is_suspect
 
@@ -118,9 +137,12 @@ class Pace:
             now = self._clock.now()
             denied, record = breaker.admit(record, self._me, now, suspect=suspect)
             count = 0 if denied else 1 if record.state is State.HALF_OPEN else most
-            turns, record = schedule.take(record, now, count, now + seconds, self._lead(record, now))
+            lead = self._lead(record, now)
+            turns, record = give(record, now, count, now + seconds, lead)
             is_soonest = bool(turns) and turns[0] <= now + self._claiming
             self._soonest = (turns[0], now) if is_soonest else None
+            if not backfill and (more or len(turns) < most):
+                record = schedule.want(record, now, lead, PATIENCE + self._fastest)
             return turns, record
 
         turns, now = self._write(take), self._clock.now()
@@ -190,13 +212,16 @@ class Pace:
         with self._lock:
             return len(self._turns) - self._expected
 
-    def delay(self) -> float:
-        """Seconds until one more request may start: to the next spare turn, or to what could be reserved."""
+    def delay(self, *, backfill: bool = False) -> float:
+        """Seconds until one more request may start: to the next spare turn, or to what could be reserved, for
+        `backfill` or for a live event.
+        """
+        next_turn = schedule.next_backfill_turn if backfill else schedule.next_turn
         with self._lock:
             now = self._clock.now()
             if self._expected < len(self._turns):
                 return max(0.0, self._turns[self._expected] - now)
-            turn = schedule.next_turn(self._record, now, self._claiming) - now
+            turn = next_turn(self._record, now, self._claiming) - now
             return max(
                 breaker.denied_for(self._record, self._me, now, suspect=self._is_suspect),
                 turn if turn > self._claiming else 0.0,
@@ -333,17 +358,17 @@ class Pace:
 
     # Turns
 
-    def permit(self) -> "Permit":
-        """A place in the line for one attempt, to be closed when the attempt ends."""
+    def permit(self, *, backfill: bool = False) -> "Permit":
+        """A place in the line for one attempt, to be closed when the attempt ends; `backfill`: of history."""
         with self._lock:
             self._expected += 1
-        return Permit(self)
+        return Permit(self, backfill=backfill)
 
     def _leave(self) -> None:
         with self._lock:
             self._expected -= 1
 
-    def _wait(self, at_most: float) -> float | None:
+    def _wait(self, at_most: float, *, backfill: bool) -> float | None:
         """Waits for a turn. Returns it as it is used."""
         until, is_newly_planned = self._clock.now() + at_most, False
         while True:
@@ -352,7 +377,7 @@ class Pace:
                 if not is_newly_planned:
                     self._claimed(turn)
             if turn is None:
-                if not self.reserve(1, within=until - self._clock.now()):
+                if not self.reserve(1, within=until - self._clock.now(), backfill=backfill):
                     return None
                 is_newly_planned = True
                 continue
@@ -459,8 +484,9 @@ class Pace:
 class Permit:
     """One attempt's place in the line: counted ahead of later ones until it takes a turn or leaves."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace, *, backfill: bool = False) -> None:
         self._pace = pace
+        self._backfill = backfill
         self._waiting = True
         self._turn: float | None = None
 
@@ -470,7 +496,7 @@ class Permit:
         Raises UnavailableError where a turn cannot be reserved.
         """
         self.close()
-        self._turn = self._pace._wait(at_most)
+        self._turn = self._pace._wait(at_most, backfill=self._backfill)
         return self._turn is not None
 
     @property

@@ -35,6 +35,14 @@ LEAD = 0.03
 LEAD_AT_FIRST = 0.4
 """... and to fetch the secret."""
 
+LEFT = 0.2
+"""The part of each window that backfill leaves to live events, and that it takes at once: one of these finds a turn
+free, or one that soon will be.
+"""
+
+WORTH_IT = 5
+"""Turns that history waits for, where its slices are as large: half a batch."""
+
 MOST_ENTRIES = 64
 """How many moments a window's log holds; where the limit is higher each stands for several turns."""
 
@@ -180,6 +188,23 @@ def interval(record: AccountRecord) -> float:
     return max(window.seconds / window.share for window in record.windows)
 
 
+def next_backfill_turn(record: AccountRecord, now: float, lead: float = LEAD, *, first: bool = True) -> float:
+    """The same for an event that is history. It leaves a part of every window to live events, and waits while these
+    want all that there is. It takes its turns in slices of about that part, one after the other, live ones counted;
+    the `first` of a slice waits until some of them are there, so that they need not be fetched one by one.
+    """
+    slices = [max(1, int(LEFT * window.limit)) for window in record.windows]
+    least = [min((each + 1) // 2, WORTH_IT) - 1 if first else 0 for each in slices]
+    left = tuple(
+        replace(window, share=max(window.share / 2, (1.0 - LEFT) * window.share - more), others=window.others + each)
+        for window, each, more in zip(record.windows, slices, least, strict=True)
+    )
+    at = max(next_turn(replace(record, windows=left), now, lead), record.wanted_until)
+    for window, each, more in zip(record.windows, slices, least, strict=True):
+        at = max(at, _leaves(window, each - more, each * window.seconds / window.share))
+    return at
+
+
 def take(
     record: AccountRecord, now: float, most: int, until: float, lead: float = LEAD
 ) -> tuple[list[float], AccountRecord]:
@@ -189,10 +214,33 @@ def take(
     turns: list[float] = []
     while len(turns) < most and (at := next_turn(record, now, lead)) <= until:
         turns.append(at)
-        windows = tuple(_with(window, at + late(window), now) for window in record.windows)
-        due = max(record.due, at) + interval(record)
-        record = replace(record, windows=windows, last_at=at, due=due)
+        record = _given(record, at, now)
     return turns, record
+
+
+def take_for_backfill(
+    record: AccountRecord, now: float, most: int, until: float, lead: float = LEAD
+) -> tuple[list[float], AccountRecord]:
+    """The same for events that are history."""
+    turns: list[float] = []
+    while len(turns) < most and (at := next_backfill_turn(record, now, lead, first=not turns)) <= until:
+        turns.append(at)
+        record = _given(record, at, now)
+    return turns, record
+
+
+def want(record: AccountRecord, now: float, lead: float, patience: float) -> AccountRecord:
+    """The record after live events did not get all the turns that they asked for, or more may wait behind them. Until
+    their next turn, and `patience` seconds longer for them to come for it, there is none for backfill.
+    """
+    longest = max(window.seconds for window in record.windows)
+    at = min(next_turn(record, now, lead), now + longest) + patience
+    return replace(record, wanted_until=max(record.wanted_until, at))
+
+
+def _given(record: AccountRecord, at: float, now: float) -> AccountRecord:
+    windows = tuple(_with(window, at + late(window), now) for window in record.windows)
+    return replace(record, windows=windows, last_at=at, due=max(record.due, at) + interval(record))
 
 
 def _with(window: Window, at: float, now: float) -> Window:
@@ -281,6 +329,9 @@ def _used(window: Window, sent_at: float, now: float) -> int | None:
     """Turns that the provider may have counted in the window that ends with a request sent then; None: not known."""
     since = sent_at - window.seconds
     if now - sent_at > HISTORY or (len(window.turns) >= MOST_KEPT and window.turns[0][0] > since):
+        return None
+    if window.turns and window.turns[-1][0] - sent_at > HISTORY:
+        # Told late, to a record that others have written meanwhile: it does not reach back as far any more.
         return None
     # Requests sent while this one was under way may have been counted before it, too.
     until = sent_at + late(window) + min(now - sent_at, window.seconds / 2)

@@ -13,6 +13,9 @@ KNOWN = 1_000
 GROUP = "#"
 """Between an account and the number of one of its several groups."""
 
+BACKFILL = f"{GROUP}backfill"
+"""Behind an account: the message group of its history, beside those of its live events."""
+
 ANY = "*"
 """In place of an account: every account of the provider. Whether it has a secret is seen when it is delivered to."""
 
@@ -40,6 +43,11 @@ class Destination(str):
         number = int.from_bytes(hashlib.sha256(line.encode()).digest()[:8]) % groups
         return f"{self.account}{GROUP}{number}" if number else self.account
 
+    @property
+    def backfill_group(self) -> str:
+        """The message group of all its history: what waits in it holds up no live event."""
+        return f"{self.account}{BACKFILL}"
+
     def is_configured(self, configured: Collection[str]) -> bool:
         """Whether a stack with these destinations has this one: by its name, or as one of any."""
         return bool(ACCOUNT.fullmatch(self.account)) and (
@@ -50,6 +58,11 @@ class Destination(str):
 def account_of(group: str) -> str:
     """The account whose message group it is."""
     return group.partition(GROUP)[0]
+
+
+def is_backfill(group: str) -> bool:
+    """Whether it is the message group of an account's history."""
+    return group.endswith(BACKFILL)
 
 
 def recent[T](make: Callable[[Destination], T], most: int = KNOWN) -> Callable[[str], T]:

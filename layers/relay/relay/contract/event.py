@@ -1,4 +1,4 @@
-"""The customer event, version 1: the public contract that intake accepts and every request is built from."""
+"""The customer event, version 1.1: the public contract that intake accepts and every request is built from."""
 
 import hashlib
 import json
@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails, InitErrorDetails, to_json
 from relay.contract import foreign
 from relay.contract.fields import (
     UNNAMED,
+    Backfill,
     Bounded,
     Currency,
     Destinations,
@@ -148,11 +149,14 @@ class Event(_Contract):
     currency: Currency | None = None
     destinations: Destinations | None = None
     expires_at: Moment | None = None
+    backfill: Backfill = False
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 (hex) of what the producer said happened; where it goes and when it turns stale do not count."""
-        said = self._said(destinations=None, expires_at=None)
+        """SHA-256 (hex) of what the producer said happened; where it goes, when it turns stale and whether it
+        is history do not count.
+        """
+        said = self._said(destinations=None, expires_at=None, backfill=None)
         customer = {"provider_ids": {}, "properties": {}} | said["customer"]
         canonical = _canonical({"properties": {}} | said | {"customer": customer})
         return hashlib.sha256(canonical.encode()).hexdigest()
@@ -204,8 +208,8 @@ class Event(_Contract):
 
 
 def _present(fields: Mapping[str, Any]) -> dict[str, Any]:
-    # None is absent, and so is an empty map. Zero is a value.
-    return {name: value for name, value in fields.items() if value or value == 0}
+    # None is absent, and so are an empty map and what is not so. Zero is a value.
+    return {name: value for name, value in fields.items() if value or (value == 0 and value is not False)}
 
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False).encode

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
+from pydantic import Field, PlainSerializer, PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from relay.contract.currencies import CURRENCIES
@@ -261,6 +261,9 @@ Moment = Annotated[
         }
     ),
 ]
+Backfill = Annotated[
+    bool, Field(description="Whether it is history, imported: it waits behind all other events, and starts no flow.")
+]
 Number = Annotated[int | float, PlainValidator(_number), WithJsonSchema({"type": "number"})]
 Properties = Annotated[
     dict[str, Scalar],
@@ -302,6 +305,7 @@ _MESSAGES = {
     "model_type": "must be an object",
     "dict_type": "must be an object",
     "list_type": "must be a list",
+    "bool_type": "must be true or false",
 }
 
 

@@ -13,7 +13,7 @@ from relay.delivery.services import LONGEST_WAIT, Services
 from relay.errors import UnavailableError
 from relay.outcome import Outcome, Result
 from relay.ports import Claim, Failure, Record
-from relay.providers.base import Provider
+from relay.providers.base import Provider, Useless
 
 CRASHED = "an earlier attempt ended without a record of its answer: parked"
 OUTDATED = "outdated: a version of this id that happened later was delivered before"
@@ -37,7 +37,7 @@ class Attempt:
         self._delivery = delivery
         self._account = account
         self._deadline = deadline
-        self._permit = account.pace.permit()
+        self._permit = account.pace.permit(backfill=delivery.is_backfill)
         self._crashes = 0
         """Earlier attempts that ended between their post and its record."""
         self._is_unsure = False
@@ -162,13 +162,18 @@ class Attempt:
             return "passed its expires_at"
         if now - self._delivery.accepted_at >= self._services.oldest:
             return f"older than {timedelta(seconds=self._services.oldest)} since acceptance"
-        useless = self._provider.useless
+        useless = self._useless
         if useless and useless.is_reached(now - self._delivery.occurred_at):
             return f"older than {useless.after}: {useless.rule}"
         return ""
 
+    @property
+    def _useless(self) -> Useless | None:
+        """History starts nothing, and so is never too late."""
+        return None if self._delivery.event.backfill else self._provider.useless
+
     def _late(self, exchange: Exchange) -> str:
-        useless = self._provider.useless
+        useless = self._useless
         seconds = exchange.started_at - self._delivery.occurred_at
         return f"{useless.rule} once older than {useless.after}" if useless and useless.is_near(seconds) else ""
 
@@ -328,5 +333,6 @@ class Attempt:
             destination=delivery.destination,
             correlation_id=delivery.correlation_id,
             age=self._clock.now() - delivery.accepted_at,
+            backfill=delivery.is_backfill,
             **{"crashed": self._crashes, **more},
         )

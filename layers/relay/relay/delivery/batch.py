@@ -40,6 +40,9 @@ LETTER_SECONDS = 19.0
 for the index and for the queue.
 """
 
+FULL = 10
+"""Messages of a batch, as the template has it: behind a full one there may be more."""
+
 FORGOTTEN = "forgotten: an operator had the customer's events removed; nothing is kept of it"
 
 PATIENT_AFTER_RECEIVES = 100
@@ -93,7 +96,7 @@ class _Bad:
 
 @dataclass(slots=True)
 class _Group:
-    """The batch's messages of one account, in order."""
+    """The batch's messages of one account, in order, history behind the live ones."""
 
     destination: Destination
     account: Account
@@ -116,7 +119,7 @@ class _Group:
         """Waiting items with no unfinished earlier event of the same customer.
 
         Where none of them gets through again and again, one more, of those that only wait behind an event answered 429:
-        it may show whether that is the event's fault or the account's.
+        it may show whether that is the event's fault or the account's. History only where no live event can begin.
         """
         if self.is_away or not any(item.result is None for item in self.waiting):
             return []
@@ -137,7 +140,7 @@ class _Group:
                 ahead |= identities
         if ready and not self.in_flight and all(self._is_hopeless(item) for item in ready):
             ready += [item for item in behind if not self._is_hopeless(item)][:1]
-        return ready
+        return [item for item in ready if not item.message.is_backfill] or ready
 
     def _stands_aside(self, item: _Item) -> bool:
         # On its first receive it is a new version, or was sent again: what failed before does not count.
@@ -187,6 +190,7 @@ class _Batch:
         for message in self._messages:
             self._admit(message)
         for group in self._groups.values():
+            group.items.sort(key=lambda item: item.message.is_backfill)
             group.account.begin_batch()
         while True:
             soon = self._start()
@@ -289,22 +293,25 @@ class _Batch:
     def _start_group(self, group: _Group) -> float | None:
         account, pace = group.account, group.account.pace
         while items := group.startable():
+            backfill = items[0].message.is_backfill
             room = self._workers.size - len(self._in_flight())
             if room > 0 and pace.open_for and not group.asked:
                 # It was hidden for as long as that, and is here: an operator may have resumed the account.
                 self._reserve(group, items, 1)
                 if self._forget(group):
                     continue
-            free = min(account.max_in_flight - group.in_flight, room)
+            most = min(account.max_in_flight, 1) if backfill and pace.terms.concurrency else account.max_in_flight
+            free = min(most - group.in_flight, room)
             if free <= 0 or group.is_away:
                 return None
             if pace.spare <= 0:
                 self._reserve(group, items, min(free, len(items)))
                 if self._forget(group):
                     continue
-            delay = pace.delay()
+            delay = pace.delay(backfill=backfill)
             if delay > AHEAD or pace.spare <= 0:
-                return max(delay - AHEAD / 2, AHEAD) if delay <= pace.within and not group.is_away else None
+                near = delay <= pace.within(backfill=backfill)
+                return max(delay - AHEAD / 2, AHEAD) if near and not group.is_away else None
             # In this order only once it is known whether we probe.
             item = account.order(items, lambda item: item.delivery.event.id)[0]
             attempt = Attempt(self._services, item.delivery, account, self._deadline)
@@ -340,13 +347,15 @@ class _Batch:
         """Reserves turns for the group, at most so many. Where the account's record cannot be written the event that
         was to begin, and the others behind it, come back.
         """
-        if group.asked and group.account.pace.delay() > group.account.pace.within:
+        backfill = items[0].message.is_backfill
+        if group.asked and group.account.pace.delay(backfill=backfill) > group.account.pace.within(backfill=backfill):
             return
         group.asked = True
         suspects = group.account.pace.turned_away
         suspect = all(each.delivery.event.id in suspects for each in items)
         try:
-            group.account.pace.reserve(most, suspect=suspect)
+            more = sum(not item.message.is_backfill for item in group.items) >= FULL
+            group.account.pace.reserve(most, suspect=suspect, backfill=backfill, more=more)
         except UnavailableError as error:
             item = items[0]
             failed_at = group.account.dependency_failed()
@@ -428,7 +437,8 @@ class _Batch:
             # While this batch was under way: what it found out before is no reason to hide anything for long.
             wait = 0.0
         # Rounded down: too early costs a short wait, too late the provider's time.
-        return max(wait, math.floor(pace.delay()))
+        backfill = all(item.message.is_backfill for item in group.waiting)
+        return max(wait, math.floor(pace.delay(backfill=backfill)))
 
     def _hide(self, messages: Sequence[LaneMessage], seconds: float) -> int:
         """Hides them for so long from now on, and returns how many SQS would not hide, however often asked."""

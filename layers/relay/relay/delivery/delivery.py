@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from relay.contract.destination import Destination
+from relay.contract.destination import Destination, is_backfill
 from relay.contract.event import Event
 from relay.masking import printable, shorten
 from relay.ports import DeadLetter, Record
@@ -35,6 +35,11 @@ class Delivery:
     """A person asked for it: it is sent even where a later version was delivered, and makes nothing that waits on the
     lane outdated.
     """
+
+    @property
+    def is_backfill(self) -> bool:
+        """Whether its message waits among its account's history."""
+        return is_backfill(self.group)
 
     @property
     def dated_event(self) -> Event:

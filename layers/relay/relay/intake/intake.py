@@ -174,7 +174,8 @@ class Intake:
             taken.skipped = {destination: why for destination, why in told.items() if why}
             entries = [entry for entry in entries if not told[entry.destination]]
         taken.destinations = tuple(entry.destination for entry in entries)
-        return [self._grouped(each, event.customer) for each in entries]
+        # History keeps to its one group, however many its account has.
+        return entries if event.backfill else [self._grouped(each, event.customer) for each in entries]
 
     def _grouped(self, entry: LaneEntry, customer: Customer) -> LaneEntry:
         groups = self.groups(entry.destination)

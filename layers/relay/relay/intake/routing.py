@@ -34,7 +34,7 @@ def route(
             content_hash=content_hash,
             deduplication_id=deduplication_id(each, record_id, event.id, content_hash),
             accepted_at=accepted_at,
-            group=each.account,
+            group=each.backfill_group if event.backfill else each.account,
             correlation_id=correlation_id,
             identities=identities,
         )

@@ -21,6 +21,11 @@ from relay.providers.limits import Budget, Limit, Terms, read_quota, read_quotas
 from relay.providers.mapping import EventMapping
 from relay.providers.replies import RULES, SAYS, Rule, read_words
 
+NO_BACKFILL = (
+    "cannot be told that an event is history and may start flows for it: leave it out of destinations, or set "
+    '"backfill": "send" in DestinationSettings to have it sent like any other'
+)
+
 JSON_HEADERS = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "customer-event-relay"}
 
 
@@ -41,6 +46,8 @@ class DestinationSettings(BaseModel):
     """How many requests the provider takes at the same time."""
     mapping: EventMapping | None = None
     """Which events go there, and what is changed in them; None: all, as they are."""
+    backfill: Literal["refuse", "send"] = "refuse"
+    """What becomes of an event that is history, where the provider cannot be told that it is."""
 
 
 class Repeat(StrEnum):
@@ -108,6 +115,8 @@ class Provider(ABC):
     """Where its replies say what is wrong: JMESPath expressions."""
     quota: ClassVar[str] = ""
     """How the headers begin that end in `-limit`, `-remaining` and `-reset`, if it has them."""
+    backfills: ClassVar[bool] = False
+    """True where the provider can be told that an event is history (`event.backfill`), so that no flow starts."""
     backoff: ClassVar[float | None] = None
     """Seconds to stay away after a first 429 that names no moment; None: as long as two requests take."""
     settings_model: ClassVar[type[DestinationSettings]] = DestinationSettings
@@ -143,6 +152,8 @@ class Provider(ABC):
         if self.settings.mapping:
             event = self.settings.mapping.apply(event)
         errors: list[FieldError] = []
+        if event.backfill and not self.backfills and self.settings.backfill == "refuse":
+            errors.append(FieldError("backfill", f"{self.name} {NO_BACKFILL}"))
         payload = self.payload(event, errors)
         if errors:
             raise UndeliverableError(errors, event.id)
