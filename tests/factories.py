@@ -9,6 +9,7 @@ from relay.contract.destination import Destination
 from relay.contract.event import Event, parse_event
 from relay.delivery.delivery import Delivery
 from relay.ports import LaneMessage, Reply
+from relay.providers import PROVIDERS
 from tests.kinds import OVERWRITES, REPEATS
 
 NOW = 1_795_341_600.0
@@ -19,7 +20,12 @@ PHONE = "+15551234567"
 TOKEN = "tok-3f9a77"
 """The token in every invented secret: it must never be seen."""
 
-CREDENTIALS: Mapping[str, str] = {"store_id": "store-1", "access_token": TOKEN}
+CREDENTIALS: Mapping[str, str] = {
+    **{name: f"{name}-{TOKEN}" for provider in PROVIDERS.values() for name in provider.credentials},
+    "store_id": "store-1",
+    "access_token": TOKEN,
+}
+"""What any provider needs."""
 DESTINATIONS = (f"{OVERWRITES}/main", f"{REPEATS}/main")
 
 _numbers = itertools.count(1)

@@ -103,11 +103,14 @@ class Observer:
         return Observed(_text(item, "outcome"), int(_text(item, "attempts")), seconds)
 
     def _receive(self, url: str) -> "list[MessageTypeDef]":
-        # They stay hidden for as long as the demo lives: each is read once.
         reply = self.stack.clients.sqs.receive_message(
             QueueUrl=url, MaxNumberOfMessages=10, MessageAttributeNames=["All"], VisibilityTimeout=3600
         )
-        return reply.get("Messages", [])
+        messages = reply.get("Messages", [])
+        # One that is only hidden would hide those of its account behind it.
+        for message in messages:
+            self.stack.clients.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return messages
 
 
 def _evidence(message: "MessageTypeDef") -> dict[str, str]:

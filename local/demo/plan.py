@@ -1,6 +1,7 @@
 """What the demo publishes, and what must become of it."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from typing import Any, Literal
 
 from local.machine import ROOT
 from relay.contract.event import Event
+from relay.contract.parsing import parse_json
 from relay.errors import FieldError, InvalidEventError
-from relay.handlers.envelope import open_record
+from relay.handlers.envelope import open_record, unwrap, validate
 from relay.handlers.records import content_of
 from relay.intake.routing import route
 from relay.providers import PROVIDERS
@@ -48,21 +50,24 @@ class Case:
         return self.file.partition("-")[0]
 
 
-def _events(file: str) -> Iterator[Event]:
-    """The good events of a file that is put into intake."""
+def _events(file: str) -> Iterator[tuple[Event, float]]:
+    """The good events of a file for intake, and when they were put in: as the envelopes in a queue say, else now."""
     content = json.loads((ROOT / "events" / f"{file}.json").read_text())
     for record in content.get("events", [*map(content_of, content.get("Records", []))] or [content]):
         with suppress(InvalidEventError):
-            yield open_record(record)
+            carried = unwrap(parse_json(record) if isinstance(record, str) else record)
+            yield validate(carried.content), ("Records" in content and carried.put_at) or time.time()
 
 
 def _delivered(act: str, file: str, event_id: str, **attempts: int) -> Iterator[Case]:
-    """The event at each destination: delivered, where the provider can take it."""
-    event = next(one for one in _events(file) if one.id == event_id)
-    for entry in route(event, [f"{name}/main" for name in PROVIDERS], accepted_at=0.0):
-        destination, refused = entry.destination, list[FieldError]()
-        PROVIDERS[destination.provider]("").payload(open_record(entry.body), refused)
-        if refused:
+    """The event at each destination: delivered, where the provider can take it and does anything with it."""
+    event, put_at = next(one for one in _events(file) if one[0].id == event_id)
+    for entry in route(event, [f"{name}/main" for name in PROVIDERS], accepted_at=put_at):
+        destination, refused, dated = entry.destination, list[FieldError](), open_record(entry.body)
+        kind = PROVIDERS[destination.provider]
+        kind("").payload(dated, refused)
+        age = time.time() - dated.occurred_at.timestamp() if dated.occurred_at else 0.0
+        if refused or (kind.useless and kind.useless.is_reached(age)):
             yield Case(act, file, event_id, destination, "dead letter")
         else:
             yield Case(act, file, event_id, destination, "delivered", attempts.get(destination.provider, 1))

@@ -14,7 +14,7 @@ from relay.ports import Reply, Request
 from tests.simulation.history import Delivery, History
 from tests.simulation.kernel import Kernel
 from tests.simulation.plan import FAULTY, TOTAL
-from tests.simulation.provider import EPOCH, SILENT, Account, Arrival
+from tests.simulation.provider import EPOCH, SILENT, Account, Arrival, read_event
 
 if TYPE_CHECKING:
     from tests.simulation.environment import DeliverEnvironment
@@ -101,8 +101,8 @@ class Conduct:
         """A request leaves; or, `refused`, would leave if there were a connection."""
         history, now, destination = self._history, self._kernel.now, account.plan.destination
         body = json.loads(request.body)
-        properties = body["properties"]
-        delivery = history.delivery(destination, properties["order_id"])
+        event_id, version = read_event(body)
+        delivery = history.delivery(destination, event_id)
         delivery.posts += 1
         history.totals.requests += 1
         links = [self._links[environment.name, destination]]
@@ -110,9 +110,7 @@ class Conduct:
             links.append(self._links.setdefault(("", destination), Link(-math.inf, answered=True)))
         token, invocation = account.sent_token(request), (environment.name, environment.deadline)
         owner = delivery.owners[environment.name]
-        exchange = Exchange(
-            account, delivery, body, properties["version"], links, environment.direct, now, token, invocation, owner
-        )
+        exchange = Exchange(account, delivery, body, version, links, environment.direct, now, token, invocation, owner)
         if history.timeline.on:
             history.timeline.note(now, destination, delivery.event_id, f"posted by {environment.name}")
         since, until = self._held.get(destination, (math.inf, math.inf))

@@ -16,7 +16,7 @@ from rich.table import Table
 from relay.contract.destination import Destination
 from tests.simulation.campaign import side_by_side
 from tests.simulation.plan import HOUR, AccountPlan, Episode, EventPlan, Limiter, Nature, Plan
-from tests.simulation.provider import LIMITS
+from tests.simulation.provider import LIMITS, windows
 from tests.simulation.world import Run, play
 
 LIMITERS: tuple[Limiter, ...] = ("log", "fixed", "bucket")
@@ -172,7 +172,7 @@ def paced_by_chance(account: AccountPlan, count: int, share: float, throttled: f
 def _reached(run: Run, plans: tuple[AccountPlan, ...], count: int) -> float:
     """The part of the rate that the tightest limit allows."""
     account = plans[0]
-    limits = account.limits or (LIMITS[account.provider],)
+    limits = windows(account)
     times = [_times(run, plan.destination) for plan in plans]
     took = max((acts[-1] - acts[0] for acts in times if acts), default=math.inf)
     ideal = soonest(limits, count) / (1.0 - account.foreign)
@@ -588,6 +588,12 @@ def aims() -> Iterator[tuple[str, Callable[[], Scenario]]]:
     yield "four accounts at 5/s, answers in 1 s", partial(paced, account, 600, 0.95, 0.01, groups=2, others=3)
     account = AccountPlan("yotpo/main", answers_in=0.1, limits=((350, 1.0), (3_500, 60.0)))
     yield "350/s and 3,500/min", partial(paced, account, 5_000, 0.95, 0.005, groups=groups_for(350, 0.1, 0.1))
+    for kind in ("fixed", "log"):
+        account = AccountPlan("klaviyo/main", kind, answers_in=0.1)
+        yield (
+            f"Klaviyo's 350/s and 3,500/min, {kind}",
+            partial(paced, account, 12_000, 0.95, 0.005, groups=groups_for(3_500 / 60, 0.1)),
+        )
     account = AccountPlan("yotpo/main", answers_in=0.1, limits=((350, 1.0),))
     yield "350/s", partial(paced, account, 5_000, 0.86, 0.005, groups=groups_for(350, 0.1, 0.1))
     for kind in get_args(Limiter.__value__):

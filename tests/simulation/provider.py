@@ -1,4 +1,4 @@
-"""Yotpo and Sender as they answer, one object per account, with every way in which they may fail."""
+"""Yotpo, Sender and Klaviyo as they answer, one object per account, with every way in which they may fail."""
 
 import json
 import math
@@ -18,7 +18,11 @@ from tests.simulation.plan import AccountPlan, Episode
 EPOCH = 1_800_000_000.0
 """Unix time at the run's second 0."""
 
-LIMITS = {"yotpo": (5, 1.0), "sender": (60, 60.0)}
+LIMITS = {"yotpo": (5, 1.0), "sender": (60, 60.0), "klaviyo": (3_500, 60.0)}
+"""Requests and seconds of the tightest window of each."""
+BESIDE = {"klaviyo": ((350, 1.0),)}
+"""The windows that one counts beside it, the shortest first."""
+DONE = {"yotpo": 200, "sender": 201, "klaviyo": 202}
 SILENT = ("reset_before", "timeout_before", "reset_after", "timeout_after")
 ACTED = ("reset_after", "timeout_after", "cut", "slow")
 STATUSES = {
@@ -62,16 +66,35 @@ class Arrival:
     """The fault that spoke, `poison`, `bad`, `limit`, `auth`, or nothing."""
 
 
+def windows(plan: AccountPlan) -> tuple[tuple[int, float], ...]:
+    """Requests and seconds of every window that an account's provider counts, the shortest first."""
+    return plan.limits or (*BESIDE.get(plan.provider, ()), LIMITS[plan.provider])
+
+
+def read_event(body: Mapping[str, Any]) -> tuple[str, int]:
+    """The ID of the event in a request's body, and its version."""
+    properties = body["data"]["attributes"]["properties"] if "data" in body else body["properties"]
+    return properties["order_id"], properties["version"]
+
+
+def _of_klaviyo(status: int, limit: int, remaining: int, reset: float) -> dict[str, str]:
+    """Of the minute's window; with a 429 only how long to wait: for the second's end where the minute has some left."""
+    if status == 429:
+        return {"retry-after": "1" if remaining else str(math.ceil(reset))}
+    said = {"limit": limit, "remaining": remaining, "reset": math.ceil(reset)}
+    return {f"ratelimit-{name}": str(value) for name, value in said.items()}
+
+
 class Account:
     """One store or account. Times are seconds of the run; tokens end in the number of rotations before them."""
 
     def __init__(self, plan: AccountPlan, natures: Mapping[str, str], rng: random.Random) -> None:
         self.plan = plan
-        self.limits = plan.limits or (LIMITS[plan.provider],)
+        self.limits = windows(plan)
         self.limit, self.window = min(self.limits, key=lambda each: each[0] / each[1])
         self._natures = natures
         self._rng = rng
-        self._limiter = limiter(plan, self.limit, self.window, rng.uniform(0, self.window))
+        self._limiter = limiter(plan, self.limits, rng.random())
         self._under_way = Concurrency(plan.concurrency or 1)
         self._prefix = f"shh{rng.getrandbits(64):016x}"
         self._foreign_at = 0.0
@@ -88,14 +111,15 @@ class Account:
         revoked = self._active(now, "revoked")
         if any(self._missing[id(each)] for each in revoked):
             return None
-        return {"store_id": f"store-{self.plan.destination.partition('/')[2]}", "access_token": self._token(now, True)}
+        store, token = self.plan.destination.partition("/")[2], self._token(now, True)
+        return {"store_id": f"store-{store}", "access_token": token, "api_key": token}
 
     def refuses_connection(self, now: float) -> bool:
         return self._strikes(now, "refused")
 
     def arrive(self, request: Request, body: Mapping[str, Any], now: float) -> Arrival:
         """The request is here, with that in its body: what becomes of it?"""
-        event_id, version = body["properties"]["order_id"], body["properties"]["version"]
+        event_id, version = read_event(body)
         cause = next(self._causes(request, event_id, now), "")
         acted = cause in ("", *ACTED)
         takes = self.plan.answers_in * (1.0 + self._rng.uniform(-1.0, 1.0) * self.plan.answers_vary)
@@ -104,8 +128,7 @@ class Account:
             return Arrival(event_id, version, None, takes, acted, cause)
         if cause == "slow":
             takes = self._rng.uniform(1.0, 9.5)
-        done = 201 if self.plan.provider == "sender" else 200
-        status = done if acted else self._rng.choice(STATUSES[cause])
+        status = DONE[self.plan.provider] if acted else self._rng.choice(STATUSES[cause])
         if self.plan.concurrency and cause != "limit":
             self._under_way.busy(now + takes)
         return Arrival(event_id, version, self._reply(status, now, request, body, cause), takes, acted, cause)
@@ -149,8 +172,8 @@ class Account:
 
     def sent_token(self, request: Request) -> str:
         """The credentials a request came with."""
-        if self.plan.provider == "sender":
-            return request.headers["Authorization"].removeprefix("Bearer ")
+        if "Authorization" in request.headers:
+            return request.headers["Authorization"].rpartition(" ")[2]
         return parse_qs(urlsplit(request.url).query)["access_token"][0]
 
     def _let_others_in(self, now: float) -> None:
@@ -178,6 +201,8 @@ class Account:
             return Reply(status, headers, json.dumps({"success": False, "message": f"no {body}"}).encode())
         if cause == "cut":
             return Reply(status, headers, b'{"success":', complete=False)
+        if status == 202:
+            return Reply(status, headers)
         if status in (200, 201):
             return Reply(status, headers, b'{"success":true,"message":"Event created"}')
         # Providers quote what they were sent: none of it may reach a log or a dead letter.
@@ -196,6 +221,8 @@ class Account:
         remaining = 0 if self.plan.misleads else remaining
         if self.plan.provider == "yotpo":
             return headers | {"ratelimit-remaining": str(remaining), "ratelimit-reset": str(math.ceil(reset))}
+        if self.plan.provider == "klaviyo":
+            return _of_klaviyo(status, self.limit, remaining, reset) | headers
         until = datetime.fromtimestamp(math.ceil(moment + reset), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         headers |= {
             "x-ratelimit-limit": str(self.limit),

@@ -51,8 +51,8 @@ class Services:
 
     def account_of(self, request: Request) -> Account:
         """By its token: what a request can be told by at either provider."""
-        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        return self._by_token[bearer or urlsplit(request.url).query.rpartition("=")[2]]
+        token = request.headers.get("Authorization", "").rpartition(" ")[2]
+        return self._by_token[token or urlsplit(request.url).query.rpartition("=")[2]]
 
     @property
     def groups(self) -> int:

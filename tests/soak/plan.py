@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
 from typing import Any, Literal
 
@@ -18,6 +19,10 @@ CHANGED = 0.2
 BATCH = 10
 APART = 50
 """A repeat comes so many events after what it repeats, at least: not in the same call."""
+
+
+HAPPENED_AT = f"{datetime.now(UTC):%FT%TZ}"
+"""Lately, for some providers do nothing with what is old."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ class _Drawn:
             "id": event_id,
             "source": "soak",
             "type": self._rng.choice(("order_shipped", "cart_abandoned", "quiz_finished")),
-            "occurred_at": "2026-11-22T10:00:00Z",
+            "occurred_at": HAPPENED_AT,
             "customer": {"email": customer.email, "phone_number": customer.phone, "properties": {"tier": "gold"}},
             "properties": {"order_id": event_id, "version": 1, "total": round(self._rng.uniform(1, 500), 2)},
             "destinations": [f"{name}/{self._rng.choice(self._accounts)}" for name in providers[0]],

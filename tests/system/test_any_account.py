@@ -2,6 +2,7 @@
 
 from local.sandbox.contract import contracts
 from local.stack import STAGE
+from relay.providers import PROVIDERS
 from tests.kinds import FAST, OVERWRITES, SLOW
 from tests.system.running import Relay, event, order_id, secret, token
 
@@ -33,7 +34,9 @@ def test_a_name_that_no_account_can_have_is_refused_at_intake(relay: Relay) -> N
 
 def test_addresses_and_moments_as_others_write_them(relay: Relay) -> None:
     """An address of other letters arrives as it was given, at every provider; a moment in nanoseconds is cut off."""
-    body = event("other_letters", customer={"email": ADDRESS}, occurred_at="2026-11-22 10:00:00.999999999 +0100")
+    there = [f"{name}/main" for name, kind in PROVIDERS.items() if not kind.useless]
+    moment = "2026-11-22 10:00:00.999999999 +0100"
+    body = event("other_letters", customer={"email": ADDRESS}, occurred_at=moment, destinations=there)
     relay.send(body)
     relay.until_settled([body])
     sent = {one["provider"]: one["body"] for one in relay.providers.accepted("other_letters")}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.factories import eventbridge, sns
-from tests.system.running import BOTH, PHONE, Json, Relay, event, until
+from tests.system.running import BOTH, HAPPENED_AT, PHONE, Json, Relay, event, until
 from tests.template.stack import Stack as Template
 
 
@@ -24,6 +24,7 @@ def order(entry: str) -> Json:
         properties={"order_id": "A-1001", "total": 6.7, "items": 3, "gift": False, "shipped_on": "2026-11-22"},
         value=6.7,
         currency="USD",
+        destinations=["yotpo/main", "sender/main"],
     )
 
 
@@ -67,7 +68,7 @@ def test_every_entry_point_leads_to_both_providers(relay: Relay, answers: dict[s
     assert requests["yotpo"]["body"] == {
         "source": "shop",
         "type": entry,
-        "timestamp": "2026-11-22T10:00:00Z",
+        "timestamp": HAPPENED_AT,
         "id": f"{entry}-1",
         "customer": {"email": f"{entry}@customers.example", "custom_properties": {"tier": "gold", "vip": True}},
         "properties": properties,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from relay.ports import Reply, Request
 from relay.providers.base import Provider
-from relay.providers.limits import DAY, Budget, Quota, read_count, read_quotas, read_wait
+from relay.providers.limits import DAY, Budget, Quota, read_count, read_prefixed, read_quotas, read_wait
 from tests.drawing import drawn
 from tests.factories import NOW
 
@@ -210,6 +210,36 @@ def test_whatever_the_fields_hold_is_in_bounds(policy: str, left: str) -> None:
     for quota in read_quotas(headers(policy, left)):
         assert all(0 <= count <= 1_000_000 for count in (quota.limit, quota.remaining) if count is not None)
         assert all(0 < wait <= DAY for wait in (quota.reset_after, quota.window) if wait is not None)
+
+
+BOTH = "350, 350;w=1, 3500;w=60"
+
+
+@pytest.mark.parametrize(
+    ("limit", "remaining", "quotas"),
+    [
+        (BOTH, "349", (Quota(350, 349, 44.0, 1.0), Quota(3500, window=60.0))),
+        (BOTH, "0", (Quota(350, 0, 44.0, 1.0), Quota(3500, window=60.0))),
+        (BOTH, "3420", (Quota(350, window=1.0), Quota(3500, 3420, 44.0, 60.0))),
+        ("3500, 3500;w=60, 350;w=1", "20", (Quota(3500, 20, 44.0, 60.0), Quota(350, window=1.0))),
+        ("350,3500;w=60;burst=9,350;w=1;name=x", "20", (Quota(3500, window=60.0), Quota(350, 20, 44.0, 1.0))),
+        (BOTH, "3501", (Quota(350, window=1.0), Quota(3500, window=60.0))),
+        ("3500", "3420", (Quota(3500, 3420, 44.0),)),
+        ("60, 60;w=60", "59", (Quota(None, 59, 44.0),)),
+        ("350, 350;w=1, many;w=60", "349", (Quota(None, 349, 44.0),)),
+        ("350, 350;w=1, 3500;w=86401", "349", (Quota(None, 349, 44.0),)),
+        ("350, 350;w=0, 3500;w=60", "349", (Quota(None, 349, 44.0),)),
+        ("350, 350;w=1, 100001;w=60", "349", (Quota(None, 349, 44.0),)),
+        ("350, 0;w=1, 3500;w=60", "349", (Quota(None, 349, 44.0),)),
+        ("many, 350;w=1, 3500;w=60", "349", (Quota(None, 349, 44.0),)),
+        (", ," * 2_000, "349", (Quota(None, 349, 44.0),)),
+    ],
+    ids=range(15),
+)
+def test_a_limit_that_lists_its_windows(limit: str, remaining: str, quotas: tuple[Quota, ...]) -> None:
+    """GIVEN the limit, and behind it each window's THEN a quota for each, what is left in that which it can be of."""
+    said = {"x-limit": limit, "x-remaining": remaining, "x-reset": "44"}
+    assert read_prefixed(said, "x", NOW) == quotas
 
 
 class Plain(Provider):

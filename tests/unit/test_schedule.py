@@ -443,6 +443,20 @@ def test_what_is_told_late_is_not_taken_for_others() -> None:
     assert told.burst == client.record.burst
 
 
+def test_turns_given_out_ahead_are_nobody_elses() -> None:
+    """GIVEN a limit so high that an entry of the log stands for many turns WHEN each reply says truly what is left THEN
+    nobody else is seen, and all that is allowed may still go at once.
+    """
+    record, provider = new(BURST, STEADY), SlidingLog(STEADY.requests, STEADY.window)
+    turns, record = take(record, NOW, 700, NOW + 5)
+    for turn in turns:
+        assert provider.admit(turn)
+        said = Quota(STEADY.requests, provider.remaining(turn), 60.0)
+        record = answered(record, Budget((said,)), turn, turn + 0.1)
+    assert [window.others for window in record.windows] == [0, 0]
+    assert record.burst == 0
+
+
 @BOTH
 def test_nothing_left_for_ever_is_not_believed_for_ever(limit: Limit) -> None:
     """GIVEN replies that say "none left" each time, and never a 429 THEN after some the limit is used in full."""

@@ -39,7 +39,7 @@ def _end(found: Found, event: Sent, destination: str, record: str) -> None:
     elif event.version > 1:
         outcome = "rejected"
         letter = Letter("…", {"reason": "id_reused: this id …", "event_id": event.id, "destination": destination})
-        found.given_up[event.id, destination] = [letter]
+        found.given_up.setdefault((event.id, destination), []).append(letter)
     else:
         outcome = "duplicate"
     found.ended[event.id, destination, record] = {outcome}
@@ -143,11 +143,12 @@ def test_a_repeat_that_was_counted_may_be() -> None:
 
 def test_where_an_id_overwrites_a_repeat_does_no_harm() -> None:
     """It is told of, all the same."""
-    found = as_it_should_be(PLAN)
+    found, told = as_it_should_be(PLAN), f"{OVERWRITES}: sent again, which overwrites"
+    before = audit(PLAN, found).repeats[told]
     found.taken[*FIRST, 1] += 1
     made = audit(PLAN, found)
     assert made.is_clean
-    assert made.repeats[f"{OVERWRITES}: sent again, which overwrites"] == 1
+    assert made.repeats[told] == before + 1
 
 
 def test_a_seed_is_a_plan() -> None:

@@ -1,6 +1,7 @@
 """What a reply says, and what becomes of a success whose words nobody can read."""
 
 import json
+from collections.abc import Mapping
 from typing import ClassVar
 
 import pytest
@@ -10,9 +11,11 @@ from hypothesis import strategies as st
 from relay.outcome import Outcome
 from relay.ports import Reply
 from relay.providers import PROVIDERS
+from relay.providers.base import JSON_HEADERS
 from relay.providers.replies import Rule, read_object
 from relay.providers.sender import Sender
 from tests.drawing import drawn
+from tests.unit.providers.golden import case
 from tests.unit.providers.test_every_provider import expected_outcome, make
 
 REFUSAL = b'{"success": false}'
@@ -31,6 +34,12 @@ class Plain(Sender):
     rules: ClassVar[tuple[Rule, ...]] = ()  # type: ignore[assignment]  # Sender's is a tuple of one
 
 
+class Versioned(Plain):
+    """One with a version, and a media type of its own."""
+
+    headers: ClassVar[Mapping[str, str]] = {"Version": "2", "Content-Type": "application/vnd.api+json"}
+
+
 class Particular(Plain):
     """One that asks for the body of a 202 and of a 409, and of no other status."""
 
@@ -40,6 +49,14 @@ class Particular(Plain):
         Rule(Outcome.DELIVERED, (202,), body={"queued": True}),
         Rule(Outcome.RETRY, (202,), body={"queued": False}),
     )
+
+
+def test_a_providers_own_headers_take_the_place_of_everybodys() -> None:
+    """GIVEN a version and a media type THEN both are sent, and beside them what every request carries."""
+    golden = case("sender", "least")
+    request = Versioned("http://x").build(golden.event, golden.data["credentials"])
+    own = {"Authorization": "Bearer token-2", "Version": "2", "Content-Type": "application/vnd.api+json"}
+    assert request.headers == {**JSON_HEADERS, **own}
 
 
 @every_believing

@@ -335,7 +335,9 @@ def _used(window: Window, sent_at: float, now: float) -> int | None:
         return None
     # Requests sent while this one was under way may have been counted before it, too.
     until = sent_at + late(window) + min(now - sent_at, window.seconds / 2)
-    return sum(count for moment, count in window.turns if since < moment <= until)
+    mine = sum(count for moment, count in window.turns if since < moment <= until)
+    # All but the latest of those that the next entry stands for may have been sent by then.
+    return mine + next((count - 1 for moment, count in window.turns if moment > until), 0)
 
 
 def answered(record: AccountRecord, budget: Budget, sent_at: float, now: float) -> AccountRecord:

@@ -1,7 +1,9 @@
 """One file per provider, and the list of them."""
 
+from relay.providers.attentive import Attentive
 from relay.providers.base import Provider
+from relay.providers.klaviyo import Klaviyo
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
 
-PROVIDERS: dict[str, type[Provider]] = {provider.name: provider for provider in (Yotpo, Sender)}
+PROVIDERS: dict[str, type[Provider]] = {provider.name: provider for provider in (Yotpo, Sender, Klaviyo, Attentive)}

@@ -17,7 +17,7 @@ from relay.outcome import Outcome
 from relay.ports import Reply, Request
 from relay.providers.auth import Auth
 from relay.providers.checks import Check
-from relay.providers.limits import Budget, Limit, Terms, read_quota, read_quotas, read_wait
+from relay.providers.limits import Budget, Limit, Terms, read_prefixed, read_quotas, read_wait
 from relay.providers.mapping import EventMapping
 from relay.providers.replies import RULES, SAYS, Rule, read_words
 
@@ -109,12 +109,14 @@ class Provider(ABC):
     auth: Auth
     """How it is shown who sends."""
     headers: ClassVar[Mapping[str, str]] = {}
-    """What each request carries besides, such as the version of the API."""
+    """What each request carries besides, such as the version of the API, or in place of everybody's `JSON_HEADERS`."""
     rules: ClassVar[tuple[Rule, ...]] = ()
     says: ClassVar[tuple[str, ...]] = SAYS
     """Where its replies say what is wrong: JMESPath expressions."""
     quota: ClassVar[str] = ""
-    """How the headers begin that end in `-limit`, `-remaining` and `-reset`, if it has them."""
+    """How the headers begin that end in `-limit` (which may list several windows), `-remaining` and `-reset`, if it has
+    them.
+    """
     backfills: ClassVar[bool] = False
     """True where the provider can be told that an event is history (`event.backfill`), so that no flow starts."""
     backoff: ClassVar[float | None] = None
@@ -159,7 +161,7 @@ class Provider(ABC):
             raise UndeliverableError(errors, event.id)
         shown = self.auth.show(usable)
         url = f"{self.base_url}{self.where(event, usable)}{'?' * bool(shown.query)}{shown.query}"
-        headers = {**shown.headers, **self.headers, **JSON_HEADERS}
+        headers = {**shown.headers, **JSON_HEADERS, **self.headers}
         return Request(self.method, url, headers, encode(payload), secrets=shown.secrets)
 
     @abstractmethod
@@ -175,7 +177,7 @@ class Provider(ABC):
         IETF's draft calls `RateLimit` and `RateLimit-Policy`, and `Retry-After`. `now` is Unix seconds.
         """
         headers = reply.headers
-        quotas = (read_quota(headers, self.quota, now),) if self.quota else read_quotas(headers)
+        quotas = read_prefixed(headers, self.quota, now) if self.quota else read_quotas(headers)
         return Budget(quotas, retry_after=read_wait(headers.get("retry-after"), headers, now))
 
     def read(self, answer: Reply | TransportError) -> Outcome:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from copy import replace
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -9,6 +10,7 @@ from email.utils import parsedate_to_datetime
 DAY = 86_400.0
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _EPOCH = re.compile(r"[0-9]{10}(\.[0-9]{1,9})?|[0-9]{13}")
+_WINDOW = re.compile(r"\s*([0-9]{1,9})\s*;\s*w=([0-9]{1,9})\s*(?:;[^;,]{1,64})*", re.ASCII)
 _POLICY = re.compile(r'\s*(?:"([^"]{0,64})"|([A-Za-z0-9_.*-]{1,64}))\s*((?:;\s*[a-z]+=[^;,]{1,32})*)\s*', re.ASCII)
 
 
@@ -80,12 +82,26 @@ def read_wait(text: str | None, headers: Mapping[str, str], now: float) -> float
     return seconds if 0 < seconds <= DAY else None
 
 
-def read_quota(headers: Mapping[str, str], prefix: str, now: float) -> Quota:
-    """What the headers `<prefix>-limit`, `-remaining` and `-reset` say of the only window."""
-    return Quota(
-        limit=read_count(headers.get(f"{prefix}-limit"), most=100_000),
+def read_prefixed(headers: Mapping[str, str], prefix: str, now: float) -> tuple[Quota, ...]:
+    """What the headers `<prefix>-limit`, `-remaining` and `-reset` say: of the only window, or of that with this limit;
+    or of each that `-limit` lists behind the limit that `-remaining` and `-reset` are of, as the IETF's older drafts
+    have it (`350, 350;w=1, 3500;w=60`).
+    """
+    text = headers.get(f"{prefix}-limit") or ""
+    said = Quota(
+        limit=read_count(text, most=100_000),
         remaining=read_count(headers.get(f"{prefix}-remaining")),
         reset_after=read_wait(headers.get(f"{prefix}-reset"), headers, now),
+    )
+    windows = _read_windows(text) if "," in text else {}
+    if not windows:
+        return (said,)
+    # Of the window whose limit is named first; but if more is left than that, of the next one that has room for it.
+    least = max(read_count(text.partition(",")[0]) or 0, said.remaining or 0)
+    of = min((limit for limit in windows.values() if limit >= least), default=None)
+    return tuple(
+        replace(said, limit=limit, window=window) if limit == of else Quota(limit, window=window)
+        for window, limit in windows.items()
     )
 
 
@@ -101,6 +117,15 @@ def read_quotas(headers: Mapping[str, str]) -> tuple[Quota, ...]:
         )
         for name, policy in _read_items(headers.get("ratelimit-policy", "")).items()
     )
+
+
+def _read_windows(text: str) -> dict[float, int]:
+    """The limit of each window listed behind the first limit, if these are several and nothing else is there."""
+    first, *listed = text[:1024].split(",")
+    found = [_WINDOW.fullmatch(part) for part in listed]
+    windows = {float(each[2]): int(each[1]) for each in found if each and 0 < float(each[2]) <= DAY}
+    is_whole = read_count(first) is not None and 1 < len(windows) == len(found)
+    return windows if is_whole and all(0 < limit <= 100_000 for limit in windows.values()) else {}
 
 
 def _read_items(text: str) -> dict[str, dict[str, str]]:
