@@ -35,6 +35,7 @@ class Klaviyo(Provider):
     auth = Header("api_key", scheme="Klaviyo-API-Key")
     headers = {"revision": "2026-07-15", "Content-Type": JSON_API, "Accept": JSON_API}  # noqa: RUF012 nobody changes it
     repeats = Repeat.IGNORED
+    backfills = True
     # Cloudflare's header for a page that only a browser gets past: it says nothing of the key.
     rules = (Rule(Outcome.RETRY, (403,), headers={"cf-mitigated": "challenge"}),)
     says = ("errors[?type(detail)=='string'].join(': ', [to_string(not_null(source.pointer, code, 'error')), detail])",)
@@ -51,6 +52,7 @@ class Klaviyo(Provider):
             "value": event.value,
             "value_currency": event.currency,
             "unique_id": event.id,
+            "backfill": event.backfill or None,
             "metric": {"data": {"type": "metric", "attributes": {"name": event.type}}},
             "profile": {"data": self._profile(event, errors)},
         }
