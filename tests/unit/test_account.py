@@ -6,6 +6,7 @@ from collections.abc import Callable, Sized
 import pytest
 
 from relay.account.account import (
+    ALONE,
     IDLE,
     LONGEST_BACKOFF,
     MOST_EVENTS_REMEMBERED,
@@ -404,16 +405,16 @@ def test_an_event_refused_while_others_get_through_is_poison_after_minutes(accou
 def test_an_outage_that_has_just_begun_is_not_the_fault_of_the_one_event_that_meets_it(
     account: Account, clock: FakeClock
 ) -> None:
-    """GIVEN an event that failed once, and others that got through since WHEN it alone fails every five seconds for a
-    minute THEN that counts once, not a dozen times: nothing got through in between.
+    """GIVEN an event that failed once, and others that got through since WHEN it alone fails every five seconds for
+    half a minute THEN each of its failures weighs half: nothing got through in between.
     """
     failure = account.failed("one", NEVER, clock.now())
     clock.pass_by(5)
     account.succeeded("other", clock.now())
-    for _ in range(12):
+    for _ in range(6):
         clock.pass_by(5)
         failure = account.failed("one", failure, clock.now())
-    assert failure.strikes == 2
+    assert (failure.strikes, failure.blame) == (7, 1.0 + 1.0 + 5 * ALONE)
     assert not failure.is_poison
 
 

@@ -35,6 +35,11 @@ MOST_EVENTS_REMEMBERED = 1_000
 RECENT_SECONDS = 60.0
 """For how long a success is taken to say that the provider works."""
 
+ALONE = 0.5
+"""What such a failure weighs where nothing got through since the one before it: an outage may just have begun, and the
+only event that does not get through is tried every few seconds.
+"""
+
 UNAUTHORIZED_SECONDS = 30.0
 """Least seconds between two refusals of an event's credentials that count against it."""
 
@@ -188,14 +193,16 @@ class Account:
         """The event failed again, in an attempt begun then, its `attempts`th; `before` is what the ledger remembers."""
         with self._lock:
             first = before.failed_at or started_at
-            # Another event, tried after this one failed last, got through.
-            strike = before.strikes == 0 or self.pace.worked_at > before.last_failed_at
+            alone = not any(other != event_id for other in self._failing)
+            # Another event, tried after this one failed last, got through; or this is the only one that does not.
+            worked_between = self.pace.worked_at > before.last_failed_at
+            strike = before.strikes == 0 or worked_between or (alone and self._worked_since(first))
             if before.strikes:
                 self.pace.turn_away(event_id)
             _keep(self._failing, event_id, self._clock.now())
             self._waited = max(self._waited, self._clock.now() - started_at)
             _keep(self._tries, event_id, (max(attempts, self._tried(event_id) + 1), self._clock.now()))
-            failure = self._struck(event_id, before, strike)
+            failure = self._struck(event_id, before, strike, alone=not worked_between)
             return replace(failure, failed_at=first, last_failed_at=started_at)
 
     def parked(self, event_id: str, started_at: float) -> None:
@@ -206,14 +213,16 @@ class Account:
                 _keep(self._failing, event_id, self._clock.now())
             self._witness(event_id, False)
 
-    def _struck(self, event_id: str, before: Failure, strike: bool, *, throttled: bool = False) -> Failure:
-        """The event did not get through once more, perhaps because it was `throttled`; `strike`: while others did.
-        Returns what weighs against it now, its moments as `before`.
+    def _struck(
+        self, event_id: str, before: Failure, strike: bool, *, throttled: bool = False, alone: bool = False
+    ) -> Failure:
+        """The event did not get through once more, perhaps because it was `throttled`; `strike`: while others did, or,
+        `alone`, did before. Returns what weighs against it now, its moments as `before`.
         """
         weight = 0.0
         if strike:
             # A first strike is no evidence against the event; it only begins the count.
-            weight = self._weight(event_id, throttled) if before.strikes else 1.0
+            weight = self._weight(event_id, throttled) * (ALONE if alone else 1.0) if before.strikes else 1.0
         self._witness(event_id, False)
         strikes, blame = before.strikes + strike, before.blame + weight
         is_poison = strike and before.strikes > 0 and blame >= POISON_FAILURES - 1e-6
