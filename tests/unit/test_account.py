@@ -405,8 +405,8 @@ def test_an_event_refused_while_others_get_through_is_poison_after_minutes(accou
 def test_an_outage_that_has_just_begun_is_not_the_fault_of_the_one_event_that_meets_it(
     account: Account, clock: FakeClock
 ) -> None:
-    """GIVEN an event that failed once, and others that got through since WHEN it alone fails every five seconds for half
-    a minute THEN each of its failures weighs half: nothing got through in between.
+    """GIVEN an event that failed once, and others that got through since WHEN it alone fails every five seconds for
+    half a minute THEN each of its failures weighs half: nothing got through in between.
     """
     failure = account.failed("one", NEVER, clock.now())
     clock.pass_by(5)
