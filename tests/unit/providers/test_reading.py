@@ -117,6 +117,7 @@ class Wordy(Plain):
         Rule(Outcome.DELIVERED, (409,), body={"errors[].code": ["duplicate"]}),
     )
     says = ("errors[].[detail, source.pointer]",)
+    waits = "meta.retry_in"
 
 
 @pytest.mark.parametrize(
@@ -155,6 +156,38 @@ def test_what_is_wrong_is_read_where_the_provider_says_it() -> None:
     """By path: the words for a person, and the field they speak of."""
     body = {"errors": [{"code": "invalid", "detail": "is no address", "source": {"pointer": "/data/email"}}]}
     assert Wordy("http://x").detail(Reply(400, {}, json.dumps(body).encode()), ()) == "is no address; /data/email"
+
+
+def test_the_field_that_is_wrong_is_named() -> None:
+    """Where errors are objects with a field and a message, both are kept."""
+    body = {"errors": [{"field": "contact.email", "message": "is no address"}, {"field": 1, "message": "is odd"}]}
+    detail = Plain("http://x").detail(Reply(400, {}, json.dumps(body).encode()), ())
+    assert detail == "contact.email: is no address; is odd"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "wait"),
+    [
+        ({}, b'{"meta": {"retry_in": 30}}', 30.0),
+        ({}, b'{"meta": {"retry_in": "1.5"}}', 1.5),
+        ({"retry-after": "7"}, b'{"meta": {"retry_in": 30}}', 7.0),
+        ({"retry-after": "soon"}, b'{"meta": {"retry_in": 30}}', 30.0),
+        ({}, b'{"meta": {"retry_in": 0}}', None),
+        ({}, b'{"meta": {"retry_in": -3}}', None),
+        ({}, b'{"meta": {"retry_in": 1e9}}', None),
+        ({}, b'{"meta": {"retry_in": true}}', None),
+        ({}, b'{"meta": {"retry_in": [30]}}', None),
+        ({}, b'{"meta": 30}', None),
+        ({}, b"", None),
+    ],
+)
+def test_a_wait_is_read_where_the_body_says_it(headers: dict[str, str], body: bytes, wait: float | None) -> None:
+    """GIVEN a provider whose body says for how long to stay away THEN that is heeded where no header does, if it can
+    be believed.
+    """
+    reply = Reply(429, headers, body)
+    assert Wordy("http://x").budget(reply, now=0.0).retry_after == wait
+    assert Plain("http://x").budget(reply, now=0.0).retry_after == (7.0 if headers.get("retry-after") == "7" else None)
 
 
 # Scalars and depth, in every form that a provider might write; some of it is beyond a JSON reader.
