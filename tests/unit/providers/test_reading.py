@@ -15,17 +15,12 @@ from relay.providers.base import JSON_HEADERS
 from relay.providers.replies import Rule, read_object
 from relay.providers.sender import Sender
 from tests.drawing import drawn
+from tests.kinds import REFUSES
 from tests.unit.providers.golden import case
 from tests.unit.providers.test_every_provider import expected_outcome, make
 
 REFUSAL = b'{"success": false}'
-believing = [
-    name
-    for name, kind in PROVIDERS.items()
-    if any(rule.body == {"success": False} and rule.outcome is Outcome.REJECTED for rule in kind.rules)
-]
-"""The providers whose success may say in its body that it is none."""
-every_believing = pytest.mark.parametrize("name", believing)
+every_believing = pytest.mark.parametrize("name", REFUSES)
 
 
 class Plain(Sender):
@@ -211,7 +206,7 @@ def refusals(draw: st.DrawFn) -> bytes:
 
 
 @drawn(300, derandomize=True)
-@given(body=refusals(), name=st.sampled_from(believing), data=st.data())
+@given(body=refusals(), name=st.sampled_from(REFUSES), data=st.data())
 def test_a_refusal_is_never_a_delivery(body: bytes, name: str, data: st.DataObject) -> None:
     """GIVEN a refusal in any form, or the beginning of one THEN it is refused, or unknown; never delivered."""
     subject = make(name)
