@@ -2,7 +2,8 @@
 
 Beside what OpenAPI knows, the description holds:
 
-``x-account: true``  on the parameter (path, query or header) that names the account; without one, the token does
+``x-account: true``  on the parameter (path, query or header) that names the account; without one, the token does, or
+                     in Basic authentication the user
 ``x-event``          where ``type``, ``id``, ``customer`` and ``properties`` stand in the body, as dotted paths
 ``x-limits``         ``requests`` in ``window`` seconds for each account, counted ``sliding`` or ``fixed``
 ``x-says``           on a reply's header: ``limit``, ``remaining``, ``reset-seconds``, ``reset-epoch`` or ``reset-date``
@@ -13,6 +14,7 @@ Beside what OpenAPI knows, the description holds:
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -86,7 +88,10 @@ class Contract:
 
     def account(self, call: Call, tokens: Mapping[str, str]) -> str | None:
         """The account whose token the call carries; None if there is none. ``tokens`` has an account for each."""
-        owner = tokens.get(self._carried(call))
+        user, token = self._user_and_token(call)
+        owner = tokens.get(token)
+        if self._is_basic:
+            return owner if owner == user else None
         if self._account is None:
             return owner
         place, name = self._account["in"], self._account["name"]
@@ -96,7 +101,9 @@ class Contract:
 
     @property
     def account_stands_in(self) -> str | None:
-        """``path``, ``query`` or ``header``; None where the token alone says whose a request is. Tests ask."""
+        """``path``, ``query``, ``header``, ``user``; None where the token alone says whose a request is. Tests ask."""
+        if self._is_basic:
+            return "user"
         return str(self._account["in"]) if self._account else None
 
     def event(self, part: str, body: Any) -> Any:
@@ -149,7 +156,7 @@ class Contract:
             kept = prefix if part[name].lower().startswith(prefix.lower()) else ""
             part[name] = kept + MASK
         url = call.path + ("?" + urlencode(query, safe=MASK) if query else "")
-        hidden = {*tokens, self._carried(call)} - {""}
+        hidden = {*tokens, self._carried(call), self._user_and_token(call)[1]} - {""}
         return masked(url, hidden), {name: masked(value, hidden) for name, value in headers.items()}
 
     @property
@@ -159,6 +166,21 @@ class Contract:
             return "header", "authorization", f"{self._token['scheme'].capitalize()} "
         place, name = self._token["in"], self._token["name"]
         return place, name if place == "query" else name.lower(), self._token.get("x-prefix", "")
+
+    @property
+    def _is_basic(self) -> bool:
+        return bool(self._token.get("scheme") == "basic")
+
+    def _user_and_token(self, call: Call) -> tuple[str, str]:
+        """What the call carries; the user is empty but in Basic authentication."""
+        carried = self._carried(call)
+        if not self._is_basic:
+            return "", carried
+        try:
+            user, _, token = b64decode(carried, validate=True).decode().partition(":")
+        except ValueError:
+            return "", ""
+        return user, token
 
     def _carried(self, call: Call) -> str:
         place, name, prefix = self._token_place
