@@ -4,7 +4,8 @@ Beside what OpenAPI knows, the description holds:
 
 ``x-account: true``  on the parameter (path, query or header) that names the account; without one, the token does, or
                      in Basic authentication the user
-``x-event``          where ``type``, ``id``, ``customer`` and ``properties`` stand in the body, as dotted paths
+``x-event``          where ``type``, ``id``, ``customer`` and ``properties`` stand in the body, as dotted paths;
+                     or in the address, as a parameter in braces
 ``x-limits``         ``requests`` in ``window`` seconds for each account, counted ``sliding`` or ``fixed``
 ``x-says``           on a reply's header: ``limit``, ``remaining``, ``reset-seconds``, ``reset-epoch`` or ``reset-date``
 ``x-sandbox``        an ``account`` and ``token`` that the sandbox takes, and the ``secret`` that a relay then needs
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from jsonschema_path import SchemaPath
 from openapi_core.datatypes import RequestParameters
@@ -106,10 +107,14 @@ class Contract:
             return "user"
         return str(self._account["in"]) if self._account else None
 
-    def event(self, part: str, body: Any) -> Any:
-        """A part of the event, by its name in ``x-event``, in a body of any kind; None where there is none."""
+    def event(self, part: str, body: Any, url: str = "") -> Any:
+        """A part of the event, by its name in ``x-event``, in a body of any kind or in the URL's path, which is still
+        percent-encoded; None where there is none.
+        """
         if part not in self._event:
             return None
+        if self._event[part].startswith("{"):
+            return unquote((self.match(urlsplit(url).path) or {}).get(self._event[part][1:-1], "")) or None
         for key in self._event[part].split("."):
             body = body.get(key) if isinstance(body, dict) else None
         return body

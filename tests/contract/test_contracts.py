@@ -154,6 +154,17 @@ def test_the_event_is_found_at_any_depth(crow: Contract) -> None:
     assert [crow.event("type", other) for other in others] == [None] * 4
 
 
+def test_a_customer_in_the_path_is_found_there(tmp_path: Path) -> None:
+    """GIVEN a parameter in braces WHEN a path is read THEN it is the customer, as they are called; else nobody."""
+    changed = description(**{"x-event": {"type": "type", "customer": "{who}"}})
+    changed["paths"] = {"/api/{who}/events": next(iter(changed["paths"].values()))}
+    (tmp_path / "crow.yaml").write_text(yaml.safe_dump(changed))
+    contract = Contract("crow", tmp_path)
+    assert contract.event("customer", {}, "/api/ada%40example.com/events") == "ada@example.com"
+    assert contract.event("customer", {"who": "x"}, "/api/events") is None
+    assert contract.event("customer", None) is None
+
+
 def test_the_first_success_needs_no_example_where_it_has_no_body(crow: Contract) -> None:
     """GIVEN a 202 without content WHEN accepted THEN that is the answer, with the headers as the page has them."""
     answer = crow.answers.accepted
