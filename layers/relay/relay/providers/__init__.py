@@ -2,6 +2,7 @@
 
 from relay.providers.attentive import Attentive
 from relay.providers.base import Provider
+from relay.providers.customerio import Customerio
 from relay.providers.klaviyo import Klaviyo
 from relay.providers.omnisend import Omnisend
 from relay.providers.sender import Sender
@@ -15,5 +16,6 @@ PROVIDERS: dict[str, type[Provider]] = {
         Klaviyo,
         Attentive,
         Omnisend,
+        Customerio,
     )
 }
