@@ -59,6 +59,7 @@ lint: $(READY) $(SCANNER)/.ready ## Everything of check that runs none of the co
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PYTHON) -m tools.schema --check
+	$(PYTHON) -m tools.matrix --check
 	$(PYTHON) -m tools.drawing --check
 	for stage in local dev prod; do $(VENV)/bin/sam validate --lint --region us-east-1 --config-env $$stage; done
 	$(PYTHON) -m tools.template $(SCANNER)/templates
@@ -158,6 +159,7 @@ format: $(READY) ## Format the code and mend what ruff can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 	$(PYTHON) -m tools.schema
+	$(PYTHON) -m tools.matrix
 
 .PHONY: drawing
 drawing: $(READY) ## Draw docs/way.svg again, from the code's imports

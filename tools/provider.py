@@ -1,11 +1,13 @@
 """``python -m tools.provider pigeon``: a provider's five places, with a BLANK for all that only its page can say.
 
-The new files are those of ``tools/scaffold`` under the new name; a line each goes where the providers are listed.
+The new files are those of ``tools/scaffold`` under the new name; a line each goes where the providers are listed, and
+README's matrix is written again.
 """
 
 import argparse
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ class ProviderError(Exception):
 
 @dataclass(frozen=True)
 class Blank:
-    """What an author has yet to answer. ``place`` is one of the five, or README."""
+    """What an author has yet to answer. ``place`` is one of the five."""
 
     place: str
     file: str
@@ -53,18 +55,15 @@ def edits(name: str, root: Path = ROOT) -> dict[Path, str]:
     """The files that list the providers, with one more. Raises ProviderError for one that has no place for it."""
     last, new = list(PROVIDERS)[-1], name.capitalize()
     before = last.capitalize()
-    guesses = f"{MARK}: create an event | email or phone number | 10 / s per account | another event | an error"
-    row = f"| [{new}](docs/providers/{name}.md) | {guesses} |"
     address = f"Default: https://api.{name}.example, Description: {MARK}. Base URL of {new}'s API."
     places = {
         "layers/relay/relay/providers/__init__.py": [
             (r"(from relay\.providers\.base .*\n)", rf"\1from relay.providers.{name} import {new}\n"),
-            (rf"{before}\)\}}", f"{before}, {new})}}"),
+            (rf"(\n +){before},", rf"\1{before},\1{new},"),
         ],
         "template.yaml": [
             (rf"{before}BaseUrl\]", f"{before}BaseUrl, {new}BaseUrl]"),
             (rf"\|{last}\)", f"|{last}|{name})"),
-            (rf" or {last} as provider", f", {last} or {name} as provider"),
             (rf"(\n  {before}BaseUrl:.*\n(?: {{4}}.*\n)*)", rf"\1  {new}BaseUrl: {{<<: *url, {address}}}\n"),
             (rf"(\n    {before}: \{{Name: {last}\}})", rf"\1\n    {new}: {{Name: {name}}}"),
             (r"(?<=&providers) \[(.+)\]", rf" [\1, {new}]"),
@@ -76,7 +75,6 @@ def edits(name: str, root: Path = ROOT) -> dict[Path, str]:
                 rf"\g<0>\1{new}\2{name}\3",
             ),
         ],
-        "README.md": [(rf"(\n\| \[{before}\]\(.*)", rf"\1\n{row}")],
     }
     found = {Path(file): (root / file).read_text() for file in places}
     for file, path in zip(places, found, strict=True):
@@ -96,12 +94,11 @@ def blanks(name: str, root: Path = ROOT) -> Iterator[Blank]:
         "golden": sorted(str(path.relative_to(root)) for path in (root / "tests/golden" / name).rglob("*.json")),
         "page": [f"docs/providers/{name}.md"],
         "template": ["template.yaml"],
-        "README": ["README.md"],
     }
     for place, files in places.items():
         for file in files:
             for number, line in enumerate((root / file).read_text().splitlines(), 1):
-                own = place not in ("template", "README") or name in line.lower()
+                own = place != "template" or name in line.lower()
                 if own and MARK in line:
                     yield Blank(place, file, number, line.partition(MARK)[2].strip(" :#.") or line.strip())
 
@@ -116,7 +113,9 @@ def add(name: str, root: Path = ROOT) -> list[Path]:
     for path, text in {**made, **changed}.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
-    return [*made, *changed]
+    # In a process of its own, which knows the new provider.
+    subprocess.run([sys.executable, "-m", "tools.matrix"], cwd=root, check=True)
+    return [*made, *changed, Path("README.md")]
 
 
 def _named(text: str, name: str) -> str:

@@ -148,7 +148,7 @@ def _bulleted(reason: str) -> str:
 
 def masked_customer(request: Mapping[str, Any]) -> str:
     """Who a request is about, so that a person can tell them apart and no more."""
-    who = contracts()[request["provider"]].event("customer", request["body"])
+    who = contracts()[request["provider"]].event("customer", request["body"], request["url"])
     known = who.values() if isinstance(who, dict) else [who]
     return ", ".join(_masked(one) for one in known if isinstance(one, str)) or "-"
 

@@ -2,8 +2,10 @@
 
 Beside what OpenAPI knows, the description holds:
 
-``x-account: true``  on the parameter (path, query or header) that names the account; without one, the token does
-``x-event``          where ``type``, ``id``, ``customer`` and ``properties`` stand in the body, as dotted paths
+``x-account: true``  on the parameter (path, query or header) that names the account; without one, the token does, or
+                     in Basic authentication the user
+``x-event``          where ``type``, ``id``, ``customer`` and ``properties`` stand in the body, as dotted paths;
+                     or in the address, as a parameter in braces
 ``x-limits``         ``requests`` in ``window`` seconds for each account, counted ``sliding`` or ``fixed``
 ``x-says``           on a reply's header: ``limit``, ``remaining``, ``reset-seconds``, ``reset-epoch`` or ``reset-date``
 ``x-sandbox``        an ``account`` and ``token`` that the sandbox takes, and the ``secret`` that a relay then needs
@@ -13,12 +15,13 @@ Beside what OpenAPI knows, the description holds:
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from jsonschema_path import SchemaPath
 from openapi_core.datatypes import RequestParameters
@@ -86,7 +89,10 @@ class Contract:
 
     def account(self, call: Call, tokens: Mapping[str, str]) -> str | None:
         """The account whose token the call carries; None if there is none. ``tokens`` has an account for each."""
-        owner = tokens.get(self._carried(call))
+        user, token = self._user_and_token(call)
+        owner = tokens.get(token)
+        if self._is_basic:
+            return owner if owner == user else None
         if self._account is None:
             return owner
         place, name = self._account["in"], self._account["name"]
@@ -96,13 +102,19 @@ class Contract:
 
     @property
     def account_stands_in(self) -> str | None:
-        """``path``, ``query`` or ``header``; None where the token alone says whose a request is. Tests ask."""
+        """``path``, ``query``, ``header``, ``user``; None where the token alone says whose a request is. Tests ask."""
+        if self._is_basic:
+            return "user"
         return str(self._account["in"]) if self._account else None
 
-    def event(self, part: str, body: Any) -> Any:
-        """A part of the event, by its name in ``x-event``, in a body of any kind; None where there is none."""
+    def event(self, part: str, body: Any, url: str = "") -> Any:
+        """A part of the event, by its name in ``x-event``, in a body of any kind or in the URL's path, which is still
+        percent-encoded; None where there is none.
+        """
         if part not in self._event:
             return None
+        if self._event[part].startswith("{"):
+            return unquote((self.match(urlsplit(url).path) or {}).get(self._event[part][1:-1], "")) or None
         for key in self._event[part].split("."):
             body = body.get(key) if isinstance(body, dict) else None
         return body
@@ -149,7 +161,7 @@ class Contract:
             kept = prefix if part[name].lower().startswith(prefix.lower()) else ""
             part[name] = kept + MASK
         url = call.path + ("?" + urlencode(query, safe=MASK) if query else "")
-        hidden = {*tokens, self._carried(call)} - {""}
+        hidden = {*tokens, self._carried(call), self._user_and_token(call)[1]} - {""}
         return masked(url, hidden), {name: masked(value, hidden) for name, value in headers.items()}
 
     @property
@@ -159,6 +171,21 @@ class Contract:
             return "header", "authorization", f"{self._token['scheme'].capitalize()} "
         place, name = self._token["in"], self._token["name"]
         return place, name if place == "query" else name.lower(), self._token.get("x-prefix", "")
+
+    @property
+    def _is_basic(self) -> bool:
+        return bool(self._token.get("scheme") == "basic")
+
+    def _user_and_token(self, call: Call) -> tuple[str, str]:
+        """What the call carries; the user is empty but in Basic authentication."""
+        carried = self._carried(call)
+        if not self._is_basic:
+            return "", carried
+        try:
+            user, _, token = b64decode(carried, validate=True).decode().partition(":")
+        except ValueError:
+            return "", ""
+        return user, token
 
     def _carried(self, call: Call) -> str:
         place, name, prefix = self._token_place

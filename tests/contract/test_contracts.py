@@ -1,6 +1,7 @@
 """What a description in `local/contracts/` may say of a provider, and what the sandbox makes of it."""
 
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -114,12 +115,54 @@ def test_a_token_and_an_account_stand_where_the_description_says(
     assert crow.account(call(headers=headers), {"caw": "nest"}) == account
 
 
+def basic(text: str) -> str:
+    return b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("header", "account"),
+    [
+        (f"Basic {basic('nest:caw')}", "nest"),
+        (f"basic {basic('nest:caw')}", "nest"),
+        (f"Basic {basic('tree:caw')}", None),
+        (f"Basic {basic('nest:croak')}", None),
+        (f"Basic {basic('nest')}", None),
+        ("Basic nest:caw", None),
+        ("Basic /w==", None),
+        (f"Bearer {basic('nest:caw')}", None),
+        ("", None),
+    ],
+)
+def test_in_basic_authentication_the_user_is_the_account(tmp_path: Path, header: str, account: str | None) -> None:
+    """GIVEN a user and a token in one header WHEN called THEN both have to be right, and neither is shown."""
+    changed = description()
+    changed["components"]["securitySchemes"]["key"] = {"type": "http", "scheme": "basic"}
+    (tmp_path / "crow.yaml").write_text(yaml.safe_dump(changed))
+    contract = Contract("crow", tmp_path)
+    assert contract.account(call(headers={"Authorization": header}), {"caw": "nest"}) == account
+    assert contract.account_stands_in == "user"
+    right = f"Basic {basic('nest:caw')}"
+    _, shown = contract.shown(call(headers={"Authorization": right, "X-Copy": f"caw, {right}"}), ["croak"])
+    assert (shown["authorization"], shown["x-copy"]) == ("Basic ***", "***, Basic ***")
+
+
 def test_the_event_is_found_at_any_depth(crow: Contract) -> None:
     """GIVEN dotted paths WHEN a body is read THEN each part is found, and none in what has another form."""
     body = {"data": {"metric": {"name": "seen"}, "id": "e-1"}}
     assert [crow.event(part, body) for part in ("type", "id", "customer")] == ["seen", "e-1", None]
     others: list[Any] = [{"data": "seen"}, [], None, {"data": {"metric": []}}]
     assert [crow.event("type", other) for other in others] == [None] * 4
+
+
+def test_a_customer_in_the_path_is_found_there(tmp_path: Path) -> None:
+    """GIVEN a parameter in braces WHEN a path is read THEN it is the customer, as they are called; else nobody."""
+    changed = description(**{"x-event": {"type": "type", "customer": "{who}"}})
+    changed["paths"] = {"/api/{who}/events": next(iter(changed["paths"].values()))}
+    (tmp_path / "crow.yaml").write_text(yaml.safe_dump(changed))
+    contract = Contract("crow", tmp_path)
+    assert contract.event("customer", {}, "/api/ada%40example.com/events") == "ada@example.com"
+    assert contract.event("customer", {"who": "x"}, "/api/events") is None
+    assert contract.event("customer", None) is None
 
 
 def test_the_first_success_needs_no_example_where_it_has_no_body(crow: Contract) -> None:

@@ -31,7 +31,7 @@ from relay.ports import Reply, Request
 from relay.providers import PROVIDERS
 from tests.contract.test_http import Connection, Server, answering, closing, exchange, failure, hang, transport
 from tests.drawing import drawn
-from tests.unit.providers.test_reading import believing
+from tests.kinds import REFUSES
 
 WHOLE = b'{"success": true}'
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 17\r\n\r\n" + WHOLE
@@ -564,9 +564,9 @@ def test_a_head_that_is_cut_is_no_answer(end: int) -> None:
     ids=range(8),
 )
 def test_a_refusal_that_is_not_read_is_no_delivery(answer: bytes, outcome: Outcome) -> None:
-    """From the wire to the outcome: what a 2xx would have said counts, and is not guessed."""
+    """From the wire to the outcome: what a 2xx would have said counts, and is not guessed, where a provider says it."""
     reply = exchange(closing(answer))
-    assert {PROVIDERS[name]("http://x").read(reply) for name in believing} == {outcome}
+    assert {PROVIDERS[name]("http://x").read(reply) for name in REFUSES} == {outcome}
 
 
 def test_head_and_body_leave_in_one_write() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from relay.contract.event import Event
 from relay.outcome import Outcome
 from relay.providers import PROVIDERS
+from relay.providers.base import Repeat, Useless
+from relay.providers.limits import Limit
 from relay.settings import PREFIX, DeliverSettings, IntakeSettings
+from tools.matrix import matrix
 from tools.template import load
 
 ROOT = Path(__file__).parents[2]
@@ -52,11 +56,24 @@ def test_the_readme_gives_each_parameter_s_default() -> None:
                 assert default == (f"`{there}`" if there else "\N{EN DASH}"), name
 
 
-@pytest.mark.parametrize("name", PROVIDERS)
-def test_the_readme_s_matrix_has_every_provider(name: str) -> None:
-    """With its page, and the limits that the code has."""
-    (row,) = re.findall(rf"^\| \[{name.capitalize()}\]\(docs/providers/{name}\.md\) .*$", README, re.MULTILINE)
-    assert all(f" {limit.requests} / " in row for limit in PROVIDERS[name].limits)
+def test_the_readme_s_matrix_is_the_code_s() -> None:
+    """Written by `python -m tools.matrix`, with a row for each provider."""
+    assert matrix() in README
+    assert len(matrix().splitlines()) == 2 + len(PROVIDERS)
+
+
+def test_the_matrix_says_what_a_provider_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits in words, and who a customer may be, by what its payload takes."""
+    kind = PROVIDERS[FIRST.lower()]
+    before = matrix()
+    monkeypatch.setattr(kind, "limits", (Limit(7, 1.0), Limit(9, 90.0)))
+    monkeypatch.setattr(kind, "repeats", Repeat.IGNORED)
+    monkeypatch.setattr(kind, "useless", Useless(timedelta(hours=5), "it yawns"))
+    monkeypatch.setattr(kind, "payload", lambda *_: {})
+    changed = set(matrix().splitlines()) - set(before.splitlines())
+    (row,) = changed
+    assert "| email, phone number, your `id`, its own id | 7 / s and 9 / 90 s | ignored by its id |" in row
+    assert row.endswith("| dead letter `id_reused` | 5 h: it yawns |")
 
 
 def test_every_variable_is_documented() -> None:

@@ -24,6 +24,7 @@ from relay.providers import PROVIDERS
 from tests.drawing import drawn
 from tests.factories import DESTINATIONS, event_data, eventbridge, lane_record, sns, sqs_batch, sqs_record
 from tests.fakes import FakeClock, FakeContext, FakeIntakeQueues
+from tests.kinds import EVERYWHERE
 from tests.unit.harness import Harness
 
 CONTEXT = FakeContext()
@@ -82,7 +83,7 @@ def deliver_handler(harness: Harness) -> DeliverHandler:
     observer = DeliverObserver(harness.provider)
     return DeliverHandler(
         harness.lane,
-        DirectHandler(harness.provider, DESTINATIONS, harness.services, harness.account, observer),
+        DirectHandler(harness.provider, EVERYWHERE, harness.services, harness.account, observer),
         observer,
         SystemClock(),
     )

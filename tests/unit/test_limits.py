@@ -146,9 +146,11 @@ def headers(policy: str = "", left: str = "") -> dict[str, str]:
         ('"a";q=5;w=60', '"another";r=0;t=60', (Quota(5, window=60.0),)),
         ('"a";q=5;w=60', '"a";r=0;t=0', (Quota(5, 0, None, 60.0),)),
         ("", '"a";r=0;t=60', ()),
+        ('"a";w=60', "", ()),
+        ('"a";q=5;w=60, "b";w=60', '"a";w=60', (Quota(5, window=60.0),)),
         ("", "", ()),
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_the_fields_of_the_ietf(policy: str, left: str, quotas: tuple[Quota, ...]) -> None:
     """GIVEN a policy and what is left of it, by their names THEN a quota for each window, in the policy's order."""

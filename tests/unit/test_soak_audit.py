@@ -33,10 +33,11 @@ def as_it_should_be(plan: Plan) -> Found:
 
 def _end(found: Found, event: Sent, destination: str, record: str) -> None:
     overwrites = PROVIDERS[Destination(destination).provider].repeats.overrides
-    if not event.repeats or (event.version > 1 and overwrites):
+    is_update = event.version > 1 and overwrites and not found.taken[event.id, destination, event.version]
+    if not event.repeats or is_update:
         outcome = "delivered"
         found.taken[event.id, destination, event.version] += 1
-    elif event.version > 1:
+    elif event.version > 1 and not overwrites:
         outcome = "rejected"
         letter = Letter("…", {"reason": "id_reused: this id …", "event_id": event.id, "destination": destination})
         found.given_up.setdefault((event.id, destination), []).append(letter)

@@ -1,4 +1,4 @@
-"""Pigeon: create an event. Sentence by sentence: docs/providers/pigeon.md."""
+"""Pigeon: BLANK: create an event. Sentence by sentence: docs/providers/pigeon.md."""
 
 from typing import Any
 

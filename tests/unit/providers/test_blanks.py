@@ -6,7 +6,7 @@ from relay.providers import PROVIDERS
 from tools.provider import MARK, blanks
 
 
-@pytest.mark.parametrize("place", ["code", "contract", "golden", "page", "template", "README"])
+@pytest.mark.parametrize("place", ["code", "contract", "golden", "page", "template"])
 @pytest.mark.parametrize("name", PROVIDERS)
 def test_nothing_is_left_blank(name: str, place: str) -> None:
     """GIVEN a place of the provider WHEN a question of the scaffold is left in it THEN it is the next thing to do."""

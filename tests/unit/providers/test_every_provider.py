@@ -162,9 +162,10 @@ def test_the_sandbox_speaks_it(name: str) -> None:
     contract = contracts()[name]
     assert Limit(contract.limit.limit, contract.limit.window) in PROVIDERS[name].limits
     assert tuple(contract.secret()) == PROVIDERS[name].credentials
-    body = json.loads(case(name, "least").build().body)
+    request = case(name, "least").build()
+    body = json.loads(request.body)
     assert contract.event("type", body) == case(name, "least").event.type
-    assert contract.event("customer", body)
+    assert contract.event("customer", body, request.url)
     if PROVIDERS[name].repeats.overrides:
         assert contract.event("id", body), "where an id overwrites, the body has one"
 

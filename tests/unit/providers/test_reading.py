@@ -15,17 +15,12 @@ from relay.providers.base import JSON_HEADERS
 from relay.providers.replies import Rule, read_object
 from relay.providers.sender import Sender
 from tests.drawing import drawn
+from tests.kinds import REFUSES
 from tests.unit.providers.golden import case
 from tests.unit.providers.test_every_provider import expected_outcome, make
 
 REFUSAL = b'{"success": false}'
-believing = [
-    name
-    for name, kind in PROVIDERS.items()
-    if any(rule.body == {"success": False} and rule.outcome is Outcome.REJECTED for rule in kind.rules)
-]
-"""The providers whose success may say in its body that it is none."""
-every_believing = pytest.mark.parametrize("name", believing)
+every_believing = pytest.mark.parametrize("name", REFUSES)
 
 
 class Plain(Sender):
@@ -117,6 +112,7 @@ class Wordy(Plain):
         Rule(Outcome.DELIVERED, (409,), body={"errors[].code": ["duplicate"]}),
     )
     says = ("errors[].[detail, source.pointer]",)
+    waits = "meta.retry_in"
 
 
 @pytest.mark.parametrize(
@@ -157,6 +153,38 @@ def test_what_is_wrong_is_read_where_the_provider_says_it() -> None:
     assert Wordy("http://x").detail(Reply(400, {}, json.dumps(body).encode()), ()) == "is no address; /data/email"
 
 
+def test_the_field_that_is_wrong_is_named() -> None:
+    """Where errors are objects with a field and a message, both are kept."""
+    body = {"errors": [{"field": "contact.email", "message": "is no address"}, {"field": 1, "message": "is odd"}]}
+    detail = Plain("http://x").detail(Reply(400, {}, json.dumps(body).encode()), ())
+    assert detail == "contact.email: is no address; is odd"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "wait"),
+    [
+        ({}, b'{"meta": {"retry_in": 30}}', 30.0),
+        ({}, b'{"meta": {"retry_in": "1.5"}}', 1.5),
+        ({"retry-after": "7"}, b'{"meta": {"retry_in": 30}}', 7.0),
+        ({"retry-after": "soon"}, b'{"meta": {"retry_in": 30}}', 30.0),
+        ({}, b'{"meta": {"retry_in": 0}}', None),
+        ({}, b'{"meta": {"retry_in": -3}}', None),
+        ({}, b'{"meta": {"retry_in": 1e9}}', None),
+        ({}, b'{"meta": {"retry_in": true}}', None),
+        ({}, b'{"meta": {"retry_in": [30]}}', None),
+        ({}, b'{"meta": 30}', None),
+        ({}, b"", None),
+    ],
+)
+def test_a_wait_is_read_where_the_body_says_it(headers: dict[str, str], body: bytes, wait: float | None) -> None:
+    """GIVEN a provider whose body says for how long to stay away THEN that is heeded where no header does, if it can
+    be believed.
+    """
+    reply = Reply(429, headers, body)
+    assert Wordy("http://x").budget(reply, now=0.0).retry_after == wait
+    assert Plain("http://x").budget(reply, now=0.0).retry_after == (7.0 if headers.get("retry-after") == "7" else None)
+
+
 # Scalars and depth, in every form that a provider might write; some of it is beyond a JSON reader.
 texts = st.text(max_size=20) | st.sampled_from(["a\nb", "\t", "\x00", "caf\xe9", "\ud83d", '"', "}{"])
 scalars = st.none() | st.booleans() | st.floats() | texts | st.just(10**4299) | st.integers()
@@ -178,7 +206,7 @@ def refusals(draw: st.DrawFn) -> bytes:
 
 
 @drawn(300, derandomize=True)
-@given(body=refusals(), name=st.sampled_from(believing), data=st.data())
+@given(body=refusals(), name=st.sampled_from(REFUSES), data=st.data())
 def test_a_refusal_is_never_a_delivery(body: bytes, name: str, data: st.DataObject) -> None:
     """GIVEN a refusal in any form, or the beginning of one THEN it is refused, or unknown; never delivered."""
     subject = make(name)

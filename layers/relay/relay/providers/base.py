@@ -19,7 +19,7 @@ from relay.providers.auth import Auth
 from relay.providers.checks import Check
 from relay.providers.limits import Budget, Limit, Terms, read_prefixed, read_quotas, read_wait
 from relay.providers.mapping import EventMapping
-from relay.providers.replies import RULES, SAYS, Rule, read_words
+from relay.providers.replies import RULES, SAYS, Rule, read_at, read_words
 
 NO_BACKFILL = (
     "cannot be told that an event is history and may start flows for it: leave it out of destinations, or set "
@@ -117,6 +117,8 @@ class Provider(ABC):
     """How the headers begin that end in `-limit` (which may list several windows), `-remaining` and `-reset`, if it has
     them.
     """
+    waits: ClassVar[str] = ""
+    """Where its replies' bodies say how many seconds to stay away, if they do: a JMESPath expression."""
     backfills: ClassVar[bool] = False
     """True where the provider can be told that an event is history (`event.backfill`), so that no flow starts."""
     backoff: ClassVar[float | None] = None
@@ -173,12 +175,16 @@ class Provider(ABC):
         return self.path
 
     def budget(self, reply: Reply, now: float) -> Budget:
-        """What the reply's headers say of the account's budget: by default those that begin with `quota`, or what the
-        IETF's draft calls `RateLimit` and `RateLimit-Policy`, and `Retry-After`. `now` is Unix seconds.
+        """What the reply says of the account's budget: by default the headers that begin with `quota`, or what the
+        IETF's draft calls `RateLimit` and `RateLimit-Policy`, and `Retry-After`, or else what its body has at `waits`.
+        `now` is Unix seconds.
         """
         headers = reply.headers
         quotas = read_prefixed(headers, self.quota, now) if self.quota else read_quotas(headers)
-        return Budget(quotas, retry_after=read_wait(headers.get("retry-after"), headers, now))
+        wait = read_wait(headers.get("retry-after"), headers, now)
+        if wait is None and self.waits:
+            wait = read_wait(str(read_at(reply.body, self.waits)), headers, now)
+        return Budget(quotas, retry_after=wait)
 
     def read(self, answer: Reply | TransportError) -> Outcome:
         """The outcome of an answer, by the provider's rules and then everybody's.

@@ -108,7 +108,7 @@ def read_prefixed(headers: Mapping[str, str], prefix: str, now: float) -> tuple[
 def read_quotas(headers: Mapping[str, str]) -> tuple[Quota, ...]:
     """What `RateLimit-Policy` and `RateLimit` say of each window (draft-ietf-httpapi-ratelimit-headers)."""
     left = _read_items(headers.get("ratelimit", ""))
-    return tuple(
+    said = (
         Quota(
             limit=read_count(policy.get("q")),
             remaining=read_count(left.get(name, {}).get("r")),
@@ -117,6 +117,7 @@ def read_quotas(headers: Mapping[str, str]) -> tuple[Quota, ...]:
         )
         for name, policy in _read_items(headers.get("ratelimit-policy", "")).items()
     )
+    return tuple(quota for quota in said if quota != Quota(window=quota.window))
 
 
 def _read_windows(text: str) -> dict[float, int]:

@@ -74,6 +74,11 @@ def read_object(body: bytes) -> Mapping[str, Any]:
     return _parse(body) or {}
 
 
+def read_at(body: bytes, path: str) -> Any:
+    """What a reply's body has at a JMESPath expression; None for nothing."""
+    return jmespath.search(path, read_object(body))
+
+
 def read_words(body: bytes, says: Iterable[str]) -> str:
     """What a reply's body says at those JMESPath expressions, as one text; empty where it says nothing."""
     said = read_object(body)
@@ -86,13 +91,17 @@ def _finds(path: str, what: object, said: Mapping[str, Any]) -> bool:
 
 
 def _words(said: object, depth: int = 4) -> Iterator[str]:
-    """What a provider says of a failure: text, a list of texts, objects with a `message`, or texts by field."""
+    """What a provider says of a failure: text, a list of texts, objects with a `message` (and its `field`), or texts by
+    field.
+    """
     match said:
         case str():
             yield said
         case list() if depth:
             for each in said:
                 yield from _words(each, depth - 1)
+        case {"field": str(field), "message": str(message)}:
+            yield f"{field}: {message}"
         case {"message": str(message)}:
             yield message
         case dict() if depth:
