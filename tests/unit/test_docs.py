@@ -73,7 +73,7 @@ def test_the_matrix_says_what_a_provider_does(monkeypatch: pytest.MonkeyPatch) -
     changed = set(matrix().splitlines()) - set(before.splitlines())
     (row,) = changed
     assert "| email, phone number, your `id`, its own id | 7 / s and 9 / 90 s | ignored by its id |" in row
-    assert row.endswith("| dead letter `id_reused` | 5 h: it yawns |")
+    assert "| dead letter `id_reused` | 5 h: it yawns |" in row
 
 
 def test_every_variable_is_documented() -> None:

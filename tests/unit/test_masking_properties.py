@@ -22,6 +22,7 @@ from tests.drawing import drawn
 from tests.factories import make_event
 from tests.kinds import REPEATS
 from tests.steps import steps
+from tests.unit.providers.test_every_provider import saying, says_as_most
 
 pytestmark = pytest.mark.long
 
@@ -200,10 +201,11 @@ def test_no_quote_of_a_customer_is_readable(
     assume(not any(readable(part, each) for part in (head, tail) for each in (value, *event.private)))
     said = f"{head}{quoted}{tail}"
     for name, kind in PROVIDERS.items():
-        body = json.dumps({"message": said}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+        body = saying(name, said, ensure_ascii=ascii_only)
         detail = kind("https://provider.example").detail(Reply(400, {}, body), ("tok-3f9a77", *event.private))
         assert not readable(detail, value), name
-        if sentence in APART and len(said) < 500:
+        # Some say it several times: in an error's path, too.
+        if sentence in APART and len(said) < (500 if says_as_most(name) else 80):
             assert detail.startswith(head), name
             assert detail.endswith(tail), name
 

@@ -64,7 +64,7 @@ ADA: dict[str, Any] = {
         ("age 36 must be below 3", "age *** must be below ***"),
         ("field 363 is true, vip", "field 363 is true, vip"),
         ("Invalid email", "Invalid email"),
-        ("You must activate workflow first", "You must activate workflow first"),
+        ("You must confirm domain first", "You must confirm domain first"),
         ("customer.properties.first_name, ship_to: required", "customer.properties.first_name, ship_to: required"),
         (f"bad token {TOKEN}", "bad token ***"),
     ],

@@ -41,7 +41,7 @@ def says_as_most(name: str) -> bool:
     return kind.detail is Provider.detail and kind.says is Provider.says
 
 
-def saying(name: str, words: str) -> bytes:
+def saying(name: str, words: str, *, ensure_ascii: bool = True) -> bytes:
     """A refusal of the provider that says these words wherever its golden one, `replies/rejected`, has text."""
 
     def said(value: Any) -> Any:
@@ -54,7 +54,8 @@ def saying(name: str, words: str) -> bytes:
                 return {key: said(each) for key, each in value.items()}
         return value
 
-    return json.dumps(said(case(name, "replies/rejected").data["reply"]["body"])).encode()
+    body = said(case(name, "replies/rejected").data["reply"]["body"])
+    return json.dumps(body, ensure_ascii=ensure_ascii).encode("utf-8", "surrogatepass")
 
 
 def waits(budget: Budget) -> list[float]:

@@ -48,7 +48,7 @@ def test_only_the_pages_fields_are_ever_sent() -> None:
     for golden in SENT:
         if golden.provider == "klaviyo":
             data = golden.data["expect"]["body"]["data"]
-            named = {"properties", "time", "value", "value_currency", "unique_id", "metric", "profile"}
+            named = {"properties", "time", "value", "value_currency", "unique_id", "backfill", "metric", "profile"}
             assert set(data["attributes"]) <= named
             profile = data["attributes"]["profile"]["data"]
             assert set(profile) <= {"type", "id", "attributes"}
