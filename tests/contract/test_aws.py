@@ -60,6 +60,7 @@ from tests.factories import (
     sqs_record,
 )
 from tests.fakes import FakeClock, FakeContext, FakeLedger
+from tests.kinds import PAIR
 from tests.simulation.ledger import AccountsTable
 
 DAY = 86_400
@@ -87,8 +88,8 @@ def test_accepted_events_are_on_their_lanes(aws: Aws) -> None:
     """One message per destination: the event, its account as group, hash and correlation id beside it."""
     event = make_event()
     send(aws, route(event, DESTINATIONS, NOW, "corr-1"))
-    for provider, url in aws.lanes.items():
-        (message,) = aws.receive(url)
+    for provider in PAIR:
+        (message,) = aws.receive(aws.lanes[provider])
         assert json.loads(message["Body"])["destinations"] == [f"{provider}/main"]
         assert message["Attributes"]["MessageGroupId"] == "main"
         assert attributes(message) == {
@@ -833,6 +834,7 @@ KNOWN = account(
     patience=120,
     quiet_until=NOW + 900.125,
     asked_until=NOW + 900.0625,
+    wanted_until=NOW + 2.5,
     throttled=4,
     throttled_at=NOW - 0.5,
     state=State.HALF_OPEN,
@@ -916,6 +918,20 @@ def test_racing_writes(accounts: Accounts) -> None:
         thread.join()
     assert found.count(None) == 1
     assert len({each.writer for each in found if each}) == 1
+
+
+@pytest.mark.parametrize("counts", [(55, 55, 55, 37), (1, 1), (6,), (2, 1, 2, 2, 3)])
+def test_what_each_turn_of_an_account_stands_for_comes_back(aws: Aws, counts: tuple[int, ...]) -> None:
+    """Written by the row, and as it was written before: each by itself."""
+    turns = tuple((NOW + number, count) for number, count in enumerate(counts))
+    accounts = DynamoAccounts(aws.dynamodb, aws.accounts)
+    accounts.write(account(windows=(replace(MINUTE, turns=turns),)))
+    item = aws.account("yotpo/main")
+    assert read_account("yotpo/main", item).windows[0].turns == turns
+    (window,) = json.loads(item["windows"]["S"])
+    window.pop("runs", None)
+    before = {**item, "windows": {"S": json.dumps([{**window, "counts": list(counts)}])}}
+    assert read_account("yotpo/main", before).windows[0].turns == turns
 
 
 def test_a_moment_of_an_account_is_kept_as_finely_as_turns_are_told_apart(aws: Aws) -> None:
@@ -1394,8 +1410,9 @@ def test_intake_takes_a_batch(aws: Aws, intake: Callable[[Any, Any], dict[str, A
         sqs_record(event_json()), sqs_record("{"), sqs_record(json.dumps(eventbridge(event_data(id="b"))))
     )
     assert intake(batch, FakeContext()) == {"batchItemFailures": []}
-    for url in aws.lanes.values():
-        assert [json.loads(message["Body"])["id"] for message in aws.receive(url)] == ["evt-1", "b"]
+    for provider in PAIR:
+        lane = aws.receive(aws.lanes[provider])
+        assert [json.loads(message["Body"])["id"] for message in lane] == ["evt-1", "b"]
     assert [message["Body"] for message in aws.receive(aws.rejected)] == ["{"]
 
 

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import replace
 from dataclasses import asdict, fields
 from decimal import Decimal
-from itertools import accumulate, pairwise
+from itertools import accumulate, batched, groupby, pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -290,19 +291,24 @@ def read_account(destination: str, item: Mapping[str, Any]) -> AccountRecord:
 
 
 def _compact(window: Window) -> dict[str, Any]:
-    """What is not as in a fresh window; its turns as the first moment, and the ticks from each to the next."""
+    """What is not as in a fresh window; its turns as the first moment, and the ticks from each to the next. What
+    several in a row stand for is told once: so many, so often.
+    """
     given = {each.name: _rounded(getattr(window, each.name)) for each in fields(window)}
     told = {each.name: given[each.name] for each in fields(window) if given[each.name] != each.default}
     ticks = [round(at * TICKS) for at, _ in window.turns]
-    counts = [count for _, count in window.turns]
+    runs = [number for count, some in groupby(window.turns, itemgetter(1)) for number in (count, len([*some]))]
     steps = {"turns": [later - earlier for earlier, later in pairwise([0, *ticks])]} if ticks else {}
-    return told | steps | ({"counts": counts} if any(count > 1 for count in counts) else {})
+    return told | steps | ({"runs": runs} if any(count > 1 for _, count in window.turns) else {})
 
 
 def _window(kept: Mapping[str, Any]) -> Window:
     known = {each.name: kept[each.name] for each in fields(Window) if each.name in kept}
     ticks: Iterable[int] = accumulate(kept.get("turns", ()))
-    counts = kept.get("counts") or [1] * len(kept.get("turns", ()))
+    # Before, each count was written.
+    runs = kept.get("runs") or [number for count in kept.get("counts", ()) for number in (count, 1)]
+    runs = runs or [1, len(kept.get("turns", ()))]
+    counts = [count for count, often in batched(runs, 2, strict=True) for _ in range(often)]
     return Window(**{**known, "turns": tuple(zip((tick / TICKS for tick in ticks), counts, strict=True))})
 
 
