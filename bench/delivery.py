@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from bench.two import TWO
 from local.machine import ROOT
 from local.processes import raised
 from local.sandbox.client import SandboxClient
@@ -91,7 +92,7 @@ def scenarios(provider: str) -> Iterator[Scenario]:
 
 
 _WINDOWS = {1.0: "s", 60.0: "min"}
-SCENARIOS = tuple(scenario for provider in PROVIDERS for scenario in scenarios(provider))
+SCENARIOS = tuple(scenario for provider in TWO for scenario in scenarios(provider))
 
 
 @dataclass(frozen=True)

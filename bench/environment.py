@@ -15,6 +15,7 @@ from bench.cost import FASTEST
 from bench.delivery import event
 from bench.endpoint import Endpoint
 from bench.layer import boto3_beside
+from bench.two import TWO
 from local.machine import ACCESS_KEY_ID, OWN, REGION, ROOT, SECRET_ACCESS_KEY
 from relay.providers import PROVIDERS
 
@@ -77,7 +78,7 @@ def environment(function: str, ends: Endpoint) -> dict[str, str]:
     return {
         **own[function],
         "RELAY_STAGE": "bench",
-        "RELAY_DESTINATIONS": ",".join(f"{name}/main" for name in PROVIDERS),
+        "RELAY_DESTINATIONS": ",".join(f"{name}/main" for name in TWO),
         "RELAY_DESTINATION_SETTINGS": "{}",
         "RELAY_LETTERS_TABLE": "letters",
         "POWERTOOLS_LOG_LEVEL": "INFO",
@@ -140,7 +141,7 @@ def _enveloped(event: Json, now: datetime) -> Json:
 def made(function: str, name: str, count: int, properties: Json | None = None) -> list[Json]:
     """So many events for the function: to every provider at intake, to its own for deliver."""
     now = datetime.now(UTC).isoformat()
-    names = PROVIDERS if function == "intake" else (FASTEST,)
+    names = TWO if function == "intake" else (FASTEST,)
     more = {"occurred_at": now, "destinations": [f"{provider}/main" for provider in names]}
     events = [event(name, number, FASTEST) | more for number in range(count)]
     return [{**each, "properties": {**each["properties"], **(properties or {})}} for each in events]

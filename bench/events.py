@@ -20,12 +20,12 @@ import boto3
 from bench.cost import Context, environment, fresh
 from bench.sqs import Endpoint, endpoint
 from bench.table import Goal, Row, Section
+from bench.two import TWO
 from local.machine import ACCESS_KEY_ID, REGION, ROOT, SECRET_ACCESS_KEY
 from relay.handlers.envelope import open_record
 from relay.handlers.intake import IntakeHandler
 from relay.intake.routing import route
 from relay.ports import MOST_ENTRIES
-from relay.providers import PROVIDERS
 from relay.wiring import intake as wiring
 
 type Json = dict[str, Any]
@@ -37,7 +37,7 @@ TURNS = 8
 EVENTS = 400
 """Different ones, each once in a turn."""
 BATCHES = (10, 100)
-CREDENTIALS = {name: "of-the-bench" for provider in PROVIDERS.values() for name in provider.credentials}
+CREDENTIALS = {name: "of-the-bench" for provider in TWO.values() for name in provider.credentials}
 
 FILES = (
     "direct-order-shipped.json",
@@ -62,10 +62,10 @@ def measure(say: Say) -> Section:
     ]
     with endpoint() as sqs, intake(sqs) as handler:
         for size in BATCHES:
-            say(f"intake in batches of {size}, to {len(PROVIDERS)} destinations")
+            say(f"intake in batches of {size}, to {len(TWO)} destinations")
             runs = [sent_on(handler, sqs, texts, size) for _ in range(RUNS)]
             what = f"intake of a batch of {size}"
-            least = len(PROVIDERS) * -(-size // MOST_ENTRIES)
+            least = len(TWO) * -(-size // MOST_ENTRIES)
             rows += [
                 Row(f"{what}, per event", [run.intake * 1e6 for run in runs], "µs"),
                 Row(f"{what}, over bare boto3", [run.intake / run.bare for run in runs], "×", Goal.at_most(1.4)),
@@ -74,7 +74,7 @@ def measure(say: Say) -> Section:
     notes = [
         f"In processor time of the process. Events: {len(FILES)} files of `events/`, each time another customer's, as "
         f"an SQS body has them, {min(map(_bytes, texts))} to {max(map(_bytes, texts))} bytes. Validated and built: "
-        f"from the text, through its envelope, to the request of each of {len(PROVIDERS)} providers. Intake: the "
+        f"from the text, through its envelope, to the request of each of {len(TWO)} providers. Intake: the "
         "function's handler on a whole SQS batch, log lines and metrics included. Bare boto3: `send_message_batch` of "
         "a client as `boto3.client` makes it, of the very entries that intake has just sent. Both against a process "
         "beside them that answers as SQS does.",
@@ -120,12 +120,12 @@ def bodies() -> Iterator[str]:
 
 def validated_and_built(texts: Sequence[str]) -> list[Parts]:
     """What each of `RUNS` runs came to."""
-    providers = [provider("https://example.com") for provider in PROVIDERS.values()]
+    providers = [provider("https://example.com") for provider in TWO.values()]
     # As lanes have them: intake has dated those that were not.
     events = [
         open_record(entry.body)
         for text in texts
-        for entry in route(open_record(text), [f"{next(iter(PROVIDERS))}/main"], 0.0)
+        for entry in route(open_record(text), [f"{next(iter(TWO))}/main"], 0.0)
     ]
 
     def build() -> None:
@@ -177,8 +177,8 @@ def intake(sqs: Endpoint) -> Iterator[IntakeHandler]:
         "POWERTOOLS_LOG_LEVEL": "INFO",
         "POWERTOOLS_METRICS_NAMESPACE": "relay",
         "RELAY_STAGE": "bench",
-        "RELAY_DESTINATIONS": ",".join(f"{name}/main" for name in PROVIDERS),
-        "RELAY_LANES": json.dumps({name: f"{sqs.url}/000000000000/{name}.fifo" for name in PROVIDERS}),
+        "RELAY_DESTINATIONS": ",".join(f"{name}/main" for name in TWO),
+        "RELAY_LANES": json.dumps({name: f"{sqs.url}/000000000000/{name}.fifo" for name in TWO}),
         "RELAY_REJECTED_QUEUE_URL": f"{sqs.url}/000000000000/rejected",
         "RELAY_LETTERS_TABLE": "letters",
     }

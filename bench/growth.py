@@ -17,6 +17,7 @@ from typing import Any
 from bench.events import CREDENTIALS, bodies
 from bench.plot import Points, lines
 from bench.table import Goal, Row, Section
+from bench.two import TWO
 from local.machine import ROOT
 from relay.account.account import Account
 from relay.account.pace import Pace
@@ -103,7 +104,7 @@ def measure(say: Say) -> Section:
         each.measure()
     notes = [
         "Slope: of the cost over the count, both as logarithms, in the upper half; 1 is linear. Times are of the "
-        f"processor. Events: one call of intake, to {len(PROVIDERS)} destinations, with an SQS that only says yes; "
+        f"processor. Events: one call of intake, to {len(TWO)} destinations, with an SQS that only says yes; "
         f"memory is what it holds at most at a time, beside the texts. A reply masked: it quotes every property."
     ]
     return Section(
@@ -140,7 +141,7 @@ def destinations(counts: Counts) -> Costs:
     costs: Costs = {name: {} for name in what}
     read, for_all, for_one, known = costs.values()
     body = json.loads(next(bodies()))
-    provider = next(iter(PROVIDERS))
+    provider = next(iter(TWO))
     for many in counts:
         names = [Destination.of(provider, f"shop-{number}") for number in range(many)]
         environment = _environment(provider, names)
@@ -199,7 +200,7 @@ class _Yes:
 
 def events(counts: Counts) -> Costs:
     """Of one call of intake with so many events."""
-    intake = Intake(_Yes(), SystemClock(), [f"{name}/main" for name in PROVIDERS], unwrap, validate)
+    intake = Intake(_Yes(), SystemClock(), [f"{name}/main" for name in TWO], unwrap, validate)
     costs: Costs = {"taken in, µs": {}, "most memory, bytes": {}}
     taken_in, held = costs.values()
     for many in counts:
@@ -242,7 +243,7 @@ def _properties() -> Iterator[tuple[str, str | int | float]]:
         yield f"text_{number}", f"a gift for number {number}"
 
 
-_READY = [provider("https://example.com") for provider in PROVIDERS.values()]
+_READY = [provider("https://example.com") for provider in TWO.values()]
 
 
 def _build(event: Event) -> None:

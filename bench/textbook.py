@@ -20,11 +20,11 @@ from rich.console import Console
 
 from bench.delivery import Lane, Scenario, dead_letters, event, queue, running, scenarios
 from bench.table import Goal, Row, Section
+from bench.two import TWO
 from local.machine import ACCESS_KEY_ID, SECRET_ACCESS_KEY
 from local.sandbox.client import SandboxClient
 from local.sandbox.contract import contracts
 from local.stack import Stack
-from relay.providers import PROVIDERS
 
 CODE = Path(__file__).with_name("textbook_function.py")
 EVENTS = 600
@@ -57,7 +57,7 @@ def measure(say: Callable[[str], None]) -> Section:
     say("a stack starts")
     with running(Console(quiet=True)) as (stack, _), ExitStack() as textbooks:
         sandbox = SandboxClient(stack.sandbox_url)
-        plain = [next(scenarios(name)) for name in PROVIDERS]
+        plain = [next(scenarios(name)) for name in TWO]
         theirs = [replace(each, account="textbook", events=EVENTS) for each in plain]
         ours = [replace(each, events=round(SECONDS / each.window * each.limit)) for each in plain]
         sandbox.forget("requests", "faults", "limits")
