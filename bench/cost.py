@@ -402,7 +402,7 @@ def per_million(counts: Mapping[str, Mapping[str, Usage]]) -> str:
 
 def idle() -> str:
     """The table of what a stack costs in a month without an event, in Markdown."""
-    resources = dict(_with_two_providers(load()["Resources"]))
+    resources = dict(_with_every_provider(load()["Resources"]))
     alarms = sum(
         times * max(1, sum("MetricStat" in one for one in each["Properties"].get("Metrics", [])))
         for each, times in resources.values()
@@ -415,13 +415,13 @@ def idle() -> str:
         for source in each["Properties"].get("Events", {}).values()
         if source["Type"] == "SQS"
     )
-    destinations = providers = 2
+    destinations, providers = 2, len(PROVIDERS)
     polls = POLLERS * MONTH_SECONDS / LONG_POLL_SECONDS / 1e6
     polling = polls * (providers * SQS_FIFO + (queues - providers) * SQS_STANDARD)
     written = re.compile(r'(?:add_metric\(\s*|_counted\[)"(\w+)"')
     of_intake = set(written.findall(inspect.getsource(IntakeObserver)))
     of_deliver = set(written.findall(inspect.getsource(DeliverObserver))) | set(METRICS.values())
-    series = len(of_intake) + providers * len(of_deliver)
+    series = len(of_intake) + destinations * len(of_deliver)
     rows = [
         (f"{queues} queues polled by Lambda", polling, ""),
         (f"{alarms} metrics under alarm", alarms * ALARM_MONTH, ""),
@@ -433,15 +433,16 @@ def idle() -> str:
     most = sum(cost for _, cost, _ in rows)
     shown = [f"| {what} | {some}{_dollars(cost)} |" for what, cost, some in rows]
     total = f"| **in all** | **{_dollars(least)} to {_dollars(most)}** |"
-    return "\n".join(["| a month, without an event, with two providers | |", "|---|---|", *shown, total])
+    head = f"| a month, without an event, with two destinations and a lane for each of {providers} providers | |"
+    return "\n".join([head, "|---|---|", *shown, total])
 
 
-def _with_two_providers(resources: Json) -> Iterator[tuple[str, tuple[Json, int]]]:
-    """Each resource and how often a stack with two providers has it: its lanes are alike, however many there are."""
+def _with_every_provider(resources: Json) -> Iterator[tuple[str, tuple[Json, int]]]:
+    """Each resource and how often a stack has it: its lanes are alike."""
     for name, resource in resources.items():
         owner = next((one for one in PROVIDERS if name.startswith(one.capitalize())), None)
         if owner in (None, FASTEST):
-            yield name, (resource, 2 if owner else 1)
+            yield name, (resource, len(PROVIDERS) if owner else 1)
 
 
 def tables() -> str:

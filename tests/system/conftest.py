@@ -12,7 +12,7 @@ from local.machine import REGION
 from local.stack import STAGE, Stack
 from relay.providers import PROVIDERS
 from tests.kinds import FAST, PAIR, REPEATS, SLOW
-from tests.system.running import ACCOUNTS, Relay, running_relay, running_stack, secret, token
+from tests.system.running import ACCOUNTS, BOTH, Relay, running_relay, running_stack, secret, token
 
 HOLD_SECONDS = 3
 SLOW_REQUESTS, SLOW_WINDOW = 20, 5
@@ -58,7 +58,7 @@ _PARAMETERS = {
 
 PRODUCER = "222222222222"
 """An account that may send to `plain`."""
-PLAIN = {"ProducerAccounts": PRODUCER}
+PLAIN = {"ProducerAccounts": PRODUCER, "Destinations": ",".join(BOTH)}
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m`, which reads the marks

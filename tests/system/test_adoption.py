@@ -6,7 +6,7 @@ import pytest
 
 from local.processes import CommandError
 from local.stack import STAGE, Stack, build_folder, deploy, parameters_for
-from tests.kinds import PAIR
+from relay.providers import PROVIDERS
 from tests.system.conftest import PLAIN
 from tests.system.running import BOTH, Relay, event, until
 from tools.adopt import adopt, stack_name
@@ -37,7 +37,7 @@ def test_a_new_stack_takes_over(plain: Relay, plain_stack: tuple[Stack, Path]) -
 
     assert set(adopt(STAGE, aws.cloudformation, aws.sqs, aws.dynamodb)) == {
         *("IntakeQueue", "RejectedQueue", "Ledger", "Accounts", "Letters"),
-        *(f"{name.capitalize()}{queue}" for name in PAIR for queue in ("Queue", "DeadLetterQueue")),
+        *(f"{name.capitalize()}{queue}" for name in PROVIDERS for queue in ("Queue", "DeadLetterQueue")),
     }
     with build_folder():
         assert deploy(relay.log.parent, aws, parameters_for(plain_stack[0].sandbox_url) | PLAIN) == relay.outputs
@@ -49,5 +49,5 @@ def test_a_new_stack_takes_over(plain: Relay, plain_stack: tuple[Stack, Path]) -
     assert len(relay.logged(outcome="duplicate", event_id="delivered-1")) == len(BOTH)
     assert len(relay.providers.accepted("waiting")) == len(BOTH)
     assert [letter for letter in relay.rejected() if "refused-1" in letter.body]
-    for provider in PAIR:
+    for provider in PROVIDERS:
         assert len(relay.dead_letters(provider, "given_up-1")) == 1

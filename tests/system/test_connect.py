@@ -112,7 +112,7 @@ def test_a_rule_makes_our_event_of_theirs(relay: Relay, intake: str) -> None:
         "id": event_id,
         "source": "shop",
         "type": "order_placed",
-        "customer": {"email": mail, "properties": {"newsletter": True}},
+        "customer": {"email": mail, "custom_properties": {"newsletter": True}},
         "properties": {"order_id": "100451", "total": 6.7},
     }
     assert sender == {
