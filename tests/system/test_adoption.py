@@ -7,6 +7,7 @@ import pytest
 from local.processes import CommandError
 from local.stack import STAGE, Stack, build_folder, deploy, parameters_for
 from relay.providers import PROVIDERS
+from tests.kinds import PAIR
 from tests.system.conftest import PLAIN
 from tests.system.running import BOTH, Relay, event, until
 from tools.adopt import adopt, stack_name
@@ -49,5 +50,5 @@ def test_a_new_stack_takes_over(plain: Relay, plain_stack: tuple[Stack, Path]) -
     assert len(relay.logged(outcome="duplicate", event_id="delivered-1")) == len(BOTH)
     assert len(relay.providers.accepted("waiting")) == len(BOTH)
     assert [letter for letter in relay.rejected() if "refused-1" in letter.body]
-    for provider in PROVIDERS:
+    for provider in PAIR:
         assert len(relay.dead_letters(provider, "given_up-1")) == 1

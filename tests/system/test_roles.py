@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.stack import STAGE
+from relay.providers import PROVIDERS
 from tests.factories import eventbridge
 from tests.kinds import FAST, PAIR, SLOW
 from tests.system.rights import ANYTHING, FUNCTIONS, Proof, Right
@@ -24,7 +25,7 @@ def proof(plain: Relay) -> Iterator[Proof]:
 def needed(function: str) -> set[Right]:
     """All that a function does, and no more."""
     if function == "Intake":
-        to = ["RejectedQueueUrl", *(f"{provider.capitalize()}QueueUrl" for provider in PAIR)]
+        to = ["RejectedQueueUrl", *(f"{provider.capitalize()}QueueUrl" for provider in PROVIDERS)]
         sends = {(f"sqs:{action}", queue) for action in ("SendMessage", "SendMessageBatch") for queue in to}
         takes = {
             (f"sqs:{action}", "IntakeQueueUrl") for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
