@@ -247,7 +247,7 @@ def _(swap: Swap) -> None:
 @mutation("the pace does not limit")
 def _(swap: Swap) -> None:
     swap(Permit, "wait", lambda self, at_most: True)
-    swap(Pace, "delay", lambda self: 0.0)
+    swap(Pace, "delay", lambda self, *, backfill: 0.0)
 
 
 @mutation("environments do not know what others reserved")
