@@ -119,8 +119,7 @@ class Pace:
             denied, record = breaker.admit(record, self._me, now, suspect=suspect)
             count = 0 if denied else 1 if record.state is State.HALF_OPEN else most
             turns, record = schedule.take(record, now, count, now + seconds, self._lead(record, now))
-            is_soonest = bool(turns) and turns[0] <= now + self._claiming
-            self._soonest = (turns[0], now) if is_soonest else None
+            self._soonest = (turns[0], now) if turns and turns[0] <= now + self._claiming else None
             return turns, record
 
         turns, now = self._write(take), self._clock.now()
@@ -443,10 +442,10 @@ class Pace:
             are_several = self._is_excused and self._together == TOGETHER
 
         def learn(record: AccountRecord) -> AccountRecord:
-            is_first = turn > record.throttled_at
+            is_news = turn > record.throttled_at
             # The provider does not count what it throttles.
             record = schedule.pause(schedule.give_back(record, [turn]), budget, turn, now, backoff)
-            if (is_first and not again) or are_several:
+            if (is_news and not again) or are_several:
                 record = schedule.shrink(record, budget, now)
             wait = record.quiet_until - now
             # After a long wait, or several, one request finds out whether it is over.
