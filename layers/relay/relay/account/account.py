@@ -36,8 +36,8 @@ RECENT_SECONDS = 60.0
 """For how long a success is taken to say that the provider works."""
 
 ALONE = 0.5
-"""What such a failure weighs where nothing got through since the one before it: an outage may just have begun, and the
-only event that does not get through is tried every few seconds.
+"""What part of its weight a failure has that counts only because its event is the one that does not get through, nobody
+else having got through since it failed last: an outage may just have begun, and it is tried every few seconds.
 """
 
 UNAUTHORIZED_SECONDS = 30.0
@@ -216,8 +216,8 @@ class Account:
     def _struck(
         self, event_id: str, before: Failure, strike: bool, *, throttled: bool = False, alone: bool = False
     ) -> Failure:
-        """The event did not get through once more, perhaps because it was `throttled`; `strike`: while others did, or,
-        `alone`, did before. Returns what weighs against it now, its moments as `before`.
+        """The event did not get through once more, perhaps because it was `throttled`; `strike`: while others did;
+        `alone`: none of them since it failed last. Returns what weighs against it now, its moments as `before`.
         """
         weight = 0.0
         if strike:
@@ -390,11 +390,11 @@ class Account:
                 # The provider is down: until it works again no failure is an event's own.
                 self._down_at = self._clock.now()
             most = max(LONGEST_LONE_BACKOFF, failing_for / 20) if lone else LONGEST_BACKOFF
-            # In proportion to how long it has lasted: that grows as exponential back-off does, and needs no count of
-            # tries.
             # While our own tables are away each group finds that out for itself, again in each environment: together
             # they ask no oftener than one of them would.
             asking = self.pace.terms.groups if self._dependency_failed_at else 1
+            # In proportion to how long it has lasted: that grows as exponential back-off does, and needs no count of
+            # tries.
             wait = self._rng() * min(max(failing_for, 2 * SHORTEST_BACKOFF * asking), most, LONGEST_BACKOFF)
             wait = max(1.0, wait, (0.5 + self._rng()) * IDLE * self._waited)
             if self.pace.is_throttled:

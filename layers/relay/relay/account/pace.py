@@ -139,8 +139,7 @@ class Pace:
             count = 0 if denied else 1 if record.state is State.HALF_OPEN else most
             lead = self._lead(record, now)
             turns, record = give(record, now, count, now + seconds, lead)
-            is_soonest = bool(turns) and turns[0] <= now + self._claiming
-            self._soonest = (turns[0], now) if is_soonest else None
+            self._soonest = (turns[0], now) if turns and turns[0] <= now + self._claiming else None
             if not backfill and (more or len(turns) < most):
                 record = schedule.want(record, now, lead, PATIENCE + self._fastest)
             return turns, record
@@ -468,10 +467,10 @@ class Pace:
             are_several = self._is_excused and self._together == TOGETHER
 
         def learn(record: AccountRecord) -> AccountRecord:
-            is_first = turn > record.throttled_at
+            is_news = turn > record.throttled_at
             # The provider does not count what it throttles.
             record = schedule.pause(schedule.give_back(record, [turn]), budget, turn, now, backoff)
-            if (is_first and not again) or are_several:
+            if (is_news and not again) or are_several:
                 record = schedule.shrink(record, budget, now)
             wait = record.quiet_until - now
             # After a long wait, or several, one request finds out whether it is over.

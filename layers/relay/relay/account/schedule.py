@@ -30,7 +30,7 @@ LATEST = 0.25
 """Seconds by which it may at most."""
 
 LEAD = 0.03
-"""Seconds from a reservation to its first turn: what it takes to claim the event ..."""
+"""Seconds from a reservation to its first turn, until an environment knows what it takes to claim the event ..."""
 
 LEAD_AT_FIRST = 0.4
 """... and to fetch the secret."""

@@ -39,8 +39,9 @@ class SecretsManagerSecrets:
     """Satisfies `ports.Secrets`. A destination's secret is `<stage>/customer-events/<provider>/<account>`, JSON.
 
     Each destination has a lock of its own: of those who want its secret at once one fetches it, and nobody waits for
-    another destination's fetch. When Secrets Manager fails, what was fetched before goes on being used. Kept are the
-    secrets of the `most` destinations that were asked for last.
+    another destination's fetch. Of those whose credentials were refused each fetches, until there are others. When
+    Secrets Manager fails, what was fetched before goes on being used. Kept are the secrets of the `most` destinations
+    that were asked for last.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class SecretsManagerSecrets:
     def refresh(self, destination: str, seen: Mapping[str, str]) -> Mapping[str, str]:
         secret = self._secret(destination)
         with secret.lock:
-            # Equal to them, it was fetched a moment too soon.
+            # What equals the refused ones was fetched before they were replaced, if they were.
             if secret.value is not None and secret.value != seen:
                 return secret.value
             return self._fetch(secret, destination)

@@ -234,12 +234,13 @@ class Attempt:
                 if exchange.request is None:
                     # Without credentials nobody knows what the provider says of the event.
                     failure = replace(before, failed_at=before.failed_at or started_at, last_failed_at=started_at)
+                    suspect = None
                 else:
                     failure = account.unauthorized(event_id, before, started_at, self._record.attempts)
+                    # 403: this one event may ask for something forbidden. 401: the account's credentials are unknown.
+                    suspect = event_id if exchange.status == 403 else None
                 if not failure.is_poison:
                     since = before.last_failed_at or started_at
-                    # 403: this one event may ask for something forbidden. 401: the account's credentials are unknown.
-                    suspect = event_id if exchange.request and exchange.status == 403 else None
                     exchange = replace(exchange, wait=account.hold(failure.failed_at, since, suspect))
         self._record = replace(self._record, failure=replace(failure, is_poison=False))
         return failure, exchange
