@@ -45,7 +45,9 @@ def start_emulator(state: Path, port: int) -> Process:
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
     }
-    return start("emulator", [str(TOOLS / "ministack")], env=env, cwd=state, log=state / "emulator.log")
+    # By its path, without a path to our modules: the functions would find them there, and not in their layer.
+    command = [sys.executable, "-P", str(ROOT / "local" / "emulator.py")]
+    return start("emulator", command, env=env, cwd=state, log=state / "emulator.log")
 
 
 def architecture() -> str:

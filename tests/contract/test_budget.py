@@ -12,6 +12,7 @@ import pytest
 
 from bench.endpoint import endpoint
 from bench.environment import FUNCTIONS, batch, made, run
+from bench.two import TWO
 from relay.contract.event import parse_event
 from relay.contract.parsing import parse_json
 from relay.handlers.envelope import unwrap, validate
@@ -74,7 +75,7 @@ def test_a_function_loads_no_more_and_asks_for_no_more(layer: Path, function: st
     assert not wrong, f"{FILE.name} [modules] never: {', '.join(wrong[:5])}. To look: {how}"
     within("modules", function, len(seen.modules), how)
     asked = Counter(operation for operation, _ in ends.requests)
-    lanes = len(PROVIDERS) if function == "intake" else 1
+    lanes = len(TWO) if function == "intake" else 1
     assert asked.keys() == BUDGET[function].keys() - {"bytes"}, f"{FILE.name} [{function}]: {asked}"
     for operation, count in asked.items():
         within(function, operation, count / lanes, f"bench/endpoint.py got {asked}")

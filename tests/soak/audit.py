@@ -15,7 +15,7 @@ from rich.table import Table
 from relay.contract.destination import Destination
 from relay.providers import PROVIDERS
 from tests.soak.plan import Json, Plan, Sent
-from tests.system.running import ON_THE_WAY, Letter, Relay, order_id, provider_account, token
+from tests.system.running import ON_THE_WAY, Letter, Relay, order_id, properties, provider_account, token
 
 type Delivery = tuple[str, str]
 """An event's id, and a destination."""
@@ -119,12 +119,8 @@ def _taken(relay: Relay, plan: Plan, ids: set[str]) -> Counter[tuple[str, str, i
     for request in relay.providers.sandbox.requests():
         destination = ours.get((request["provider"], request["account"]))
         if request["accepted"] and destination and (event_id := order_id(request)) in ids:
-            taken[event_id, destination, _version(request["body"])] += 1
+            taken[event_id, destination, int(properties(request)["version"])] += 1
     return taken
-
-
-def _version(body: Json) -> int:
-    return int(body["properties"]["version"])
 
 
 @dataclass

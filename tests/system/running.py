@@ -21,11 +21,12 @@ from local.stack import Stack, start_stack, stop_stack
 from local.steps import Steps
 from relay.adapters.dynamodb import read_account
 from relay.ports import AccountRecord
+from relay.providers import PROVIDERS
 from tests.kinds import PAIR
 
 type Json = dict[str, Any]
 
-ON_THE_WAY = ("IntakeQueueUrl", *(f"{name.capitalize()}QueueUrl" for name in PAIR))
+ON_THE_WAY = ("IntakeQueueUrl", *(f"{name.capitalize()}QueueUrl" for name in PROVIDERS))
 BOTH = tuple(f"{name}/main" for name in PAIR)
 PHONE = "+15557654321"
 
@@ -79,7 +80,12 @@ def event(name: str, number: int = 1, **changes: Any) -> Json:
 
 def order_id(request: Json) -> str:
     """What tells the events of one name apart, as a provider received it."""
-    return str(contracts()[request["provider"]].event("properties", request["body"])["order_id"])
+    return str(properties(request)["order_id"])
+
+
+def properties(request: Json) -> Json:
+    """The event's own, as a provider received them."""
+    return dict(contracts()[request["provider"]].event("properties", request["body"]))
 
 
 @contextmanager

@@ -12,7 +12,12 @@ import pytest
 from local.machine import ROOT
 from local.sandbox.client import SandboxClient
 from local.stack import architecture
+from relay.contract.event import parse_event
+from relay.errors import UndeliverableError
+from relay.providers import PROVIDERS
 from tests.checkout import Checkout
+from tests.factories import CREDENTIALS
+from tests.kinds import EVERYWHERE
 from tests.system.running import until
 
 ELSEWHERE = {
@@ -23,6 +28,23 @@ ELSEWHERE = {
 }
 """The shell of a person who works with AWS."""
 SETTINGS = '{"yotpo/one": {"identify_by": "phone_number"}}'
+
+
+def fates_of(event: Any) -> dict[str, str]:
+    """What becomes of it at each provider that is asked to build its request."""
+    fates = {}
+    for name, provider in PROVIDERS.items():
+        try:
+            provider("").build(parse_event(event), CREDENTIALS)
+            fates[name] = "delivered"
+        except UndeliverableError:
+            fates[name] = "rejected"
+    return fates
+
+
+OF_AN_ID = fates_of(
+    json.loads(json.loads((ROOT / "events/sqs-provider-id-only.json").read_text())["Records"][0]["body"])
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,7 @@ def test_the_lines_of_make_up_turn_a_shell_to_the_stack(newcomer: Newcomer) -> N
     pasted = [line.strip() for line in newcomer.said.splitlines() if re.match(r" +(export|unset) ", line)]
     assert len(pasted) == 4
     listed = newcomer.typed("\n".join([*pasted, "aws lambda list-functions --query 'Functions[].FunctionName'"]))
-    assert sorted(json.loads(listed)) == [f"local-customer-events-{name}" for name in ("intake", "sender", "yotpo")]
+    assert sorted(json.loads(listed)) == [f"local-customer-events-{name}" for name in sorted(["intake", *PROVIDERS])]
 
 
 def test_only_those_credentials_are_taken(newcomer: Newcomer) -> None:
@@ -100,7 +122,7 @@ def test_the_aws_cli_goes_all_three_ways_in(newcomer: Newcomer) -> None:
         '{"accepted": ["signup-9009", "survey-1010-answered"], "rejected": [{"index": 1, "id": "survey-1212-bad"'
         in written
     )
-    wanted = sorted(["order_shipped", "signed_up", "survey_answered"] * 2 + ["store_visited"])
+    wanted = sorted(["order_shipped", "signed_up", "survey_answered"] * len(PROVIDERS) + ["store_visited"])
     until(lambda: len(newcomer.received()) >= before + len(wanted), "the events of all three ways at the providers")
     requests = newcomer.received()[before:]
     assert sorted(one["type"] for one in requests) == wanted
@@ -113,8 +135,8 @@ def test_invoke_says_what_became_of_an_event(newcomer: Newcomer) -> None:
     assert status == 0, talk
     assert (found["way"], found["answer"]) == ("EventBridge", None)
     fates = {one["destination"]: (one["event_id"], one["outcome"], one["attempts"]) for one in found["events"]}
-    assert fates == dict.fromkeys(("yotpo/main", "sender/main"), ("quiz-3003-finished", "delivered", 1))
-    assert sorted(one["provider"] for one in found["requests"]) == ["sender", "yotpo"]
+    assert fates == dict.fromkeys(EVERYWHERE, ("quiz-3003-finished", "delivered", 1))
+    assert sorted(one["provider"] for one in found["requests"]) == sorted(PROVIDERS)
     assert "quiz-3003-finished" in talk
     assert "\033" not in talk
 
@@ -134,13 +156,12 @@ def test_invoke_of_a_repeat_shows_the_duplicate_and_is_content(newcomer: Newcome
         ("direct-bad-event", {("order-1111-bad", None, "rejected")}, "RejectedQueue"),
         (
             "sqs-bad-among-good",
-            {("", None, "rejected")}
-            | {(f"view-510{n}", to, "delivered") for n in (5, 6) for to in ("yotpo/main", "sender/main")},
+            {("", None, "rejected")} | {(f"view-510{n}", to, "delivered") for n in (5, 6) for to in EVERYWHERE},
             "RejectedQueue",
         ),
         (
             "sqs-provider-id-only",
-            {("points-6006-earned", "yotpo/main", "rejected"), ("points-6006-earned", "sender/main", "delivered")},
+            {("points-6006-earned", f"{name}/main", fate) for name, fate in OF_AN_ID.items()},
             "YotpoDeadLetterQueue",
         ),
     ],
