@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from ministack.core.iam_evaluator import (  # type: ignore[import-untyped]  # ministack ships no types
+from ministack.core.iam_evaluator import (
     EvalContext,
     evaluate_resource_policy,
 )

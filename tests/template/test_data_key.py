@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from ministack.core.iam_evaluator import (  # type: ignore[import-untyped]  # ministack ships no types
+from ministack.core.iam_evaluator import (
     EvalContext,
     evaluate,
     evaluate_resource_policy,
