@@ -33,12 +33,16 @@ class Checked:
         return mask_identifiers(printable(self.event_id))
 
 
-def check(record: Record, configured: Sequence[str] | None) -> Checked:
-    """By the contract, and by the destinations that are `configured` (None: by no such), as intake checks it."""
+def check(record: Record, configured: Sequence[str] | None, *, backfill: bool = False) -> Checked:
+    """By the contract, and by the destinations that are `configured` (None: by no such), as intake checks it.
+
+    `backfill`: it is history, even where it does not say so.
+    """
     if record.content is None and record.errors:
         return Checked(record, errors=record.errors)
     try:
         event = parse_event(unwrap(record.content).content)
+        event = event.model_copy(update={"backfill": True}) if backfill else event
         destinations = () if configured is None else tuple(destinations_of(event, configured))
     except InvalidEventError as error:
         # A cell that could not be read is no field of the event, and that it lacks it is no second error.

@@ -53,6 +53,9 @@ class How:
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help=f"Send the others; write these to FILE{REJECTED}.")
     ] = False
+    backfill: Annotated[
+        bool, typer.Option("--backfill", help="All of it is history: it waits behind live events and starts no flow.")
+    ] = False
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all, send nothing.")] = False
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it was interrupted.")] = False
     restart: Annotated[bool, typer.Option("--restart", help="Send all again that was interrupted.")] = False
@@ -68,9 +71,9 @@ def send(relay: Relay, files: Files, written: Written, how: How) -> Answer:
     if how.resume and how.restart:
         raise CommandError("--resume or --restart, not both", Exit.USAGE)
     read_as = written.reading
-    parts = [_Part(source) for source in sources(files, read_as)]
+    parts = [_Part(source, backfill=how.backfill) for source in sources(files, read_as)]
     if not how.dry_run:
-        options = _options(relay, how.via, read_as, skip_invalid=how.skip_invalid)
+        options = _options(relay, read_as, how)
         for part in parts:
             part.begin(options, resume=how.resume, restart=how.restart)
     way = way_into(relay, how.via)
@@ -85,18 +88,19 @@ def send(relay: Relay, files: Files, written: Written, how: How) -> Answer:
     return report.answer()
 
 
-def _options(relay: Relay, via: Via, read_as: Reading, *, skip_invalid: bool) -> dict[str, Any]:
+def _options(relay: Relay, read_as: Reading, how: How) -> dict[str, Any]:
     """All that must be the same for a run to go on where another stopped, by the names of the options."""
     columns = hashlib.sha256(repr(read_as.columns.entries).encode()).hexdigest()
     return {
         "--stack": relay.outputs["IntakeQueueUrl"],
-        "--via": str(via),
+        "--via": str(how.via),
         "--map": columns,
         "--timezone": str(read_as.columns.zone),
         "--format": read_as.format and str(read_as.format),
         "--encoding": read_as.encoding,
         "--delimiter": read_as.delimiter,
-        "--skip-invalid": skip_invalid,
+        "--skip-invalid": how.skip_invalid,
+        "--backfill": how.backfill,
     }
 
 
@@ -105,6 +109,7 @@ class _Part:
     """One file, and what has become of it."""
 
     source: Source
+    backfill: bool = False
     progress: Progress | None = None
     events: int = 0
     repeated: int = 0
@@ -285,7 +290,7 @@ def _check_all(parts: Sequence[_Part], report: _Report, rules: _Rules, *, keep: 
             bar = bars.add_task(source.name, total=source.size)
             with part.left_out() if keep else nullcontext() as rejects:
                 for record in source:
-                    checked = rules.check(source, check(record, rules.configured))
+                    checked = rules.check(source, check(record, rules.configured, backfill=part.backfill))
                     part.records = record.number
                     if checked.event:
                         part.events += 1
@@ -347,7 +352,7 @@ def _outgoing(index: int, part: _Part, seen: Seen) -> Iterator[Outgoing]:
         if record.number <= done or (part.invalid and seen.is_bad(index, record.number)):
             continue
         # Its destinations were looked at before.
-        checked = check(record, None)
+        checked = check(record, None, backfill=part.backfill)
         if checked.event is None or record.number > part.records:
             raise StoppedError(f"{part.source.name} has changed since it was checked")
         yield Outgoing.of(checked.event, record.place, record.number)

@@ -26,7 +26,7 @@ def test_every_event_of_a_short_soak_is_accounted_for(relay: Relay, stack: tuple
     run = Conduct(relay, emulator, PLAN, visibility=5)
     run.run()
     made = audit(PLAN, Found.at(relay, PLAN))
-    assert made.wrong == []
+    assert not made.wrong, "\n".join(made.wrong)
     assert (made.records["sent"], made.records["accepted"] + made.records["rejected"]) == (150, 150)
     assert run.kills
     assert run.rotations

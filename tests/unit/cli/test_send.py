@@ -85,6 +85,15 @@ def test_an_event_in_an_envelope_is_sent_as_itself(tmp_path: Path) -> None:
     assert queue.taken == [envelope["detail"]["id"]] * 2
 
 
+def test_a_file_of_history_says_so_of_each_event(tmp_path: Path) -> None:
+    """GIVEN --backfill WHEN sent THEN each event is marked, and no other where it is not asked for."""
+    marks = list[object]()
+    queue = Queue(lambda entries: marks.extend(json.loads(one["MessageBody"]).get("backfill") for one in entries))
+    assert send(stack(sqs=queue), [lines(tmp_path, *ids(2))], backfill=True).exit_code is Exit.OK
+    assert send(stack(sqs=queue), [lines(tmp_path, *ids(2))]).exit_code is Exit.OK
+    assert marks == [True, True, None, None]
+
+
 def test_nothing_is_sent_if_anything_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """GIVEN bad lines among good WHEN sent THEN each is told with its line and every field, without its customer."""
     queue = Queue()
