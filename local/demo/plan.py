@@ -9,9 +9,10 @@ from itertools import chain
 from typing import Any, Literal
 
 from local.machine import ROOT
+from local.sandbox.contract import contracts
 from relay.contract.event import Event
 from relay.contract.parsing import parse_json
-from relay.errors import FieldError, InvalidEventError
+from relay.errors import InvalidEventError, UndeliverableError
 from relay.handlers.envelope import open_record, unwrap, validate
 from relay.handlers.records import content_of
 from relay.intake.routing import route
@@ -59,18 +60,26 @@ def _events(file: str) -> Iterator[tuple[Event, float]]:
             yield validate(carried.content), ("Records" in content and carried.put_at) or time.time()
 
 
+def is_of_use(event: Event, provider: str) -> bool:
+    """Whether the provider can take the event, and does anything with it now."""
+    kind = PROVIDERS[provider]
+    try:
+        kind("").build(event, contracts()[provider].secret())
+    except UndeliverableError:
+        return False
+    age = time.time() - event.occurred_at.timestamp() if event.occurred_at else 0.0
+    return event.backfill or not (kind.useless and kind.useless.is_reached(age))
+
+
 def _delivered(act: str, file: str, event_id: str, **attempts: int) -> Iterator[Case]:
     """The event at each destination: delivered, where the provider can take it and does anything with it."""
     event, put_at = next(one for one in _events(file) if one[0].id == event_id)
     for entry in route(event, [f"{name}/main" for name in PROVIDERS], accepted_at=put_at):
-        destination, refused, dated = entry.destination, list[FieldError](), open_record(entry.body)
-        kind = PROVIDERS[destination.provider]
-        kind("").payload(dated, refused)
-        age = time.time() - dated.occurred_at.timestamp() if dated.occurred_at else 0.0
-        if refused or (kind.useless and kind.useless.is_reached(age)):
-            yield Case(act, file, event_id, destination, "dead letter")
-        else:
+        destination = entry.destination
+        if is_of_use(open_record(entry.body), destination.provider):
             yield Case(act, file, event_id, destination, "delivered", attempts.get(destination.provider, 1))
+        else:
+            yield Case(act, file, event_id, destination, "dead letter")
 
 
 def _repeated(file: str) -> Iterator[Case]:
@@ -114,6 +123,7 @@ CASES: tuple[Case, ...] = (
         _delivered(FIRST, "sqs-bad-among-good", "view-5106"),
         _delivered(FIRST, "sqs-cloudevent", "quiz:A234-1001"),
         _delivered(FIRST, "sqs-provider-id-only", "points-6006-earned"),
+        _delivered(FIRST, "sqs-history", "order-0901-shipped"),
         _repeated("sqs-repeat-of-order-shipped"),
         _called(),
         _changed("sqs-changed-order-shipped"),
