@@ -4,8 +4,8 @@ Beside what OpenAPI knows, the description holds:
 
 ``x-account: true``  on the parameter (path, query or header) that names the account; without one, the token does, or
                      in Basic authentication the user
-``x-event``          where ``type``, ``id``, ``customer`` and ``properties`` stand in the body, as dotted paths;
-                     or in the address, as a parameter in braces
+``x-event``          where ``type``, ``id``, ``customer`` and ``properties`` stand in the body, as JMESPath
+                     (``contact``, ``events[0].name``); or in the address, as a parameter in braces
 ``x-limits``         ``requests`` in ``window`` seconds for each account, counted ``sliding`` or ``fixed``
 ``x-says``           on a reply's header: ``limit``, ``remaining``, ``reset-seconds``, ``reset-epoch`` or ``reset-date``
 ``x-sandbox``        an ``account`` and ``token`` that the sandbox takes, and the ``secret`` that a relay then needs
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
+import jmespath
 from jsonschema_path import SchemaPath
 from openapi_core.datatypes import RequestParameters
 from openapi_core.validation.request.validators import V31RequestValidator
@@ -115,9 +116,7 @@ class Contract:
             return None
         if self._event[part].startswith("{"):
             return unquote((self.match(urlsplit(url).path) or {}).get(self._event[part][1:-1], "")) or None
-        for key in self._event[part].split("."):
-            body = body.get(key) if isinstance(body, dict) else None
-        return body
+        return jmespath.search(self._event[part], body)
 
     @property
     def own_account(self) -> str:
@@ -250,8 +249,8 @@ def masked(text: str, hidden: Collection[str]) -> str:
 
 
 def _schema_at(schema: SchemaPath, path: str) -> Mapping[str, Any]:
-    for key in filter(None, path.split(".")):
-        schema = schema / "properties" / key
+    for key, place in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        schema = schema / "items" if place else schema / "properties" / key
     return dict(schema.read_value())
 
 

@@ -147,11 +147,26 @@ def test_in_basic_authentication_the_user_is_the_account(tmp_path: Path, header:
 
 
 def test_the_event_is_found_at_any_depth(crow: Contract) -> None:
-    """GIVEN dotted paths WHEN a body is read THEN each part is found, and none in what has another form."""
+    """GIVEN paths WHEN a body is read THEN each part is found, and none in what has another form."""
     body = {"data": {"metric": {"name": "seen"}, "id": "e-1"}}
     assert [crow.event(part, body) for part in ("type", "id", "customer")] == ["seen", "e-1", None]
     others: list[Any] = [{"data": "seen"}, [], None, {"data": {"metric": []}}]
     assert [crow.event("type", other) for other in others] == [None] * 4
+
+
+def test_an_event_in_a_list_is_found_there(tmp_path: Path) -> None:
+    """GIVEN a body that is a list of events WHEN read THEN the first is the event, also where sizes are counted."""
+    within = {"type": "object", "properties": {"more": {"type": "object", "x-max-text-bytes": 2}}}
+    schema = {"type": "object", "properties": {"events": {"type": "array", "items": within}}}
+    changed = description(**{"x-event": {"type": "events[0].name", "properties": "events[0].more"}})
+    changed["paths"]["/api/events"]["put"]["requestBody"]["content"]["application/vnd.api+json"]["schema"] = schema
+    (tmp_path / "crow.yaml").write_text(yaml.safe_dump(changed))
+    contract = Contract("crow", tmp_path)
+    assert contract.event("type", {"events": [{"name": "seen"}, {"name": "sold"}]}) == "seen"
+    others: list[Any] = [{"events": []}, {"events": {"name": "seen"}}, {"events": ["seen"]}, [], "seen", None]
+    assert [contract.event("type", other) for other in others] == [None] * 6
+    wrong = contract.violations(call(b'{"events": [{"more": {"a": "123", "b": "12"}}]}'))
+    assert [(one.field, one.message) for one in wrong] == [("events[0].more.a", "is longer than 2 bytes")]
 
 
 def test_a_customer_in_the_path_is_found_there(tmp_path: Path) -> None:

@@ -145,7 +145,8 @@ def test_every_outcome_row_is_true(name: str) -> None:
     table = re.findall(r"^\| (.+?) \| `(\w+)` \|", page(name)["Replies and outcomes"], flags=re.MULTILINE)
     for replies, outcome in table:
         said = [rule.body for rule in subject.rules if rule.body and all(key in replies for key in rule.body)]
-        body = json.dumps(said[0]).encode() if said else b""
+        # What a rule says of a part of the body; "..." is anything but nothing.
+        body = json.dumps(said[0], default=lambda _: ["x"]).encode() if said else b""
         for status in re.findall(r"\b\d(?:\d\d|xx)\b", replies.replace("other 4xx", "418")):
             assert subject.read(Reply(int(status.replace("xx", "04")), {}, body)) == outcome, status
     assert {outcome for _, outcome in table} == set(Outcome) - {Outcome.DUPLICATE, Outcome.EXPIRED}

@@ -2,6 +2,7 @@
 
 from relay.providers.attentive import Attentive
 from relay.providers.base import Provider
+from relay.providers.braze import Braze
 from relay.providers.customerio import Customerio
 from relay.providers.klaviyo import Klaviyo
 from relay.providers.omnisend import Omnisend
@@ -17,5 +18,6 @@ PROVIDERS: dict[str, type[Provider]] = {
         Attentive,
         Omnisend,
         Customerio,
+        Braze,
     )
 }
