@@ -95,10 +95,18 @@ class Plan:
 FUNCTIONS = ("Intake", *(name.capitalize() for name in PROVIDERS))
 
 
-def draw(seed: int, count: int, accounts: Sequence[str], killed: Sequence[str] = FUNCTIONS) -> Plan:
+def draw(
+    seed: int,
+    count: int,
+    accounts: Sequence[str],
+    *,
+    killed: Sequence[str] = FUNCTIONS,
+    providers: Sequence[str] = tuple(PROVIDERS),
+) -> Plan:
     """The plan of a seed: the same events, faults, kills and rotations each time. `killed`: functions that may be."""
     rng = Random(seed)
-    drawn = _Drawn(rng, tuple(accounts), [Customer(number) for number in range(max(1, count // 5))])
+    customers = [Customer(number) for number in range(max(1, count // 5))]
+    drawn = _Drawn(rng, tuple(accounts), customers, tuple(providers))
     events = [drawn.event(number) for number in range(count)]
     batches = []
     while events:
@@ -111,7 +119,7 @@ def draw(seed: int, count: int, accounts: Sequence[str], killed: Sequence[str] =
     troubled = rng.sample(range(len(batches)), k=min(len(batches), 2 * max(3, count // 400)))
     for turn, place in enumerate(troubled):
         if turn % 2:
-            trouble = {"rotate": f"{rng.choice(list(PROVIDERS))}/{rng.choice(accounts)}"}
+            trouble = {"rotate": f"{rng.choice(providers)}/{rng.choice(accounts)}"}
         else:
             trouble = {"kill": killed[turn // 2 % len(killed)]}
         batches[place] = Batch(batches[place].way, batches[place].events, **trouble)
@@ -119,8 +127,11 @@ def draw(seed: int, count: int, accounts: Sequence[str], killed: Sequence[str] =
 
 
 class _Drawn:
-    def __init__(self, rng: Random, accounts: Sequence[str], customers: Sequence[Customer]) -> None:
+    def __init__(
+        self, rng: Random, accounts: Sequence[str], customers: Sequence[Customer], providers: Sequence[str]
+    ) -> None:
         self._rng = rng
+        self._providers = providers
         self._accounts = accounts
         self._customers = customers
         self._good: list[tuple[Json, Sent]] = []
@@ -149,7 +160,8 @@ class _Drawn:
 
     def _good_event(self, event_id: str) -> tuple[Json, Customer]:
         customer = self._rng.choice(self._customers)
-        providers = self._rng.choices([[name] for name in PROVIDERS] + [list(PROVIDERS)], [1] * len(PROVIDERS) + [18])
+        some = [[name] for name in self._providers] + [list(self._providers)]
+        providers = self._rng.choices(some, [1] * len(self._providers) + [18])
         event = {
             "id": event_id,
             "source": "soak",
@@ -197,6 +209,9 @@ class _Drawn:
         name = self._rng.choices(list(_FAULTS), [weight for weight, _ in _FAULTS.values()])[0]
         fault = _FAULTS[name][1](self._rng, customer)
         hit = event["destinations"] if self._rng.random() < 0.3 else [self._rng.choice(event["destinations"])]
+        if fault.get("status") == 200:
+            hit = [each for each in hit if each.partition("/")[0] in TELLS]
+        name = name if hit else ""
         return name, tuple(
             {
                 "provider": provider,
@@ -222,6 +237,9 @@ _MALFORMED: Mapping[str, Callable[[Json, Customer], Any]] = {
     "a text for a value": lambda event, customer: {**event, "value": customer.phone},
 }
 _TEXT = ("cut off", "no JSON", "a list")
+
+TELLS = frozenset(name for name, kind in PROVIDERS.items() if any(rule.body for rule in kind.rules))
+"""Providers whose body says whether they took it. Of the others a 200 is a promise, and a broken one nobody sees."""
 
 WHOLE_ACCOUNT = ("a storm of 429s", "an outage")
 """These hit whatever the account gets, for some seconds."""

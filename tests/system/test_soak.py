@@ -11,7 +11,7 @@ from tests.system.conftest import SOAK_LIMIT, SOAKED
 from tests.system.running import Relay, provider_account
 
 # Without workers of deliver: what they had claimed is theirs for half a minute.
-PLAN = draw(seed=128, count=150, accounts=SOAKED, killed=["Intake"])
+PLAN = draw(seed=128, count=150, accounts=SOAKED, killed=["Intake"], providers=list(PAIR))
 
 
 def test_every_event_of_a_short_soak_is_accounted_for(relay: Relay, stack: tuple[Stack, Path]) -> None:
