@@ -166,7 +166,8 @@ def test_the_sandbox_speaks_it(name: str) -> None:
     request = case(name, "least").build()
     body = json.loads(request.body)
     assert contract.event("type", body) == case(name, "least").event.type
-    assert contract.event("customer", body, request.url)
+    who = contract.event("customer", body, request.url)
+    assert any(who.values()) if isinstance(who, dict) else who
     if PROVIDERS[name].repeats.overrides:
         assert contract.event("id", body), "where an id overwrites, the body has one"
 

@@ -6,6 +6,7 @@ from relay.providers.braze import Braze
 from relay.providers.customerio import Customerio
 from relay.providers.klaviyo import Klaviyo
 from relay.providers.omnisend import Omnisend
+from relay.providers.postscript import Postscript
 from relay.providers.sender import Sender
 from relay.providers.yotpo import Yotpo
 
@@ -19,5 +20,6 @@ PROVIDERS: dict[str, type[Provider]] = {
         Omnisend,
         Customerio,
         Braze,
+        Postscript,
     )
 }
