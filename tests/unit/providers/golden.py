@@ -4,6 +4,10 @@ A request case holds `title`, `seed` (the sentences of the provider's page that 
 `settings` (optional), `event`, and `expect`: `method`, `url`, `headers`, `body`; or `refused_by` (`contract` or
 `provider`) and `errors`, each a `field` and what its message contains.
 
+A request case may be `like` another of its provider, such as `least`, and hold only what differs: fields of its event
+take the place of the other's, null takes one away; what it expects is a merge patch (RFC 7396), in which an item of a
+list is named by its place. Its body has the order that `everything` has.
+
 A reply case holds `title`, `basis` (seed, docs or assumed), `now`, `reply` (`status`, `headers`, `body`) and `expect`:
 `outcome`, `budget` (what is not named is unsaid; `quotas` where it is of several windows), `detail`.
 
@@ -63,13 +67,48 @@ def _repeat(made: dict[str, Any]) -> Any:
     return "".join(text * times for text, times in zip(parts[::2], parts[1::2], strict=True))
 
 
-def load(path: Path) -> Case:
-    provider, *name = path.relative_to(GOLDEN).with_suffix("").parts
-    return Case(provider, "/".join(name), json.loads(path.read_text(), object_hook=_repeat))
+def load(path: Path, golden: Path = GOLDEN) -> Case:
+    """The case of that file, whole. `golden` is the folder of all."""
+    provider, *name = path.relative_to(golden).with_suffix("").parts
+    data = json.loads(path.read_text(), object_hook=_repeat)
+    if "like" in data:
+        other, everything = (load(path.with_name(f"{one}.json"), golden) for one in (data.pop("like"), "everything"))
+        data = _completed(data, other.data, everything.data["expect"]["body"])
+    return Case(provider, "/".join(name), data)
 
 
 def case(provider: str, name: str) -> Case:
     return load(GOLDEN / provider / f"{name}.json")
+
+
+def _completed(data: dict[str, Any], other: dict[str, Any], order: Any) -> dict[str, Any]:
+    event = {**other["event"], **data.get("event", {})}
+    expected = data.get("expect", {})
+    if "errors" not in expected:
+        expected = _patched(other["expect"], expected)
+        expected["body"] = _ordered(expected["body"], order)
+    event = {name: value for name, value in event.items() if value is not None}
+    return {**other, **data, "event": event, "expect": expected}
+
+
+def _patched(value: Any, patch: Any) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    if isinstance(value, list):
+        return [_patched(one, patch[place]) if (place := str(at)) in patch else one for at, one in enumerate(value)]
+    whole = dict(value) if isinstance(value, dict) else {}
+    whole |= {name: _patched(whole.get(name), change) for name, change in patch.items()}
+    return {name: one for name, one in whole.items() if one is not None}
+
+
+def _ordered(value: Any, order: Any) -> Any:
+    match value, order:
+        case dict(), dict():
+            names = [*(name for name in order if name in value), *(name for name in value if name not in order)]
+            return {name: _ordered(value[name], order.get(name)) for name in names}
+        case list(), [first, *_]:
+            return [_ordered(one, first) for one in value]
+    return value
 
 
 REQUESTS = [load(path) for path in sorted(GOLDEN.glob("*/*.json"))]
