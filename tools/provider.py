@@ -1,7 +1,7 @@
 """``python -m tools.provider pigeon``: a provider's five places, with a BLANK for all that only its page can say.
 
 The new files are those of ``tools/scaffold`` under the new name; a line each goes where the providers are listed, and
-README's matrix is written again.
+README's tables are written again.
 """
 
 import argparse
@@ -45,6 +45,7 @@ def new_files(name: str) -> dict[Path, str]:
         Path("layers/relay/relay/providers/pigeon.py"): (SCAFFOLD / "pigeon.py").read_text(),
         Path("local/contracts/pigeon.yaml"): (SCAFFOLD / "contract.yaml").read_text(),
         Path("docs/providers/pigeon.md"): page,
+        Path("tests/unit/providers/test_pigeon.py"): (SCAFFOLD / "test_pigeon.txt").read_text(),
     }
     for path in sorted((SCAFFOLD / "golden").rglob("*.json")):
         found[Path("tests/golden/pigeon") / path.relative_to(SCAFFOLD / "golden")] = path.read_text()
@@ -55,7 +56,11 @@ def edits(name: str, root: Path = ROOT) -> dict[Path, str]:
     """The files that list the providers, with one more. Raises ProviderError for one that has no place for it."""
     last, new = list(PROVIDERS)[-1], name.capitalize()
     before = last.capitalize()
-    address = f"Default: https://api.{name}.example, Description: {MARK}. Base URL of {new}'s API."
+    said = f"Base URL of {new}'s API, without a trailing slash. Plain http is for the local sandbox only."
+    asked = (
+        "the address once more; does it differ by region or cluster: whose is this, and where does a user find theirs?"
+    )
+    address = f'{{<<: *url, Default: https://api.{name}.example, Description: "{said}"}} # {MARK}: {asked}'
     places = {
         "layers/relay/relay/providers/__init__.py": [
             (r"(from relay\.providers\.base .*\n)", rf"\1from relay.providers.{name} import {new}\n"),
@@ -64,7 +69,7 @@ def edits(name: str, root: Path = ROOT) -> dict[Path, str]:
         "template.yaml": [
             (rf"{before}BaseUrl\]", f"{before}BaseUrl, {new}BaseUrl]"),
             (rf"\|{last}\)", f"|{last}|{name})"),
-            (rf"(\n  {before}BaseUrl:.*\n(?: {{4}}.*\n)*)", rf"\1  {new}BaseUrl: {{<<: *url, {address}}}\n"),
+            (rf"(\n  {before}BaseUrl:.*\n(?: {{4}}.*\n)*)", rf"\1  {new}BaseUrl: {address}\n"),
             (rf"(\n    {before}: \{{Name: {last}\}})", rf"\1\n    {new}: {{Name: {name}}}"),
             (r"(?<=&providers) \[(.+)\]", rf" [\1, {new}]"),
             (rf"(\n +- !GetAtt ){before}Queue\.Arn", rf"\1{before}Queue.Arn\1{new}Queue.Arn"),
@@ -87,11 +92,15 @@ def edits(name: str, root: Path = ROOT) -> dict[Path, str]:
 
 
 def blanks(name: str, root: Path = ROOT) -> Iterator[Blank]:
-    """What is yet to be answered of a provider, in the order of its five places."""
+    """What is yet to be answered of a provider, in the order of its five places, and of the changelog."""
+    own_test = f"tests/unit/providers/test_{name}.py"
     places = {
         "code": [f"layers/relay/relay/providers/{name}.py"],
         "contract": [f"local/contracts/{name}.yaml"],
-        "golden": sorted(str(path.relative_to(root)) for path in (root / "tests/golden" / name).rglob("*.json")),
+        "golden": [
+            *sorted(str(path.relative_to(root)) for path in (root / "tests/golden" / name).rglob("*.json")),
+            *([own_test] if (root / own_test).exists() else []),
+        ],
         "page": [f"docs/providers/{name}.md"],
         "template": ["template.yaml"],
     }
@@ -100,7 +109,10 @@ def blanks(name: str, root: Path = ROOT) -> Iterator[Blank]:
             for number, line in enumerate((root / file).read_text().splitlines(), 1):
                 own = place != "template" or name in line.lower()
                 if own and MARK in line:
-                    yield Blank(place, file, number, line.partition(MARK)[2].strip(" :#.") or line.strip())
+                    yield Blank(place, file, number, line.partition(MARK)[2].strip(' :#.",') or line.strip())
+    link = f"(docs/providers/{name}.md)"
+    if link not in (root / "CHANGELOG.md").read_text():
+        yield Blank("page", "CHANGELOG.md", 1, f"what has a user of it? A line with [its page]{link}")
 
 
 def add(name: str, root: Path = ROOT) -> list[Path]:
@@ -113,8 +125,9 @@ def add(name: str, root: Path = ROOT) -> list[Path]:
     for path, text in {**made, **changed}.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
-    # In a process of its own, which knows the new provider.
-    subprocess.run([sys.executable, "-m", "tools.matrix"], cwd=root, check=True)
+    # In processes of their own, which know the new provider.
+    for table in (("tools.matrix",), ("bench.cost", "--write")):
+        subprocess.run([sys.executable, "-m", *table], cwd=root, check=True, stdout=subprocess.DEVNULL)
     return [*made, *changed, Path("README.md")]
 
 
@@ -144,6 +157,9 @@ def main() -> int:
     print("\n".join(map(str, written)))
     print(f"\n{sum(1 for _ in blanks(name))} blanks to answer. The tests name them, one after the other:")
     print("  .venv/bin/python -m pytest -x tests/unit/providers")
+    print("Then README's matrix takes its sentence from the code, and what else reads these places is tested:")
+    print("  .venv/bin/python -m tools.matrix")
+    print("  .venv/bin/python -m pytest tests/contract/test_contracts.py tests/template tests/unit")
     return 0
 
 

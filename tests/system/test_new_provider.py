@@ -8,14 +8,15 @@ from collections.abc import Iterator
 import pytest
 
 from local.machine import ROOT
+from relay.providers import PROVIDERS
 from tests.checkout import Checkout
-from tools.provider import MARK, edits, new_files
+from tools.provider import MARK, blanks, edits, new_files
 
 NAME = "heron"
 ANSWERS = {
     'bearer("api_key")': 'Header("api_key", "X-Api-Key")',
     "auth import bearer": "auth import Header",
-    '"Authorization": "Bearer key-1"': '"X-Api-Key": "key-1"',
+    '"Authorization": "Bearer ': '"X-Api-Key": "',
     "{type: http, scheme: bearer}": "{type: apiKey, in: header, name: X-Api-Key}",
     "/v1/events": "/v1/flights",
     f"{MARK}: ": "",
@@ -51,6 +52,8 @@ def answered(checkout: Checkout) -> Checkout:
         for guess, answer in ANSWERS.items():
             text = text.replace(guess, answer)
         path.write_text(text)
+    changes = checkout.folder / "CHANGELOG.md"
+    changes.write_text(f"{changes.read_text()}\n- Heron ([its page](docs/providers/{NAME}.md)).\n")
     status, _, wrong = python(checkout, "tools.matrix")
     assert status == 0, wrong
     return checkout
@@ -90,6 +93,14 @@ def test_failing_tests_say_what_to_do_next(checkout: Checkout) -> None:
     assert f"next: layers/relay/relay/providers/{NAME}.py:" in said
 
 
+def test_what_stands_elsewhere_is_written_or_asked_for(checkout: Checkout) -> None:
+    """GIVEN a provider as it was written THEN README's tables count it, and the changelog's line is still to come."""
+    readme = (checkout.folder / "README.md").read_text()
+    assert f"a lane for each of {len(PROVIDERS) + 1} providers" in readme
+    assert f"](docs/providers/{NAME}.md)" in readme
+    assert "CHANGELOG.md" in {one.file for one in blanks(NAME, checkout.folder)}
+
+
 def test_a_name_that_is_taken_or_cannot_be_one_is_refused(checkout: Checkout) -> None:
     """GIVEN a provider that is there, or a name no resource can have WHEN asked for THEN nothing is written."""
     for name in (NAME, "Heron", "intake", "a-b"):
@@ -102,6 +113,7 @@ def test_answered_it_passes(answered: Checkout) -> None:
     """GIVEN every question answered WHEN the providers' tests and the linters run THEN nothing is left to say."""
     status, said, _ = python(answered, "pytest", *BRIEFLY, "tests/unit/providers")
     assert status == 0, said
+    assert list(blanks(NAME, answered.folder)) == []
     for linter in (("ruff", "check"), ("ruff", "format", "--check"), ("mypy", "layers/relay/relay/providers")):
         status, said, wrong = python(answered, *linter)
         assert status == 0, said + wrong
