@@ -149,7 +149,7 @@ def test_every_sample_can_be_previewed(path: Path) -> None:
     """Those that are bad on purpose are told, and calls of a deliver function are named as such."""
     answer = preview(stack(), [str(path)], offline=True)
     told = [error["message"] for each in answer.data for error in each["errors"]]
-    assert bool(told) == any(word in path.name for word in ("deliver", "bad", "many", "id-only")), told
+    assert bool(told) == any(word in path.name for word in ("deliver", "bad", "many", "id-only", "history")), told
     assert path.name.startswith("deliver") == any("is a call of a function that delivers" in each for each in told)
 
 
