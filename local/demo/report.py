@@ -89,10 +89,11 @@ def show_received(console: Console, requests: Iterable[Mapping[str, Any]], summa
         )
         before = one["provider"]
     console.print(table)
+    widest = max(map(len, summary))
     for provider, counts in summary.items():
         statuses = ", ".join(f"{number} x {status}" for status, number in sorted(counts["statuses"].items()))
         console.print(
-            f"   [bold]{provider:<7}[/] {counts['requests']} requests ({statuses}), "
+            f"   [bold]{provider:<{widest}}[/] {counts['requests']:>2} requests ({statuses}), "
             f"updates: {counts['updates']}, repeats: {counts['repeats']}",
             highlight=False,
         )
