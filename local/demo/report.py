@@ -89,7 +89,7 @@ def show_received(console: Console, requests: Iterable[Mapping[str, Any]], summa
         )
         before = one["provider"]
     console.print(table)
-    widest = max(map(len, summary))
+    widest = max(map(len, summary), default=0)
     for provider, counts in summary.items():
         statuses = ", ".join(f"{number} x {status}" for status, number in sorted(counts["statuses"].items()))
         console.print(
