@@ -228,6 +228,10 @@ class EventMapping(BaseModel):
         if self.require is not None and (wrong := _wrong_with(self.require)):
             yield ("require",), wrong
         for name, new in self.rename_types.items():
+            if ANY in name:
+                yield ("rename_types", name), "is one type, without *"
+                continue
+            yield from _wrong_value(("rename_types", name), _NAME, name)
             if not self._takes(name):
                 yield ("rename_types", name), "never comes here: types does not have it"
             yield from _wrong_value(("rename_types", name), _NAME, new)
@@ -248,12 +252,16 @@ class EventMapping(BaseModel):
             whose, old = _whose(path)
             if not name or _WHITE_SPACE.search(name) or ANY in name:
                 yield ("rename", path), "must be a name without white space and *"
+            elif new := _whose(name)[1]:
+                yield ("rename", path), f"is a path: write {new}, it stays in its own map"
             elif self._of(whose).dropped.fullmatch(old):
                 yield ("rename", path), "is dropped: there is nothing to rename"
             elif (other := taken.setdefault(f"{whose}{name}", path)) != path:
                 yield ("rename", path), f"has the name that {other} has"
             elif f"{whose}{name}" in self.constants:
                 yield ("rename", path), f"has the name that constants.{whose}{name} has"
+            else:
+                yield from _wrong_value(("rename", path), _PROPERTIES, {name: True})
 
     def _wrong_constants(self) -> Iterator[Wrong]:
         for path, value in self.constants.items():
