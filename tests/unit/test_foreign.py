@@ -273,6 +273,9 @@ def test_who_it_was() -> None:
         ({"properties": "none"}, "properties"),
         ({"properties": {"big": 2**64}}, "properties.big"),
         ({"userId": ..., "anonymousId": ...}, "userId"),
+        ({"userId": 5.5}, "userId"),
+        ({"userId": {"id": "7"}}, "userId"),
+        ({"userId": True}, "userId"),
     ],
     ids=str,
 )
@@ -309,6 +312,26 @@ def test_what_is_wrong_with_a_cloud_event_is_named_as_theirs(changes: dict[str, 
     assert set(errors(cloud_event(**changes))) == {field}
 
 
+@pytest.mark.parametrize("name", [EMAIL, f"{EMAIL} signed up", "Call from +1 (555) 123-4567", f"mailto:{EMAIL}"])
+def test_a_name_with_somebody_in_it_is_refused(name: str) -> None:
+    """GIVEN an address or a number within a name THEN it is an error: made a name, nothing would know it for one again,
+    and names are in logs.
+    """
+    assert set(errors(track(event=name))) == {"event"}
+    assert set(errors(cloud_event(type=name))) == {"type"}
+    assert set(errors(cloud_event(source=name))) == {"source"}
+
+
+@pytest.mark.parametrize("name", ["\u6ce8\u6587\u30a2\u30d7\u30ea", EMAIL, "x" * 256, "!", {"a": 1}, 7, ""], ids=ascii)
+def test_an_app_with_a_name_that_is_none_here(name: object) -> None:
+    """GIVEN an app whose name cannot be a source THEN the library's is; its events are not lost for it."""
+    assert (
+        open_record(track(context={"app": {"name": name}, "library": {"name": "analytics-ios"}})).source
+        == "analytics_ios"
+    )
+    assert open_record(track(context={"app": {"name": name}})).source == "track"
+
+
 @pytest.mark.parametrize("kind", ["identify", "page", "screen", "group", "alias"])
 def test_other_calls_are_no_events(kind: str) -> None:
     """Rejected, with what it is and what to do, under its own id."""
@@ -334,6 +357,37 @@ def test_properties_are_made_flat() -> None:
     """White space in a name is an underscore, an object's values bear its name, a list is left out."""
     given = {"Plan name": "x", "of": {"a": 1, "b": {"c": 2}}, "list": [1], "none": None, " ": 1}
     assert open_record(track(properties=given)).properties == {"Plan_name": "x", "of_a": 1, "of_b_c": 2}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"consent": False, "marketing": {"consent": True}, "marketing_consent": False}, False),
+        ({"marketing_consent": False, "marketing": {"consent": True}}, False),
+        ({"marketing": {"consent": True}, "marketing_consent": False}, False),
+        ({"marketing consent": True, "marketing_consent": False}, False),
+        ({"marketing_consent": True, "marketing": {"consent": None}}, True),
+        ({"marketing": {"consent": True}, "marketing_consent": None}, True),
+        ({"marketing": {"consent": False}, "marketing consent": True}, False),
+    ],
+    ids=str,
+)
+def test_a_name_that_is_made_takes_no_others_place(given: Any, kept: bool) -> None:
+    """GIVEN two values that come to one name THEN what is written so stays, then the first; what is null says nothing.
+
+    A consent that is denied was given by another, else.
+    """
+    customer = open_record(track(context={"traits": given})).customer
+    assert customer.properties["marketing_consent"] is kept
+
+
+def test_an_empty_object_hides_nothing() -> None:
+    """GIVEN an object with nothing in it where another comes after it THEN the other is read."""
+    assert open_record(track(context={"traits": {}}, traits={"plan": "x"})).customer.properties == {"plan": "x"}
+    whole = open_record(
+        cloud_event(data={"customer": {"id": "5", "vip": True, "properties": {}}, "properties": {}, "n": 1})
+    )
+    assert (whole.customer.properties, whole.properties) == ({"vip": True}, {"n": 1})
 
 
 def test_a_long_name_over_very_much() -> None:
