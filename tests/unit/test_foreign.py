@@ -276,6 +276,7 @@ def test_who_it_was() -> None:
         ({"userId": 5.5}, "userId"),
         ({"userId": {"id": "7"}}, "userId"),
         ({"userId": True}, "userId"),
+        ({"backfill": "perhaps"}, "backfill"),
     ],
     ids=str,
 )
@@ -293,6 +294,7 @@ def test_what_is_wrong_with_a_track_is_named_as_theirs(changes: dict[str, Any], 
         ({"type": ""}, "type"),
         ({"time": "yesterday"}, "time"),
         ({"expirytime": 7}, "expirytime"),
+        ({"backfill": 1}, "backfill"),
         ({"specversion": "0.3"}, "specversion"),
         ({"specversion": None}, "specversion"),
         ({"data": ...}, "data"),
@@ -468,6 +470,18 @@ def test_an_end_of_its_use() -> None:
     """The extension `expirytime` is our `expires_at`."""
     event = open_record(cloud_event(expirytime="2018-04-06T17:31:00Z"))
     assert json.loads(event.to_json())["expires_at"] == "2018-04-06T17:31:00Z"
+
+
+def test_history_is_history_in_every_format() -> None:
+    """GIVEN our `backfill` in a call, or as an extension of a CloudEvent, in a body or in attributes THEN no flow is
+    to start for it; false is not it, in either way to write it.
+    """
+    data = cloud_event(backfill=True)
+    in_attributes = content_of(sqs_record(json.dumps(data["data"]), **attributes(data | {"backfill": "true"})))
+    for one in (track(backfill=True), data, in_attributes):
+        assert open_record(one).backfill
+    for one in (track(backfill=False), cloud_event(backfill="false"), cloud_event(backfill=None), track()):
+        assert not open_record(one).backfill
 
 
 def test_every_field_of_a_format_is_one_of_ours() -> None:

@@ -85,6 +85,11 @@ def _id_text(value: Any) -> Any:
     return str(value) if _is_id(value) else value
 
 
+def _boolean(value: Any) -> Any:
+    """Attributes of a message are text."""
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
 def _phone_number(value: Any) -> Any:
     """Without what people put between the digits of an international number."""
     return _SEPARATORS.sub("", value) if isinstance(value, str) and value.lstrip().startswith("+") else value
@@ -288,6 +293,7 @@ TRACK = Format(
         "properties": At(("properties",)),
         "value": At(("properties.revenue", "properties.value"), _is_number),
         "currency": At(("properties.currency",), _is_currency, _upper),
+        "backfill": At(("backfill",), make=_boolean),
     },
     customer={
         "id": At(("userId", "anonymousId"), make=_id_text),
@@ -328,6 +334,7 @@ CLOUD_EVENT = Format(
         "properties": At(("data.properties", "data"), _is_object),
         "value": At(("data.value",), _is_number),
         "currency": At(("data.currency",), _is_currency, _upper),
+        "backfill": At(("backfill",), make=_boolean),
     },
     customer={
         "id": At(
