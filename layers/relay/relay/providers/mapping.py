@@ -124,6 +124,15 @@ def _whose(path: str) -> tuple[str, str]:
     return "", ""
 
 
+def _with(event: Event, path: str, value: Scalar) -> Event:
+    whose, name = _whose(path)
+    if whose == OF_THE_CUSTOMER:
+        customer = event.customer.model_copy(update={"properties": {**event.customer.properties, name: value}})
+        return event.model_copy(update={"customer": customer})
+    changed = {"properties": {**event.properties, name: value}} if whose else {path: value}
+    return event.model_copy(update=changed)
+
+
 @dataclass(frozen=True, slots=True)
 class _Changes:
     """What becomes of one map of properties: the event's, or its customer's."""
@@ -189,6 +198,17 @@ class EventMapping(BaseModel):
             "properties": of_the_event.of(event.properties),
         }
         return event.model_copy(update=changed)
+
+    def each(self, event: Event) -> Iterator[tuple[tuple[str, str], list[Event]]]:
+        """The event with one thing at a time that is changed by it, by where that stands: whatever the value, where a
+        property gets another name.
+        """
+        for name, new in self.rename_types.items():
+            yield ("rename_types", name), [event.model_copy(update={"type": new})]
+        for path, name in self.rename.items():
+            yield ("rename", path), [_with(event, f"{_whose(path)[0]}{name}", value) for value in ("x", 1, True)]
+        for path, value in self.constants.items():
+            yield ("constants", path), [_with(event, path, value)]
 
     @property
     def told(self) -> list[str]:
