@@ -113,7 +113,7 @@ def test_a_cloud_event_in_attributes(before: str) -> None:
     data = cloud_event()
     record = sqs_record(json.dumps(data["data"]), **attributes(data, before), **{"content-type": "application/json"})
     _, queues = taken(sqs_batch(record))
-    assert [json.loads(entry.body)["id"] for entry in queues.entries] == ["mycontext:C234-1234-1234"] * 2
+    assert [json.loads(entry.body)["id"] for entry in queues.entries] == ["/mycontext:C234-1234-1234"] * 2
     assert {entry.content_hash for entry in queues.entries} == {parse_event(data).content_hash}
 
 
@@ -399,9 +399,13 @@ def test_a_long_name_over_very_much() -> None:
 
 
 def test_an_id_of_a_cloud_event_is_its_sources() -> None:
-    """The specification has ids unique within a source: two sources' are two events."""
-    one, other = (open_record(cloud_event(source=source)).id for source in ("/shop/1", "https://shop.example/2"))
-    assert (one, other) == ("shop_1:C234-1234-1234", "https_shop_example_2:C234-1234-1234")
+    """The specification has ids unique within a source: two sources' are two events, also where they come to one name
+    of ours.
+    """
+    sources = ("/shop/1", "/shop-1", "/Shop/1", "https://shop.example/2")
+    events = [open_record(cloud_event(source=source)) for source in sources]
+    assert [event.id for event in events] == [f"{source}:C234-1234-1234" for source in sources]
+    assert [event.source for event in events] == ["shop_1", "shop_1", "shop_1", "https_shop_example_2"]
 
 
 @pytest.mark.parametrize(

@@ -197,8 +197,9 @@ def _translated(kind: Format, data: Mapping[str, Any]) -> Theirs:
     for fields, where in ((customer, "customer.properties"), (event, "properties")):
         if isinstance(fields.get("properties"), dict):
             fields["properties"] = _properties(fields["properties"], _named_below(names[where], used))
-    if kind.ids_are_a_sources and _is_id(event.get("id")) and isinstance(event.get("source"), str):
-        event["id"] = f"{event['source']}:{event['id']}"
+    if kind.ids_are_a_sources and _is_id(event.get("id")) and isinstance(source := data.get("source"), str):
+        # As it is written: several may come to one name.
+        event["id"] = f"{source}:{event['id']}"
     return Theirs({**event, "customer": customer}, names, kind.nobody)
 
 
