@@ -113,7 +113,7 @@ def test_a_cloud_event_in_attributes(before: str) -> None:
     data = cloud_event()
     record = sqs_record(json.dumps(data["data"]), **attributes(data, before), **{"content-type": "application/json"})
     _, queues = taken(sqs_batch(record))
-    assert [json.loads(entry.body)["id"] for entry in queues.entries] == ["mycontext:C234-1234-1234"] * 2
+    assert [json.loads(entry.body)["id"] for entry in queues.entries] == ["/mycontext:C234-1234-1234"] * 2
     assert {entry.content_hash for entry in queues.entries} == {parse_event(data).content_hash}
 
 
@@ -273,6 +273,10 @@ def test_who_it_was() -> None:
         ({"properties": "none"}, "properties"),
         ({"properties": {"big": 2**64}}, "properties.big"),
         ({"userId": ..., "anonymousId": ...}, "userId"),
+        ({"userId": 5.5}, "userId"),
+        ({"userId": {"id": "7"}}, "userId"),
+        ({"userId": True}, "userId"),
+        ({"backfill": "perhaps"}, "backfill"),
     ],
     ids=str,
 )
@@ -290,6 +294,7 @@ def test_what_is_wrong_with_a_track_is_named_as_theirs(changes: dict[str, Any], 
         ({"type": ""}, "type"),
         ({"time": "yesterday"}, "time"),
         ({"expirytime": 7}, "expirytime"),
+        ({"backfill": 1}, "backfill"),
         ({"specversion": "0.3"}, "specversion"),
         ({"specversion": None}, "specversion"),
         ({"data": ...}, "data"),
@@ -307,6 +312,26 @@ def test_what_is_wrong_with_a_track_is_named_as_theirs(changes: dict[str, Any], 
 def test_what_is_wrong_with_a_cloud_event_is_named_as_theirs(changes: dict[str, Any], field: str) -> None:
     """One error, at the field that its producer knows."""
     assert set(errors(cloud_event(**changes))) == {field}
+
+
+@pytest.mark.parametrize("name", [EMAIL, f"{EMAIL} signed up", "Call from +1 (555) 123-4567", f"mailto:{EMAIL}"])
+def test_a_name_with_somebody_in_it_is_refused(name: str) -> None:
+    """GIVEN an address or a number within a name THEN it is an error: made a name, nothing would know it for one again,
+    and names are in logs.
+    """
+    assert set(errors(track(event=name))) == {"event"}
+    assert set(errors(cloud_event(type=name))) == {"type"}
+    assert set(errors(cloud_event(source=name))) == {"source"}
+
+
+@pytest.mark.parametrize("name", ["\u6ce8\u6587\u30a2\u30d7\u30ea", EMAIL, "x" * 256, "!", {"a": 1}, 7, ""], ids=ascii)
+def test_an_app_with_a_name_that_is_none_here(name: object) -> None:
+    """GIVEN an app whose name cannot be a source THEN the library's is; its events are not lost for it."""
+    assert (
+        open_record(track(context={"app": {"name": name}, "library": {"name": "analytics-ios"}})).source
+        == "analytics_ios"
+    )
+    assert open_record(track(context={"app": {"name": name}})).source == "track"
 
 
 @pytest.mark.parametrize("kind", ["identify", "page", "screen", "group", "alias"])
@@ -336,6 +361,37 @@ def test_properties_are_made_flat() -> None:
     assert open_record(track(properties=given)).properties == {"Plan_name": "x", "of_a": 1, "of_b_c": 2}
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"consent": False, "marketing": {"consent": True}, "marketing_consent": False}, False),
+        ({"marketing_consent": False, "marketing": {"consent": True}}, False),
+        ({"marketing": {"consent": True}, "marketing_consent": False}, False),
+        ({"marketing consent": True, "marketing_consent": False}, False),
+        ({"marketing_consent": True, "marketing": {"consent": None}}, True),
+        ({"marketing": {"consent": True}, "marketing_consent": None}, True),
+        ({"marketing": {"consent": False}, "marketing consent": True}, False),
+    ],
+    ids=str,
+)
+def test_a_name_that_is_made_takes_no_others_place(given: Any, kept: bool) -> None:
+    """GIVEN two values that come to one name THEN what is written so stays, then the first; what is null says nothing.
+
+    A consent that is denied was given by another, else.
+    """
+    customer = open_record(track(context={"traits": given})).customer
+    assert customer.properties["marketing_consent"] is kept
+
+
+def test_an_empty_object_hides_nothing() -> None:
+    """GIVEN an object with nothing in it where another comes after it THEN the other is read."""
+    assert open_record(track(context={"traits": {}}, traits={"plan": "x"})).customer.properties == {"plan": "x"}
+    whole = open_record(
+        cloud_event(data={"customer": {"id": "5", "vip": True, "properties": {}}, "properties": {}, "n": 1})
+    )
+    assert (whole.customer.properties, whole.properties) == ({"vip": True}, {"n": 1})
+
+
 def test_a_long_name_over_very_much() -> None:
     """GIVEN an object's name as long as its values are many THEN it costs no more than the text: it is left out."""
     much = {"x" * (LONGEST_BEFORE + 1): {str(number): number for number in range(10)}, "y": {"z": 1}}
@@ -343,9 +399,13 @@ def test_a_long_name_over_very_much() -> None:
 
 
 def test_an_id_of_a_cloud_event_is_its_sources() -> None:
-    """The specification has ids unique within a source: two sources' are two events."""
-    one, other = (open_record(cloud_event(source=source)).id for source in ("/shop/1", "https://shop.example/2"))
-    assert (one, other) == ("shop_1:C234-1234-1234", "https_shop_example_2:C234-1234-1234")
+    """The specification has ids unique within a source: two sources' are two events, also where they come to one name
+    of ours.
+    """
+    sources = ("/shop/1", "/shop-1", "/Shop/1", "https://shop.example/2")
+    events = [open_record(cloud_event(source=source)) for source in sources]
+    assert [event.id for event in events] == [f"{source}:C234-1234-1234" for source in sources]
+    assert [event.source for event in events] == ["shop_1", "shop_1", "shop_1", "https_shop_example_2"]
 
 
 @pytest.mark.parametrize(
@@ -414,6 +474,18 @@ def test_an_end_of_its_use() -> None:
     """The extension `expirytime` is our `expires_at`."""
     event = open_record(cloud_event(expirytime="2018-04-06T17:31:00Z"))
     assert json.loads(event.to_json())["expires_at"] == "2018-04-06T17:31:00Z"
+
+
+def test_history_is_history_in_every_format() -> None:
+    """GIVEN our `backfill` in a call, or as an extension of a CloudEvent, in a body or in attributes THEN no flow is
+    to start for it; false is not it, in either way to write it.
+    """
+    data = cloud_event(backfill=True)
+    in_attributes = content_of(sqs_record(json.dumps(data["data"]), **attributes(data | {"backfill": "true"})))
+    for one in (track(backfill=True), data, in_attributes):
+        assert open_record(one).backfill
+    for one in (track(backfill=False), cloud_event(backfill="false"), cloud_event(backfill=None), track()):
+        assert not open_record(one).backfill
 
 
 def test_every_field_of_a_format_is_one_of_ours() -> None:

@@ -154,8 +154,13 @@ def _wrong(given: Mapping[str, Mapping[str, Any]], destinations: Sequence[str]) 
                 f"({', '.join(destinations)})"
             )
         else:
+            kind = PROVIDERS[Destination(name).provider]
             try:
-                PROVIDERS[Destination(name).provider].settings_model.model_validate(values)
+                provider = kind(kind.address, kind.settings_model.model_validate(values))
+                found += [
+                    FieldError(".".join((name, "mapping", *where)), f"makes an event that cannot go there: {why}")
+                    for where, why in provider.spoiled()
+                ]
             except ValidationError as error:
                 # By the names of the settings only: somebody may have put a token there.
                 wrong = error.errors(include_input=False, include_url=False)

@@ -17,13 +17,14 @@ from pydantic import ValidationError
 
 from local.sandbox.contract import contracts
 from local.sandbox.limits import Allowance
-from relay.errors import CredentialsError, NoAnswerError, NotSentError, UndeliverableError
+from relay.errors import CredentialsError, FieldError, NoAnswerError, NotSentError, UndeliverableError
 from relay.outcome import Outcome
 from relay.ports import Reply
 from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings, Provider, Repeat
 from relay.providers.limits import DAY, Budget, Limit, Terms
-from relay.settings import DeliverSettings
+from relay.settings import DeliverSettings, Settings
+from tests.factories import EMAIL, PHONE, make_event
 from tests.unit.providers.golden import REFUSED, REPLIES, ROOT, SENT, Case, case, each, said, settings_of
 
 NOW = 1_774_000_000.0
@@ -608,3 +609,54 @@ def test_any_header_can_be_read(text: str, date: str) -> None:
         counts = [count for quota in budget.quotas for count in (quota.limit, quota.remaining) if count is not None]
         assert all(0 <= count <= 1_000_000 for count in counts)
         assert all(0 < wait <= DAY for wait in waits(budget))
+
+
+@every_provider
+@pytest.mark.parametrize(
+    ("part", "given"),
+    [
+        ("rename_types", {"order_shipped": "x" * 200}),
+        ("rename_types", {"order_shipped": "shipped"}),
+        ("rename", {"properties.total": "$value"}),
+        ("rename", {"properties.total": "time"}),
+        ("rename", {"properties.total": "amount"}),
+        ("rename", {"customer.properties.vip": "$vip"}),
+        ("constants", {"properties.time": 1}),
+        ("constants", {"properties.channel": "web"}),
+        ("constants", {"properties.channel": "x" * 300_000}),
+        ("constants", {"customer.properties.channel": "x" * 300_000}),
+        ("constants", {"value": 1, "currency": "EUR", "source": "relay"}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_mapping_that_none_of_its_events_would_survive_is_refused_at_load(
+    name: str, part: str, given: dict[str, Any]
+) -> None:
+    """GIVEN a name or a value that the provider takes of nobody THEN the settings are refused at its path, where each
+    event would become a dead letter else; and nothing that it takes is refused.
+    """
+    event = make_event(
+        customer={
+            "email": EMAIL,
+            "phone_number": PHONE,
+            "id": "7",
+            "provider_ids": {name: "p"},
+            "properties": {"vip": 1},
+        },
+        properties={"total": 5},
+    )
+    settings = {"mapping": {part: given}}
+    found: list[list[FieldError]] = [[], []]
+    for errors, model in zip(found, ({}, settings), strict=True):
+        provider = PROVIDERS[name]("https://provider.example", PROVIDERS[name].settings_model.model_validate(model))
+        mapping = provider.settings.mapping
+        provider.payload(mapping.apply(event) if mapping else event, errors)
+    assert found[0] == []
+    try:
+        Settings(stage="x", destinations=(f"{name}/main",), destination_settings={f"{name}/main": settings})
+        refused = ""
+    except ValidationError as error:
+        refused = str(error)
+    assert bool(refused) is bool(found[1])
+    if refused:
+        assert f"{name}/main.mapping.{part}.{next(iter(given))}: makes an event that cannot go there: " in refused

@@ -15,7 +15,7 @@ from relay.contract.currencies import CURRENCIES
 from relay.contract.fields import snake_case
 from relay.contract.parsing import parse_json
 from relay.errors import FieldError, InvalidEventError
-from relay.masking import LONGEST_ID, shorten
+from relay.masking import LONGEST_ID, mask_identifiers, shorten
 
 _OURS = frozenset({"id", "source", "type", "customer"})
 """What every event of ours has."""
@@ -49,20 +49,45 @@ def _is_currency(value: object) -> bool:
 
 
 def _is_object(value: object) -> bool:
-    return isinstance(value, dict)
+    """With something in it: an empty one hides nothing that comes after it."""
+    return isinstance(value, dict) and bool(value)
 
 
 def _as_it_is(value: Any) -> Any:
     return value
 
 
+def _as_name(value: object) -> str:
+    """`Order Completed` as a type: `order_completed`; empty for what cannot be put so.
+
+    An address or a number in it cannot: as part of a name nothing that hides them would know them again.
+    """
+    if not isinstance(value, str) or len(value) > LONGEST_ID or mask_identifiers(value) != value:
+        return ""
+    return snake_case(value)
+
+
+def _is_name(value: object) -> bool:
+    return bool(_as_name(value))
+
+
 def _name(value: Any) -> Any:
-    """`Order Completed` as a type: `order_completed`. What cannot be put so stays, and is an error."""
-    return (isinstance(value, str) and len(value) <= LONGEST_ID and snake_case(value)) or value
+    """What cannot be a name stays, and is an error."""
+    return _as_name(value) or value
 
 
 def _upper(value: str) -> str:
     return value.upper()
+
+
+def _id_text(value: Any) -> Any:
+    """A whole number as text. What is no id stays, and is an error: nobody else's is taken in its place."""
+    return str(value) if _is_id(value) else value
+
+
+def _boolean(value: Any) -> Any:
+    """Attributes of a message are text."""
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
 
 def _phone_number(value: Any) -> Any:
@@ -171,15 +196,26 @@ def _translated(kind: Format, data: Mapping[str, Any]) -> Theirs:
     used = [names[f"customer.{ours}"] for ours in customer]
     for fields, where in ((customer, "customer.properties"), (event, "properties")):
         if isinstance(fields.get("properties"), dict):
-            fields["properties"] = dict(_flat(fields["properties"], _named_below(names[where], used)))
-    if kind.ids_are_a_sources and _is_id(event.get("id")) and isinstance(event.get("source"), str):
-        event["id"] = f"{event['source']}:{event['id']}"
+            fields["properties"] = _properties(fields["properties"], _named_below(names[where], used))
+    if kind.ids_are_a_sources and _is_id(event.get("id")) and isinstance(source := data.get("source"), str):
+        # As it is written: several may come to one name.
+        event["id"] = f"{source}:{event['id']}"
     return Theirs({**event, "customer": customer}, names, kind.nobody)
 
 
 def _named_below(where: str, used: Iterable[str]) -> set[str]:
     """What stands at a path and is used, or holds something that is."""
     return {each.removeprefix(f"{where}.").partition(".")[0] for each in used if each.startswith(f"{where}.")}
+
+
+def _properties(values: Mapping[str, Any], without: Container[str]) -> dict[str, Any]:
+    """Of what comes to one name, what is written so, else the first. Null says nothing, and takes no place."""
+    made = dict[str, Any]()
+    for name, value in _flat(values, without):
+        if value is not None:
+            made.setdefault(name, value)
+    written_so = {name: values[name] for name in made if name in values and name not in without}
+    return made | {name: value for name, value in written_so.items() if isinstance(value, str | bool | int | float)}
 
 
 def _flat(values: Mapping[str, Any], without: Container[str] = (), before: str = "") -> Iterator[tuple[str, Any]]:
@@ -252,15 +288,16 @@ TRACK = Format(
     refuses=_no_track,
     fields={
         "id": At(("messageId",)),
-        "source": At(("context.app.name", "context.library.name", "'track'"), make=_name),
+        "source": At(("context.app.name", "context.library.name", "'track'"), _is_name, _as_name),
         "type": At(("event",), make=_name),
         "occurred_at": At(("timestamp", "originalTimestamp")),
         "properties": At(("properties",)),
         "value": At(("properties.revenue", "properties.value"), _is_number),
         "currency": At(("properties.currency",), _is_currency, _upper),
+        "backfill": At(("backfill",), make=_boolean),
     },
     customer={
-        "id": At(("userId", "anonymousId"), _is_id, str),
+        "id": At(("userId", "anonymousId"), make=_id_text),
         "email": At(("context.traits.email", "traits.email", "properties.email")),
         "phone_number": At(("context.traits.phone", "traits.phone", "properties.phone"), make=_phone_number),
         "properties": At(("context.traits", "traits"), _is_object),
@@ -298,6 +335,7 @@ CLOUD_EVENT = Format(
         "properties": At(("data.properties", "data"), _is_object),
         "value": At(("data.value",), _is_number),
         "currency": At(("data.currency",), _is_currency, _upper),
+        "backfill": At(("backfill",), make=_boolean),
     },
     customer={
         "id": At(

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -166,6 +166,21 @@ class Provider(ABC):
         headers = {**shown.headers, **JSON_HEADERS, **self.headers}
         return Request(self.method, url, headers, encode(payload), secrets=shown.secrets)
 
+    def spoiled(self) -> Iterator[tuple[tuple[str, str], str]]:
+        """Where its mapping makes an event that this provider takes of nobody, and why not."""
+        if self.settings.mapping is None:
+            return
+        plain = self._wrong_with(event := _plainest(self.name))
+        for where, events in self.settings.mapping.each(event):
+            found = [[error for error in self._wrong_with(each) if error not in plain] for each in events]
+            if all(found):
+                yield where, str(found[0][0])
+
+    def _wrong_with(self, event: Event) -> list[FieldError]:
+        errors: list[FieldError] = []
+        self.payload(event, errors)
+        return errors
+
     @abstractmethod
     def payload(self, event: Event, errors: list[FieldError]) -> dict[str, Any]:
         """The body as JSON-ready data without nulls. Appends to `errors` what this provider cannot take."""
@@ -210,6 +225,14 @@ class Provider(ABC):
         nothing.
         """
         return shorten(mask(read_words(reply.body, self.says), private), 512)
+
+
+def _plainest(provider: str) -> Event:
+    """An event that says all it can of who it is of, and nothing else."""
+    customer = {"email": "ada@example.com", "phone_number": "+15551234567", "id": "1", "provider_ids": {provider: "1"}}
+    return Event.model_validate(
+        {"id": "1", "source": "x", "type": "x", "occurred_at": "2026-01-01T00:00:00Z", "customer": customer}
+    )
 
 
 def encode(payload: Mapping[str, Any]) -> bytes:

@@ -124,6 +124,15 @@ def _whose(path: str) -> tuple[str, str]:
     return "", ""
 
 
+def _with(event: Event, path: str, value: Scalar) -> Event:
+    whose, name = _whose(path)
+    if whose == OF_THE_CUSTOMER:
+        customer = event.customer.model_copy(update={"properties": {**event.customer.properties, name: value}})
+        return event.model_copy(update={"customer": customer})
+    changed = {"properties": {**event.properties, name: value}} if whose else {path: value}
+    return event.model_copy(update=changed)
+
+
 @dataclass(frozen=True, slots=True)
 class _Changes:
     """What becomes of one map of properties: the event's, or its customer's."""
@@ -190,6 +199,17 @@ class EventMapping(BaseModel):
         }
         return event.model_copy(update=changed)
 
+    def each(self, event: Event) -> Iterator[tuple[tuple[str, str], list[Event]]]:
+        """The event with one thing at a time that is changed by it, by where that stands: whatever the value, where a
+        property gets another name.
+        """
+        for name, new in self.rename_types.items():
+            yield ("rename_types", name), [event.model_copy(update={"type": new})]
+        for path, name in self.rename.items():
+            yield ("rename", path), [_with(event, f"{_whose(path)[0]}{name}", value) for value in ("x", 1, True)]
+        for path, value in self.constants.items():
+            yield ("constants", path), [_with(event, path, value)]
+
     @property
     def told(self) -> list[str]:
         """What it changes in an event, a change each."""
@@ -228,6 +248,10 @@ class EventMapping(BaseModel):
         if self.require is not None and (wrong := _wrong_with(self.require)):
             yield ("require",), wrong
         for name, new in self.rename_types.items():
+            if ANY in name:
+                yield ("rename_types", name), "is one type, without *"
+                continue
+            yield from _wrong_value(("rename_types", name), _NAME, name)
             if not self._takes(name):
                 yield ("rename_types", name), "never comes here: types does not have it"
             yield from _wrong_value(("rename_types", name), _NAME, new)
@@ -248,12 +272,16 @@ class EventMapping(BaseModel):
             whose, old = _whose(path)
             if not name or _WHITE_SPACE.search(name) or ANY in name:
                 yield ("rename", path), "must be a name without white space and *"
+            elif new := _whose(name)[1]:
+                yield ("rename", path), f"is a path: write {new}, it stays in its own map"
             elif self._of(whose).dropped.fullmatch(old):
                 yield ("rename", path), "is dropped: there is nothing to rename"
             elif (other := taken.setdefault(f"{whose}{name}", path)) != path:
                 yield ("rename", path), f"has the name that {other} has"
             elif f"{whose}{name}" in self.constants:
                 yield ("rename", path), f"has the name that constants.{whose}{name} has"
+            else:
+                yield from _wrong_value(("rename", path), _PROPERTIES, {name: True})
 
     def _wrong_constants(self) -> Iterator[Wrong]:
         for path, value in self.constants.items():
