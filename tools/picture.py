@@ -40,7 +40,7 @@ def play(page: Page) -> None:
     expect(rejected.first).to_be_visible(timeout=_PATIENCE)
     send(page, "sqs-product-viewed", way="direct call")
     newest = page.get_by_role("list", name="Came in").get_by_role("listitem").first
-    expect(newest.get_by_text("delivered", exact=True)).to_be_visible(timeout=_PATIENCE)
+    expect(newest.get_by_text("delivered", exact=True).first).to_be_visible(timeout=_PATIENCE)
     page.get_by_label("Sample").select_option(label="direct-order-shipped")
     page.locator("#received details").filter(has_text=FAST).first.locator("summary").click()
     page.mouse.move(0, 0)
