@@ -121,7 +121,7 @@ CASES: tuple[Case, ...] = (
         _delivered(FIRST, "sqs-bad-among-good", "view-5105"),
         [Case(FIRST, "sqs-bad-among-good", "", "", "rejected")],
         _delivered(FIRST, "sqs-bad-among-good", "view-5106"),
-        _delivered(FIRST, "sqs-cloudevent", "quiz:A234-1001"),
+        _delivered(FIRST, "sqs-cloudevent", "/quiz:A234-1001"),
         _delivered(FIRST, "sqs-provider-id-only", "points-6006-earned"),
         _delivered(FIRST, "sqs-history", "visit-0901"),
         _repeated("sqs-repeat-of-order-shipped"),
