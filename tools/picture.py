@@ -44,6 +44,7 @@ def play(page: Page) -> None:
     page.get_by_label("Sample").select_option(label="direct-order-shipped")
     page.locator("#received details").filter(has_text=FAST).first.locator("summary").click()
     page.mouse.move(0, 0)
+    page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(500)
 
 
