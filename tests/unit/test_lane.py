@@ -1080,6 +1080,16 @@ def test_history_that_has_come_often_hides_no_live_event() -> None:
     assert harness.queue.deferred == [(["live"], alone), (["h"], 500)]
 
 
+def test_history_outlasts_live_events_that_take_all_there_is() -> None:
+    """GIVEN batches of live events, all delivered, with history behind them that has no turn THEN it is hidden for
+    longer and longer: SQS ends what it has handed out a thousand times.
+    """
+    harness = Harness(settings=SENT)
+    batch = [*(message(f"e{number}") for number in range(9)), history("h", receives=500)]
+    assert harness.handle(batch).failed == ["h"]
+    assert harness.queue.deferred == [(["h"], 500)]
+
+
 def test_history_has_no_age_whatever_becomes_of_it() -> None:
     """GIVEN tables that are away, or a customer who is to be forgotten THEN what comes of history says that it is."""
     harness = Harness(provider="sender", settings=SENT)

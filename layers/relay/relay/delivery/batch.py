@@ -142,6 +142,11 @@ class _Group:
             ready += [item for item in behind if not self._is_hopeless(item)][:1]
         return [item for item in ready if not item.message.is_backfill] or ready
 
+    @property
+    def is_history_stuck(self) -> bool:
+        """Whether none of the history had its turn: that live events got through means nothing to it."""
+        return not any(item.done for item in self.items if item.message.is_backfill)
+
     def _stands_aside(self, item: _Item) -> bool:
         # On its first receive it is a new version, or was sent again: what failed before does not count.
         return item.message.receives > 1 and self.account.stands_aside(item.delivery.event.id)
@@ -428,7 +433,8 @@ class _Batch:
             for backfill in (False, True):
                 if some := [message for message in left if message.is_backfill is backfill]:
                     receives = max(message.receives for message in some)
-                    is_patient = receives > PATIENT_AFTER_RECEIVES and not got_through
+                    moves = got_through and not (backfill and group and group.is_history_stuck)
+                    is_patient = receives > PATIENT_AFTER_RECEIVES and not moves
                     yield destination, some, max(wait, min(receives, LONGEST_BACKOFF)) if is_patient else wait
 
     def _wait(self, group: _Group) -> float:
