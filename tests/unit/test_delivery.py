@@ -23,6 +23,7 @@ from relay.outcome import Outcome, Result
 from relay.ports import Claim, Failure, Record, Reply, Request
 from relay.providers import PROVIDERS
 from relay.providers.base import Provider, Useless
+from relay.providers.ids import ulid
 from relay.providers.limits import Budget, Quota
 from tests.factories import EMAIL, NOW, PHONE, TOKEN, make_delivery, make_reply
 from tests.fakes import FakeAccounts, FakeClock, FakeLaneQueue, FakeLedger, FakeSecrets, FakeTransport, middle
@@ -882,6 +883,18 @@ def test_expired_by_the_providers_rule(destination: str, seconds: float) -> None
         return
     assert result.outcome is Outcome.DELIVERED
     assert result.late == ("it starts nothing once older than 12:00:00" if seconds >= 6 * HOUR else "")
+
+
+def test_an_event_without_a_moment_keeps_that_of_its_first_acceptance() -> None:
+    """GIVEN one that another system put on a lane WHEN it is redriven a day later THEN the provider is told the same
+    moment, of which its own form of an ID may be made, and the event is as old as it is.
+    """
+    first = make_delivery("sender/main", occurred_at=None)
+    letter = first.dead_letter("reason", "", None, 1)
+    again = replace(first, accepted_at=NOW + 24 * HOUR, first_accepted_at=letter.accepted_at)
+    assert again.dated_event == first.dated_event
+    assert ulid(again.dated_event) == ulid(first.dated_event)
+    assert (first.occurred_at, again.occurred_at) == (NOW, NOW)
 
 
 @BOTH

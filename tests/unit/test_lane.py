@@ -1067,6 +1067,43 @@ def test_history_is_deferred_by_its_own_pace() -> None:
     assert len(harness.handle([history(f"i{number}") for number in range(10)]).failed) < 3
 
 
+def test_history_that_has_come_often_hides_no_live_event() -> None:
+    """GIVEN history that waited so long behind live events that it is hidden for minutes WHEN a live event waits in the
+    same batch THEN that one is hidden for its own pace alone.
+    """
+    harness = Harness(provider="sender", settings=SENT)
+    for ten in range(6):
+        assert harness.handle([message(f"e{ten}{number}") for number in range(10)]).failed == []
+    alone = harness.handle([message("live")]).deferred["sender/main"]
+    harness.queue.deferred.clear()
+    assert harness.handle([history("h", receives=500), message("live")]).deferred == {"sender/main": alone}
+    assert harness.queue.deferred == [(["live"], alone), (["h"], 500)]
+
+
+def test_history_outlasts_live_events_that_take_all_there_is() -> None:
+    """GIVEN batches of live events, all delivered, with history behind them that has no turn THEN it is hidden for
+    longer and longer: SQS ends what it has handed out a thousand times.
+    """
+    harness = Harness(settings=SENT)
+    batch = [*(message(f"e{number}") for number in range(9)), history("h", receives=500)]
+    assert harness.handle(batch).failed == ["h"]
+    assert harness.queue.deferred == [(["h"], 500)]
+
+
+def test_history_has_no_age_whatever_becomes_of_it() -> None:
+    """GIVEN tables that are away, or a customer who is to be forgotten THEN what comes of history says that it is."""
+    harness = Harness(provider="sender", settings=SENT)
+    harness.records.fails = True
+    (result,) = harness.handle([history("h0")]).results
+    assert (result.outcome, result.backfill) == (Outcome.RETRY, True)
+    harness.records.fails = False
+    marks = (mark("sender/main", "email=gone@example.com", harness.clock.now() + 1.0),)
+    harness.records.change("sender/main", forgotten=marks)
+    harness.clock.pass_by(60.0)
+    (result,) = harness.handle([history("h1", "gone")]).results
+    assert (result.outcome, result.backfill) == (Outcome.REJECTED, True)
+
+
 def test_history_in_a_live_group_holds_nobody_up() -> None:
     """GIVEN an event that says so on a lane's live group, as another system may put it THEN it goes as any other: what
     stands behind it would have to wait for it.

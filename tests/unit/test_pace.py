@@ -790,6 +790,22 @@ def test_history_hears_that_live_events_wait(world: World, most: int, more: bool
     assert world.pace().reserve(5, backfill=True) > 0
 
 
+@pytest.mark.parametrize("requests", [5, 40, 60, 350])
+def test_full_batches_far_below_the_limit_do_not_stop_history(requests: int) -> None:
+    """GIVEN one full batch of live events after the other WHEN the account could take many times as many THEN history
+    gets turns between them; where such batches take all there is, none.
+    """
+    world = World(Limit(requests, 1.0))
+    live, history, got = world.pace(), world.pace(), 0
+    for _ in range(20):
+        for _ in range(live.reserve(10, more=True)):
+            world.send(live)
+        world.clock.pass_by(0.2)
+        got += history.reserve(5, backfill=True)
+        history.end_batch()
+    assert (got > 0) == (requests > 50)
+
+
 def test_an_attempt_of_history_takes_its_own_turn_as_history(world: World) -> None:
     """GIVEN none reserved for it THEN it waits for what live events leave."""
     world.pace().reserve(5, more=True)

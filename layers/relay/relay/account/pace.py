@@ -32,6 +32,11 @@ WITHIN_FOR_BACKFILL = 0.4
 PATIENCE = 2.0
 """Seconds after a turn within which live events that wait for it are there: until SQS has handed them over."""
 
+RARE = 0.02
+"""Seconds between two requests at the limit from which on live events want all turns where more of them may wait behind
+a full batch. Where turns come faster, one batch after the other is full long before the limit is reached.
+"""
+
 FIRST = 1
 """Answers until an environment has credentials and a connection."""
 
@@ -140,7 +145,7 @@ class Pace:
             lead = self._lead(record, now)
             turns, record = give(record, now, count, now + seconds, lead)
             self._soonest = (turns[0], now) if turns and turns[0] <= now + self._claiming else None
-            if not backfill and (more or len(turns) < most):
+            if not backfill and (len(turns) < most or (more and schedule.interval(record) >= RARE)):
                 record = schedule.want(record, now, lead, PATIENCE + self._fastest)
             return turns, record
 

@@ -142,6 +142,11 @@ class _Group:
             ready += [item for item in behind if not self._is_hopeless(item)][:1]
         return [item for item in ready if not item.message.is_backfill] or ready
 
+    @property
+    def is_history_stuck(self) -> bool:
+        """Whether none of the history had its turn: that live events got through means nothing to it."""
+        return not any(item.done for item in self.items if item.message.is_backfill)
+
     def _stands_aside(self, item: _Item) -> bool:
         # On its first receive it is a new version, or was sent again: what failed before does not count.
         return item.message.receives > 1 and self.account.stands_aside(item.delivery.event.id)
@@ -339,6 +344,7 @@ class _Batch:
                     destination=group.destination,
                     correlation_id=item.delivery.correlation_id,
                     age=self._clock.now() - item.delivery.accepted_at,
+                    backfill=item.message.is_backfill,
                 )
             )
         return bool(theirs)
@@ -366,6 +372,7 @@ class _Batch:
                 destination=group.destination,
                 correlation_id=item.delivery.correlation_id,
                 age=self._clock.now() - item.delivery.accepted_at,
+                backfill=backfill,
                 failed_at=failed_at,
                 internal=True,
             )
@@ -400,20 +407,22 @@ class _Batch:
 
     def _defer(self) -> tuple[dict[str, float], int]:
         """Hides what is left of each account until the same moment, head and followers alike. Returns the seconds by
-        destination, and how many messages SQS would not hide.
+        destination, those of its live events where these wait, too, and how many messages SQS would not hide.
         """
         deferred: dict[str, float] = {}
         unhidden = 0
         for destination, left, wait in self._left():
             # Never zero: visible at once, the messages could go to another environment while this batch still runs.
             seconds = min(max(math.ceil(wait), 1), LONGEST_DEFERRAL - 60)
-            deferred[destination] = seconds
+            deferred.setdefault(destination, seconds)
             unhidden += self._hide(left, seconds)
             self._note(destination, left, seconds)
         return deferred, unhidden
 
     def _left(self) -> Iterator[tuple[Destination, list[LaneMessage], float]]:
-        """Each destination's messages that are to come again, and the seconds until then."""
+        """Each destination's messages that are to come again, and the seconds until then; history behind the live ones,
+        for it may have come so often that it waits longer.
+        """
         unwritten = [each for each in self._bad if not each.done]
         for destination in dict.fromkeys([*self._groups, *(each.destination for each in unwritten)]):
             left, got_through = [each.message for each in unwritten if each.destination == destination], False
@@ -421,12 +430,12 @@ class _Batch:
             if group := self._groups.get(destination):
                 left = [*(item.message for item in group.waiting), *left]
                 wait, got_through = max(wait, self._wait(group)), group.account.got_through
-            if not left:
-                continue
-            receives = max(message.receives for message in left)
-            if receives > PATIENT_AFTER_RECEIVES and not got_through:
-                wait = max(wait, min(receives, LONGEST_BACKOFF))
-            yield destination, left, wait
+            for backfill in (False, True):
+                if some := [message for message in left if message.is_backfill is backfill]:
+                    receives = max(message.receives for message in some)
+                    moves = got_through and not (backfill and group and group.is_history_stuck)
+                    is_patient = receives > PATIENT_AFTER_RECEIVES and not moves
+                    yield destination, some, max(wait, min(receives, LONGEST_BACKOFF)) if is_patient else wait
 
     def _wait(self, group: _Group) -> float:
         """Seconds that the account is to be left alone for those that wait."""

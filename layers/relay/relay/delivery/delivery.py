@@ -43,17 +43,19 @@ class Delivery:
 
     @property
     def dated_event(self) -> Event:
-        """The event with a moment: that of its acceptance, where nobody before us gave it one."""
+        """The event with a moment: that of its first acceptance, where nobody before us gave it one. A redrive has the
+        same, for a provider's own form of an ID is made of it.
+        """
         if self.event.occurred_at is not None:
             return self.event
-        accepted_at = datetime.fromtimestamp(self.accepted_at, UTC).replace(microsecond=0)
+        accepted_at = datetime.fromtimestamp(self.first_accepted_at or self.accepted_at, UTC).replace(microsecond=0)
         return self.event.model_copy(update={"occurred_at": accepted_at})
 
     @property
     def occurred_at(self) -> float:
         """The same moment, as Unix seconds."""
         occurred_at = self.event.occurred_at
-        return self.accepted_at if occurred_at is None else occurred_at.timestamp()
+        return (self.first_accepted_at or self.accepted_at) if occurred_at is None else occurred_at.timestamp()
 
     @property
     def version(self) -> str:
