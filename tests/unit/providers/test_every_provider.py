@@ -17,9 +17,10 @@ from pydantic import ValidationError
 
 from local.sandbox.contract import contracts
 from local.sandbox.limits import Allowance
+from relay.account import schedule
 from relay.errors import CredentialsError, FieldError, NoAnswerError, NotSentError, UndeliverableError
 from relay.outcome import Outcome
-from relay.ports import Reply
+from relay.ports import AccountRecord, Reply
 from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings, Provider, Repeat
 from relay.providers.limits import DAY, Budget, Limit, Terms
@@ -599,6 +600,20 @@ def test_the_headers_of_its_page_are_read(name: str) -> None:
         assert {quota.remaining for quota in budget.quotas} - {None} == ({3} if "remaining" in says else set())
         assert len(waits(budget)) == sum(what.startswith("reset") for what in says)
         assert all(29 < wait < 32 for wait in waits(budget))
+
+
+@every_provider
+def test_a_limit_that_is_set_is_never_raised(name: str) -> None:
+    """GIVEN `requests` in the settings WHEN a reply allows more THEN they stay; what allows less is believed."""
+    kind, answer = PROVIDERS[name], contracts()[name].answers.accepted
+    subject = kind("https://provider.example", kind.settings_model.model_validate({"requests": 5}))
+    for limit, most in ((4, 4), (7, 5), (kind.limits[-1].requests, 5)):
+        allowance = Allowance(allowed=True, limit=limit, remaining=3, reset=30.0)
+        headers = {header.lower(): text for header, text in answer.headers(allowance).items()}
+        record = schedule.fit(AccountRecord(f"{name}/main"), subject.terms.limits, NOW)
+        (window,) = schedule.answered(record, subject.budget(Reply(200, headers), NOW), NOW, NOW).windows
+        is_told = len(kind.limits) == 1 and "limit" in answer.says.values()
+        assert window.limit == (most if is_told else 5)
 
 
 @given(text=st.text(max_size=40), date=st.text(max_size=40) | st.datetimes().map(str))
