@@ -23,6 +23,7 @@ from relay.outcome import Outcome
 from relay.ports import AccountRecord, Reply
 from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings, Provider, Repeat
+from relay.providers.checks import Answer, Verdict, judge
 from relay.providers.limits import DAY, Budget, Limit, Terms
 from relay.settings import DeliverSettings, Settings
 from tests.factories import EMAIL, PHONE, make_event
@@ -501,6 +502,14 @@ def test_any_answer_can_be_read(body: object, status: int) -> None:
     for name in PROVIDERS:
         assert make(name).read(reply) in Outcome
         assert len(make(name).detail(reply, ("token",)).encode()) <= 512
+
+
+@each([one for one in REPLIES if one.data["expect"]["outcome"] in ("retry", "throttled", "unauthorized")])
+def test_what_is_tried_again_is_no_wrong_name(golden: Case) -> None:
+    """GIVEN an answer after which the event waits WHEN `relay check` meets it THEN nobody is sent to rename fields."""
+    body = golden.data["reply"]["body"]
+    answer = Answer(golden.data["reply"]["status"], body if isinstance(body, str) else json.dumps(body))
+    assert judge(answer, golden.subject.checks).verdict is not Verdict.NAMES
 
 
 # -------------------------------------------------------------------------------------------------------------- budget

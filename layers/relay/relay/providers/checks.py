@@ -95,7 +95,11 @@ CHECKS = (
     Check(Verdict.ADDRESS, f"it points elsewhere: {_BASE_URL}", range(300, 400)),
     Check(Verdict.BUSY, "somebody else uses this account's limit, or a backlog does: wait", (429,)),
     Check(Verdict.DOWN, "wait: the relay tries again by itself", (408, 425, *range(500, 600))),
-    Check(Verdict.NAMES, "it refuses a field, or the type: correct the names in DestinationSettings", range(400, 500)),
+    Check(
+        Verdict.NAMES,
+        "it refuses a field, or the type: by what it said, correct the names or the mapping in DestinationSettings",
+        range(400, 500),
+    ),
     Check(Verdict.NAMES, "it takes the request and says that it failed"),
 )
 """For every provider, after its own."""
