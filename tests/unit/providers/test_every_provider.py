@@ -625,6 +625,21 @@ def test_a_limit_that_is_set_is_never_raised(name: str) -> None:
         assert window.limit == (most if is_told else 5)
 
 
+@every_provider
+def test_a_documented_limit_is_of_its_own_window(name: str) -> None:
+    """GIVEN ten times as much in a window ten times as long, as some contracts have it, WHEN a reply names what is
+    documented THEN that does not pass for the longer window's.
+    """
+    kind, answer, documented = PROVIDERS[name], contracts()[name].answers.accepted, PROVIDERS[name].limits[-1]
+    settings = {"requests": 10 * documented.requests, "window_seconds": 10 * documented.window}
+    subject = kind("https://provider.example", kind.settings_model.model_validate(settings))
+    allowance = Allowance(allowed=True, limit=documented.requests, remaining=documented.requests - 1, reset=30.0)
+    headers = {header.lower(): text for header, text in answer.headers(allowance).items()}
+    record = schedule.fit(AccountRecord(f"{name}/main"), subject.terms.limits, NOW)
+    (window,) = schedule.answered(record, subject.budget(Reply(200, headers), NOW), NOW, NOW).windows
+    assert (window.limit, window.seconds) == (10 * documented.requests, 10 * documented.window)
+
+
 @given(text=st.text(max_size=40), date=st.text(max_size=40) | st.datetimes().map(str))
 def test_any_header_can_be_read(text: str, date: str) -> None:
     """GIVEN any text in every header THEN what is read from it is in bounds, without an error."""

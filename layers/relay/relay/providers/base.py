@@ -214,10 +214,10 @@ class Provider(ABC):
         most = self.settings.requests or math.inf
         for quota in quotas:
             window = quota.window
-            if window is None and len(self.limits) > 1:
-                # Of which of the documented windows it speaks only its limit tells; the one that is set is another.
+            if window is None:
+                # A documented limit is that of its own window, which may be another than the one that is set.
                 window = next((limit.window for limit in self.limits if limit.requests == quota.limit), None)
-                if window is None:
+                if window is None and len(self.limits) > 1:
                     continue
             limit = quota.limit if quota.limit is None else int(min(quota.limit, most))
             yield replace(quota, limit=limit, window=window)
