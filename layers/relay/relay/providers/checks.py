@@ -61,6 +61,13 @@ class Check:
         )
 
 
+RETIRED = Check(
+    Verdict.DOWN,
+    "it has retired the version of its API that this release speaks: update the relay, events wait",
+    (410,),
+)
+"""For a provider whose rules keep the events then."""
+
 INACTIVE_WORDS = r"\bplans?\b|upgrade|\bactivat|inactive|not active|not enabled|disabled|subscription|\bfeature\b"
 """How providers say that an account may not do this yet."""
 
