@@ -56,9 +56,8 @@ COLUMNS: dict[str, Callable[[type[Provider]], str]] = {
     "the same event twice": lambda kind: TWICE[kind.repeats],
     "same id, other content": lambda kind: "an update: sent" if kind.repeats.overrides else "dead letter `id_reused`",
     "too old to matter": _age,
+    "history": lambda kind: "fires nothing" if kind.backfills else "refused, unless set to send",
 }
-if hasattr(Provider, "backfills"):
-    COLUMNS["history"] = lambda kind: "fires nothing" if vars(kind).get("backfills") else "refused, unless set to send"
 
 
 def _said(kind: type[Provider]) -> tuple[str, str]:

@@ -1362,6 +1362,17 @@ def test_a_redriven_version_is_as_old_as_it_was() -> None:
     assert replace(redriven, first_accepted_at=None).version == version("a", NOW + 86_400).version
 
 
+def test_a_redriven_event_without_a_moment_keeps_the_one_it_was_sent_with() -> None:
+    """GIVEN an event that was put on its lane undated WHEN it is redriven THEN its request is the same, byte for byte:
+    Customer.io's ULID, by which a repeat is ignored, begins with the moment.
+    """
+    first = make_delivery("customerio/main", occurred_at=None)
+    redriven = replace(first, accepted_at=NOW + 86_400, first_accepted_at=NOW)
+    provider, secret = PROVIDERS["customerio"]("https://provider.example"), {"site_id": "site", "api_key": "key"}
+    assert provider.build(redriven.dated_event, secret) == provider.build(first.dated_event, secret)
+    assert redriven.occurred_at == first.occurred_at == NOW
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

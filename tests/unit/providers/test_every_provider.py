@@ -17,11 +17,13 @@ from pydantic import ValidationError
 
 from local.sandbox.contract import contracts
 from local.sandbox.limits import Allowance
+from relay.account import schedule
 from relay.errors import CredentialsError, FieldError, NoAnswerError, NotSentError, UndeliverableError
 from relay.outcome import Outcome
-from relay.ports import Reply
+from relay.ports import AccountRecord, Reply
 from relay.providers import PROVIDERS
 from relay.providers.base import DestinationSettings, Provider, Repeat
+from relay.providers.checks import Answer, Verdict, judge
 from relay.providers.limits import DAY, Budget, Limit, Terms
 from relay.settings import DeliverSettings, Settings
 from tests.factories import EMAIL, PHONE, make_event
@@ -502,6 +504,14 @@ def test_any_answer_can_be_read(body: object, status: int) -> None:
         assert len(make(name).detail(reply, ("token",)).encode()) <= 512
 
 
+@each([one for one in REPLIES if one.data["expect"]["outcome"] in ("retry", "throttled", "unauthorized")])
+def test_what_is_tried_again_is_no_wrong_name(golden: Case) -> None:
+    """GIVEN an answer after which the event waits WHEN `relay check` meets it THEN nobody is sent to rename fields."""
+    body = golden.data["reply"]["body"]
+    answer = Answer(golden.data["reply"]["status"], body if isinstance(body, str) else json.dumps(body))
+    assert judge(answer, golden.subject.checks).verdict is not Verdict.NAMES
+
+
 # -------------------------------------------------------------------------------------------------------------- budget
 
 
@@ -599,6 +609,35 @@ def test_the_headers_of_its_page_are_read(name: str) -> None:
         assert {quota.remaining for quota in budget.quotas} - {None} == ({3} if "remaining" in says else set())
         assert len(waits(budget)) == sum(what.startswith("reset") for what in says)
         assert all(29 < wait < 32 for wait in waits(budget))
+
+
+@every_provider
+def test_a_limit_that_is_set_is_never_raised(name: str) -> None:
+    """GIVEN `requests` in the settings WHEN a reply allows more THEN they stay; what allows less is believed."""
+    kind, answer = PROVIDERS[name], contracts()[name].answers.accepted
+    subject = kind("https://provider.example", kind.settings_model.model_validate({"requests": 5}))
+    for limit, most in ((4, 4), (7, 5), (kind.limits[-1].requests, 5)):
+        allowance = Allowance(allowed=True, limit=limit, remaining=3, reset=30.0)
+        headers = {header.lower(): text for header, text in answer.headers(allowance).items()}
+        record = schedule.fit(AccountRecord(f"{name}/main"), subject.terms.limits, NOW)
+        (window,) = schedule.answered(record, subject.budget(Reply(200, headers), NOW), NOW, NOW).windows
+        is_told = len(kind.limits) == 1 and "limit" in answer.says.values()
+        assert window.limit == (most if is_told else 5)
+
+
+@every_provider
+def test_a_documented_limit_is_of_its_own_window(name: str) -> None:
+    """GIVEN ten times as much in a window ten times as long, as some contracts have it, WHEN a reply names what is
+    documented THEN that does not pass for the longer window's.
+    """
+    kind, answer, documented = PROVIDERS[name], contracts()[name].answers.accepted, PROVIDERS[name].limits[-1]
+    settings = {"requests": 10 * documented.requests, "window_seconds": 10 * documented.window}
+    subject = kind("https://provider.example", kind.settings_model.model_validate(settings))
+    allowance = Allowance(allowed=True, limit=documented.requests, remaining=documented.requests - 1, reset=30.0)
+    headers = {header.lower(): text for header, text in answer.headers(allowance).items()}
+    record = schedule.fit(AccountRecord(f"{name}/main"), subject.terms.limits, NOW)
+    (window,) = schedule.answered(record, subject.budget(Reply(200, headers), NOW), NOW, NOW).windows
+    assert (window.limit, window.seconds) == (10 * documented.requests, 10 * documented.window)
 
 
 @given(text=st.text(max_size=40), date=st.text(max_size=40) | st.datetimes().map(str))

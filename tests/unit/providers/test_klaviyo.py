@@ -10,8 +10,8 @@ from relay.outcome import Outcome
 from relay.ports import Reply
 from relay.providers.base import Repeat
 from relay.providers.checks import Answer, Verdict, judge
-from relay.providers.klaviyo import Klaviyo
-from relay.providers.limits import Limit
+from relay.providers.klaviyo import Klaviyo, KlaviyoSettings
+from relay.providers.limits import Limit, Quota
 from tests.unit.providers.golden import SENT, case
 
 KLAVIYO = Klaviyo("http://localhost")
@@ -27,6 +27,24 @@ def refused(**changed: object) -> list[FieldError]:
 def test_two_windows() -> None:
     """What an account may send in a second, and in a minute: size XL of Klaviyo's."""
     assert Klaviyo.limits == (Limit(350, 1.0), Limit(3_500, 60.0))
+
+
+@pytest.mark.parametrize(
+    ("window_seconds", "limit", "quotas"),
+    [
+        (1.0, "3500", (Quota(100, 90, 44.0, 60.0),)),
+        (60.0, "3500", (Quota(100, 90, 44.0, 60.0),)),
+        (60.0, "50", ()),
+        (60.0, "350, 350;w=1, 3500;w=60", (Quota(100, 90, 44.0, 1.0), Quota(100, window=60.0))),
+    ],
+)
+def test_a_reply_speaks_of_a_documented_window_not_of_the_one_that_is_set(
+    window_seconds: float, limit: str, quotas: tuple[Quota, ...]
+) -> None:
+    """GIVEN one window in place of both WHEN a reply has the minute's limit THEN it does not pass for a second's."""
+    settings = KlaviyoSettings(requests=100, window_seconds=window_seconds)
+    headers = {"ratelimit-limit": limit, "ratelimit-remaining": "90", "ratelimit-reset": "44"}
+    assert Klaviyo("http://localhost", settings).budget(Reply(202, headers), 0.0).quotas == quotas
 
 
 def test_a_repeat_is_ignored() -> None:

@@ -43,19 +43,23 @@ class Delivery:
 
     @property
     def dated_event(self) -> Event:
-        """The event with a moment: that of its first acceptance, where nobody before us gave it one. A redrive has the
-        same, for a provider's own form of an ID is made of it.
+        """The event with a moment: that of its first acceptance, where nobody before us gave it one. Redriven, it has
+        the same: what a provider's own form of an ID is made of.
         """
         if self.event.occurred_at is not None:
             return self.event
-        accepted_at = datetime.fromtimestamp(self.first_accepted_at or self.accepted_at, UTC).replace(microsecond=0)
+        accepted_at = datetime.fromtimestamp(self._first_accepted_at, UTC).replace(microsecond=0)
         return self.event.model_copy(update={"occurred_at": accepted_at})
+
+    @property
+    def _first_accepted_at(self) -> float:
+        return self.accepted_at if self.first_accepted_at is None else self.first_accepted_at
 
     @property
     def occurred_at(self) -> float:
         """The same moment, as Unix seconds."""
         occurred_at = self.event.occurred_at
-        return (self.first_accepted_at or self.accepted_at) if occurred_at is None else occurred_at.timestamp()
+        return self._first_accepted_at if occurred_at is None else occurred_at.timestamp()
 
     @property
     def version(self) -> str:
@@ -74,8 +78,7 @@ class Delivery:
         if record.version != record.delivered_version:
             return record.version < record.delivered_version
         # Two versions of one moment. What the other replaced comes back as a late copy, or at once as a change of mind.
-        first = self.accepted_at if self.first_accepted_at is None else self.first_accepted_at
-        return record.content_hash in record.replaced and now - first > COPIES_DROPPED_SECONDS
+        return record.content_hash in record.replaced and now - self._first_accepted_at > COPIES_DROPPED_SECONDS
 
     def dead_letter(self, reason: str, detail: str, status: int | None, attempts: int) -> DeadLetter:
         """The end of it as evidence; `reason` and the provider's `detail` are already masked."""

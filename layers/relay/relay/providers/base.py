@@ -1,8 +1,10 @@
 """What every provider says of itself: how an event becomes a request, how a reply is read, what its limits are."""
 
 import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from copy import replace
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -17,7 +19,7 @@ from relay.outcome import Outcome
 from relay.ports import Reply, Request
 from relay.providers.auth import Auth
 from relay.providers.checks import Check
-from relay.providers.limits import Budget, Limit, Terms, read_prefixed, read_quotas, read_wait
+from relay.providers.limits import Budget, Limit, Quota, Terms, read_prefixed, read_quotas, read_wait
 from relay.providers.mapping import EventMapping
 from relay.providers.replies import RULES, SAYS, Rule, read_at, read_words
 
@@ -138,9 +140,14 @@ class Provider(ABC):
     def terms(self) -> Terms:
         """How this destination may be sent to: as documented, or in the one window that is set in place of these."""
         settings, limits = self.settings, self.limits
-        if settings.requests or settings.window_seconds:
+        if self._is_set:
             limits = (Limit(settings.requests or limits[0].requests, settings.window_seconds or limits[0].window),)
         return Terms(limits, self.backoff, settings.groups, settings.concurrency)
+
+    @property
+    def _is_set(self) -> bool:
+        """Whether one window stands in place of those documented."""
+        return bool(self.settings.requests or self.settings.window_seconds)
 
     def build(self, event: Event, credentials: Mapping[str, str]) -> Request:
         """The exact request for one event.
@@ -192,14 +199,28 @@ class Provider(ABC):
     def budget(self, reply: Reply, now: float) -> Budget:
         """What the reply says of the account's budget: by default the headers that begin with `quota`, or what the
         IETF's draft calls `RateLimit` and `RateLimit-Policy`, and `Retry-After`, or else what its body has at `waits`.
-        `now` is Unix seconds.
+        No reply raises `requests` that are set. `now` is Unix seconds.
         """
         headers = reply.headers
         quotas = read_prefixed(headers, self.quota, now) if self.quota else read_quotas(headers)
+        if self._is_set:
+            quotas = tuple(self._within_set(quotas))
         wait = read_wait(headers.get("retry-after"), headers, now)
         if wait is None and self.waits:
             wait = read_wait(str(read_at(reply.body, self.waits)), headers, now)
         return Budget(quotas, retry_after=wait)
+
+    def _within_set(self, quotas: Iterable[Quota]) -> Iterator[Quota]:
+        most = self.settings.requests or math.inf
+        for quota in quotas:
+            window = quota.window
+            if window is None:
+                # A documented limit is that of its own window, which may be another than the one that is set.
+                window = next((limit.window for limit in self.limits if limit.requests == quota.limit), None)
+                if window is None and len(self.limits) > 1:
+                    continue
+            limit = quota.limit if quota.limit is None else int(min(quota.limit, most))
+            yield replace(quota, limit=limit, window=window)
 
     def read(self, answer: Reply | TransportError) -> Outcome:
         """The outcome of an answer, by the provider's rules and then everybody's.

@@ -61,6 +61,13 @@ class Check:
         )
 
 
+RETIRED = Check(
+    Verdict.DOWN,
+    "it has retired the version of its API that this release speaks: update the relay, events wait",
+    (410,),
+)
+"""For a provider whose rules keep the events then."""
+
 INACTIVE_WORDS = r"\bplans?\b|upgrade|\bactivat|inactive|not active|not enabled|disabled|subscription|\bfeature\b"
 """How providers say that an account may not do this yet."""
 
@@ -95,7 +102,11 @@ CHECKS = (
     Check(Verdict.ADDRESS, f"it points elsewhere: {_BASE_URL}", range(300, 400)),
     Check(Verdict.BUSY, "somebody else uses this account's limit, or a backlog does: wait", (429,)),
     Check(Verdict.DOWN, "wait: the relay tries again by itself", (408, 425, *range(500, 600))),
-    Check(Verdict.NAMES, "it refuses a field, or the type: correct the names in DestinationSettings", range(400, 500)),
+    Check(
+        Verdict.NAMES,
+        "it refuses a field, or the type: by what it said, correct the names or the mapping in DestinationSettings",
+        range(400, 500),
+    ),
     Check(Verdict.NAMES, "it takes the request and says that it failed"),
 )
 """For every provider, after its own."""

@@ -13,7 +13,7 @@ from relay.errors import FieldError
 from relay.outcome import Outcome
 from relay.providers.auth import Header
 from relay.providers.base import DestinationSettings, Provider, Repeat, size
-from relay.providers.checks import Check, Verdict
+from relay.providers.checks import RETIRED, Check, Verdict
 from relay.providers.limits import Limit
 from relay.providers.replies import Rule
 
@@ -36,10 +36,11 @@ class Klaviyo(Provider):
     headers = {"revision": "2026-07-15", "Content-Type": JSON_API, "Accept": JSON_API}  # noqa: RUF012 nobody changes it
     repeats = Repeat.IGNORED
     backfills = True
-    # Cloudflare's header for a page that only a browser gets past: it says nothing of the key.
-    rules = (Rule(Outcome.RETRY, (403,), headers={"cf-mitigated": "challenge"}),)
+    # Cloudflare's header for a page that only a browser gets past says nothing of the key; that the revision is retired
+    # says nothing of the event, which waits for a release that speaks the next one.
+    rules = (Rule(Outcome.RETRY, (403,), headers={"cf-mitigated": "challenge"}), Rule(Outcome.RETRY, (410,)))
     says = ("errors[?type(detail)=='string'].join(': ', [to_string(not_null(source.pointer, code, 'error')), detail])",)
-    checks = (Check(Verdict.DOWN, _WALL, (403,), "just a moment|challenge-platform", page=True, assumed=True),)
+    checks = (Check(Verdict.DOWN, _WALL, (403,), "just a moment|challenge-platform", assumed=True), RETIRED)
     quota = "ratelimit"
     backoff = 1.0
     settings_model = KlaviyoSettings

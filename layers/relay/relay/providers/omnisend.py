@@ -14,6 +14,7 @@ from relay.errors import FieldError
 from relay.outcome import Outcome
 from relay.providers.auth import Header
 from relay.providers.base import DestinationSettings, Provider, Repeat
+from relay.providers.checks import RETIRED
 from relay.providers.ids import uuid
 from relay.providers.limits import Limit
 from relay.providers.replies import SAYS, Rule
@@ -37,6 +38,7 @@ class Omnisend(Provider):
     headers = {"Omnisend-Version": "2026-03-15"}  # noqa: RUF012 a Mapping: nobody changes it
     # Omnisend has retired that version: its events wait for a release that speaks the next one.
     rules = (Rule(Outcome.RETRY, (410,)),)
+    checks = (RETIRED,)
     says = ("title", "detail", *SAYS)
     quota = "x-rate-limit"
     waits = "retryAfter"
