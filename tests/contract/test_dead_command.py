@@ -312,7 +312,7 @@ def test_a_cloud_event_in_attributes_goes_to_intake_again_as_a_whole(stack: Stac
     assert act(dead.collect_rejected, stack)["collected"] == 1
     assert act(dead.redrive_rejected, stack, Filter(), ALL)["done"] == {"redriven": 1}
     (sent,) = stack.drain(stack.intake)
-    assert open_record(sent["Body"]).id == "shop:r-1"
+    assert open_record(sent["Body"]).id == "/shop:r-1"
 
 
 def test_what_is_too_large_stays(stack: Stack) -> None:
