@@ -214,23 +214,24 @@ def _command(which: Filter) -> str:
 
 class GroupTable:
     """Letters by like reasons, for people: in columns where there is room for them, else in lines, so that an id stays
-    in one piece.
+    in one piece. `now`: Unix seconds of the moment at which they were looked for.
     """
 
-    def __init__(self, found: Sequence[Group]) -> None:
+    def __init__(self, found: Sequence[Group], now: float | None = None) -> None:
         self._found = found
+        self._now = now
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
-        yield (_in_columns if options.max_width >= WIDE_ENOUGH else _in_lines)(self._found)
+        yield (_in_columns if options.max_width >= WIDE_ENOUGH else _in_lines)(self._found, self._now)
 
 
-def _in_lines(found: Sequence[Group]) -> Table:
+def _in_lines(found: Sequence[Group], now: float | None) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("COUNT", justify="right")
     table.add_column("LANE")
     table.add_column("REASON", overflow="fold")
     for group in found:
-        when = f"{shown(group.first)} to {shown(group.last)}"
+        when = f"{shown(group.first, now)} to {shown(group.last, now)}"
         about = Text.assemble(group.reason, (f"\n{when}, {_types(group)}, such as {group.example}", "dim"))
         table.add_row(str(group.count), group.lane, about.append(f"\n\N{RIGHTWARDS ARROW} {group.advice}"))
     return table
@@ -241,7 +242,7 @@ def _types(group: Group) -> str:
     return types + (f" +{len(group.types) - 3}" if len(group.types) > 3 else "")
 
 
-def _in_columns(found: Sequence[Group]) -> Table:
+def _in_columns(found: Sequence[Group], now: float | None) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("REASON", overflow="fold", ratio=3)
     table.add_column("LANE")
@@ -255,8 +256,8 @@ def _in_columns(found: Sequence[Group]) -> Table:
             group.reason,
             group.lane,
             str(group.count),
-            shown(group.first),
-            shown(group.last),
+            shown(group.first, now),
+            shown(group.last, now),
             _types(group),
             group.example,
             group.advice,

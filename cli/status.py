@@ -136,7 +136,7 @@ def _shown(seen: Seen, rings: Sequence[Ring], *, everything: bool) -> Renderable
     if rings:
         parts.append(_rings(rings))
     if seen.reasons:
-        parts.append(GroupTable(seen.reasons))
+        parts.append(GroupTable(seen.reasons, seen.at))
     parts += [Text(note, "dim") for note in seen.notes]
     return Group(*parts)
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ ELSEWHERE = {
 SETTINGS = '{"yotpo/one": {"identify_by": "phone_number"}}'
 
 
-_NAMES_AN_ID = json.loads((ROOT / "events" / "sqs-provider-id-only.json").read_text())["Records"][0]["body"]
-OF_AN_ID = {name: "delivered" if is_of_use(open_record(_NAMES_AN_ID), name) else "rejected" for name in PROVIDERS}
+_KNOWN_BY_ID = open_record(
+    json.loads((ROOT / "events" / "sqs-provider-id-only.json").read_text())["Records"][0]["body"]
+).model_copy(update={"occurred_at": datetime.now(UTC)})
+OF_AN_ID = {name: "delivered" if is_of_use(_KNOWN_BY_ID, name) else "rejected" for name in PROVIDERS}
 
 
 @dataclass(frozen=True)

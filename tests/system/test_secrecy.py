@@ -242,7 +242,7 @@ def metrics(relay: Relay) -> Iterator[str]:
 
 def descriptions(relay: Relay) -> Iterator[str]:
     """What anybody may see who may look at the stack: outputs, parameters, alarms, dashboards, functions, queues."""
-    yield json.dumps(relay.clients.cloudformation.describe_stacks(StackName=STACK_NAME), default=str)
+    yield json.dumps(relay.clients.cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"], default=str)
     events = relay.clients.cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
     yield from (json.dumps(one, default=str) for one in events)
     with clients_for(relay, "cloudwatch") as cloudwatch:
@@ -251,9 +251,13 @@ def descriptions(relay: Relay) -> Iterator[str]:
             yield cloudwatch.get_dashboard(DashboardName=one["DashboardName"])["DashboardBody"]
     for name, value in relay.outputs.items():
         if name.endswith("FunctionName"):
-            yield json.dumps(relay.clients.functions.get_function(FunctionName=value), default=str)
+            function = relay.clients.functions.get_function(FunctionName=value)
+            # A request's own ID and a digest are random letters, in which any word of four may stand.
+            del function["ResponseMetadata"], function["Configuration"]["CodeSha256"]
+            yield json.dumps(function, default=str)
         if name.endswith("QueueUrl"):
-            yield json.dumps(relay.clients.sqs.get_queue_attributes(QueueUrl=value, AttributeNames=["All"]))
+            attributes = relay.clients.sqs.get_queue_attributes(QueueUrl=value, AttributeNames=["All"])["Attributes"]
+            yield json.dumps(attributes)
 
 
 PLACES: dict[str, Callable[[Relay], Iterator[str]]] = {
