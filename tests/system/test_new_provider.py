@@ -27,6 +27,10 @@ ANSWERS = {
 BRIEFLY = ("-q", "-p", "no:cacheprovider", "--hypothesis-profile", "quick")
 
 
+ITS_TESTS = ("tests/unit/providers", "-k", " and ".join(f"not {name}" for name in PROVIDERS))
+"""Those of the providers, but for the others' own cases."""
+
+
 def python(checkout: Checkout, *arguments: str) -> tuple[int, str, str]:
     """A module run in the copy: its status, and what it wrote."""
     path = f"{checkout.folder}/layers/relay:{checkout.folder}"
@@ -85,7 +89,7 @@ def test_it_touches_two_files_and_twelve_lines() -> None:
 
 def test_failing_tests_say_what_to_do_next(checkout: Checkout) -> None:
     """GIVEN a provider as it was written WHEN its tests run THEN what fails are questions alone, each with its line."""
-    status, said, _ = python(checkout, "pytest", *BRIEFLY, "tests/unit/providers")
+    status, said, _ = python(checkout, "pytest", *BRIEFLY, *ITS_TESTS)
     failures = [line for line in said.splitlines() if line.startswith("FAILED")]
     assert status == 1
     assert failures
@@ -111,7 +115,7 @@ def test_a_name_that_is_taken_or_cannot_be_one_is_refused(checkout: Checkout) ->
 
 def test_answered_it_passes(answered: Checkout) -> None:
     """GIVEN every question answered WHEN the providers' tests and the linters run THEN nothing is left to say."""
-    status, said, _ = python(answered, "pytest", *BRIEFLY, "tests/unit/providers")
+    status, said, _ = python(answered, "pytest", *BRIEFLY, *ITS_TESTS)
     assert status == 0, said
     assert list(blanks(NAME, answered.folder)) == []
     for linter in (("ruff", "check"), ("ruff", "format", "--check"), ("mypy", "layers/relay/relay/providers")):

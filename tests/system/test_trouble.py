@@ -107,7 +107,7 @@ def test_a_poison_event_becomes_a_dead_letter_and_the_others_arrive(relay: Relay
     [poison] = events("poison", "poison", 1)
     others = events("not_poison", "poison", 14)
     relay.send(*others[:2], poison, *others[2:])
-    relay.until_settled([poison], "given_up", seconds=90)
+    relay.until_settled([poison], "given_up", seconds=180)
     relay.until_settled(others)
     for provider in PAIR:
         assert received(relay, "not_poison", provider) == sorted(body["id"] for body in others)
