@@ -344,6 +344,7 @@ class _InterruptedError(BaseException):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("endpoint", ["ministack"], indirect=True)  # some forty runs, most of them with a second's wait
 def test_interrupted_anywhere_nothing_is_lost(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """GIVEN a redrive that ends at its first call of AWS, at its second, and so on, before the call or after it took
     effect WHEN it is run again after each THEN every letter is on its lane, once, for SQS drops the copy; nothing was
