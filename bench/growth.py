@@ -225,7 +225,8 @@ def properties(counts: Counts) -> Costs:
     costs: Costs = {name: {} for name in what}
     validated, built, hashed, masked = costs.values()
     for many in counts:
-        text = json.dumps(json.loads(next(bodies())) | {"properties": dict(islice(_properties(), many))})
+        own = {"occurred_at": "2026-11-22T10:00:00Z", "properties": dict(islice(_properties(), many))}
+        text = json.dumps(json.loads(next(bodies())) | own)
         event = open_record(text)
         said = "; ".join(f"{name} is {value}" for name, value in event.properties.items())
         validated[many] = seconds(open_record, text) * 1e6

@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 import bench.__main__ as bench
+from bench import growth
 from bench.table import Goal, Row, Section, markdown
 
 MET = Row("quick", [0.9, 1.3, 1.1], "×", Goal.at_most(1.2))
@@ -51,3 +52,10 @@ def test_a_missed_goal_is_the_exit_code(
 
 def _section(rows: list[Row] | None = None) -> Section:
     return Section("Made up", [MET, MISSED, SHOWN] if rows is None else rows)
+
+
+def test_the_event_that_grows_is_one_that_every_provider_of_the_bench_takes() -> None:
+    """GIVEN few properties and none WHEN their cost is measured THEN each step has a figure for both."""
+    measured = growth.properties([0, 2])
+    assert measured
+    assert all(costs.keys() == {0, 2} for costs in measured.values())
