@@ -111,7 +111,7 @@ simulate-breakages: $(READY) ## Break the relay on purpose: all of it noticed?
 
 .PHONY: simulate-briefly
 simulate-briefly: $(READY)
-	$(PYTHON) -m tests.simulation --fresh --seconds 45
+	$(PYTHON) -m tests.simulation --fresh --seconds 60
 
 .PHONY: picture
 picture: $(READY) ## Draw docs/page.png again: the page of make up

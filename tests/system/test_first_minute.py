@@ -125,8 +125,8 @@ def test_invoke_says_what_became_of_an_event(newcomer: Newcomer) -> None:
     assert (found["way"], found["answer"]) == ("EventBridge", None)
     fates = {one["destination"]: (one["event_id"], one["outcome"]) for one in found["events"]}
     assert fates == dict.fromkeys(EVERYWHERE, ("quiz-3003-finished", "delivered"))
-    # On a busy machine one of eight may need a second try.
-    assert sum(one["attempts"] for one in found["events"]) <= len(PROVIDERS) + 2
+    # Seen once, on a busy machine: a second try at one of the eight.
+    assert sum(one["attempts"] for one in found["events"]) <= len(PROVIDERS) + 1
     assert sorted(one["provider"] for one in found["requests"] if one["accepted"]) == sorted(PROVIDERS)
     assert "quiz-3003-finished" in talk
     assert "\033" not in talk

@@ -8,7 +8,7 @@ from relay.contract.event import Event
 from relay.contract.fields import iso
 from relay.errors import FieldError
 from relay.providers.auth import bearer
-from relay.providers.base import Provider, Repeat
+from relay.providers.base import Provider, Repeat, without_nulls
 from relay.providers.limits import Limit
 
 
@@ -54,4 +54,4 @@ class Pigeon(Provider):
         }
         if not payload["customer"]:
             errors.append(FieldError("customer", "needs an email or a phone_number for Pigeon"))
-        return {key: value for key, value in payload.items() if value is not None}
+        return without_nulls(payload)

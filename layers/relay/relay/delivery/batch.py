@@ -406,8 +406,8 @@ class _Batch:
                 each.future, each.tried, each.done = None, True, result.final
 
     def _defer(self) -> tuple[dict[str, float], int]:
-        """Hides what is left of each account until the same moment, head and followers alike. Returns the seconds by
-        destination, those of its live events where these wait, too, and how many messages SQS would not hide.
+        """Hides what is left of each account until the same moment, head and followers alike; its history apart.
+        Returns the seconds by destination, of live events where there are both, and how many SQS would not hide.
         """
         deferred: dict[str, float] = {}
         unhidden = 0

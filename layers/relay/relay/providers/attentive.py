@@ -10,7 +10,7 @@ from relay.contract.event import Event
 from relay.contract.fields import iso
 from relay.errors import FieldError
 from relay.providers.auth import bearer
-from relay.providers.base import Provider, Repeat, Useless
+from relay.providers.base import Provider, Repeat, Useless, without_nulls
 from relay.providers.limits import Limit
 
 _NOT_IN_A_KEY = frozenset('"{}[]\\|')
@@ -48,4 +48,4 @@ class Attentive(Provider):
         errors += [
             FieldError(f"properties.{key}", 'has one of "{}[]\\| in its name, Attentive takes none') for key in bad
         ]
-        return {key: value for key, value in payload.items() if value is not None}
+        return without_nulls(payload)

@@ -256,6 +256,11 @@ def _plainest(provider: str) -> Event:
     )
 
 
+def without_nulls(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that have a value: what is absent is not sent."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def encode(payload: Mapping[str, Any]) -> bytes:
     """JSON as it goes out: UTF-8, compact."""
     return _compact(payload).encode()

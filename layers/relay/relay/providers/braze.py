@@ -12,7 +12,7 @@ from relay.contract.fields import iso
 from relay.errors import FieldError
 from relay.outcome import Outcome
 from relay.providers.auth import bearer
-from relay.providers.base import DestinationSettings, Provider, Repeat
+from relay.providers.base import DestinationSettings, Provider, Repeat, without_nulls
 from relay.providers.checks import Check, Verdict
 from relay.providers.limits import Limit
 from relay.providers.replies import Rule
@@ -75,7 +75,7 @@ class Braze(Provider):
             "properties": dict(event.properties) or None,
             "_update_existing_only": self.settings.update_existing_only,
         }
-        return {"events": [{key: value for key, value in tracked.items() if value is not None}]}
+        return {"events": [without_nulls(tracked)]}
 
     def _user(self, event: Event) -> dict[str, Any]:
         # By one identifier: which of several wins, the page says of email and phone only.

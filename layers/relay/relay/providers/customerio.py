@@ -10,7 +10,7 @@ from typing import Any, Literal
 from relay.contract.event import Event
 from relay.errors import FieldError
 from relay.providers.auth import Basic, segment
-from relay.providers.base import DestinationSettings, Provider, Repeat, Useless, size
+from relay.providers.base import DestinationSettings, Provider, Repeat, Useless, size, without_nulls
 from relay.providers.checks import Check, Verdict
 from relay.providers.ids import ulid
 from relay.providers.limits import Limit
@@ -60,7 +60,7 @@ class Customerio(Provider):
             "timestamp": int(event.occurred_at.timestamp()) if event.occurred_at else None,
             "data": dict(event.properties) or None,
         }
-        return {key: value for key, value in payload.items() if value is not None}
+        return without_nulls(payload)
 
     def where(self, event: Event, credentials: Mapping[str, str]) -> str:  # noqa: ARG002 the site is in the header
         return f"/api/v1/customers/{segment(self._person(event))}/events"

@@ -12,7 +12,7 @@ from relay.contract.fields import iso
 from relay.errors import FieldError
 from relay.outcome import Outcome
 from relay.providers.auth import Header
-from relay.providers.base import DestinationSettings, Provider, Repeat, size
+from relay.providers.base import DestinationSettings, Provider, Repeat, size, without_nulls
 from relay.providers.checks import RETIRED, Check, Verdict
 from relay.providers.limits import Limit
 from relay.providers.replies import Rule
@@ -67,7 +67,7 @@ class Klaviyo(Provider):
         for key, value in event.properties.items():
             if isinstance(value, str) and size(value) > most:
                 errors.append(FieldError(f"properties.{key}", f"is {size(value)} bytes long, Klaviyo takes {most}"))
-        return {"data": {"type": "event", "attributes": _without_nulls(attributes)}}
+        return {"data": {"type": "event", "attributes": without_nulls(attributes)}}
 
     def _profile(self, event: Event, errors: list[FieldError]) -> dict[str, Any]:
         customer = event.customer
@@ -81,9 +81,5 @@ class Klaviyo(Provider):
             also = ", an id" if self.settings.external_id else ""
             needed = f"needs an email, a phone_number{also} or provider_ids.klaviyo for Klaviyo"
             errors.append(FieldError("customer", needed))
-        known = _without_nulls({**names, "properties": dict(customer.properties) or None})
-        return _without_nulls({"type": "profile", "id": own, "attributes": known})
-
-
-def _without_nulls(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value is not None}
+        known = without_nulls({**names, "properties": dict(customer.properties) or None})
+        return without_nulls({"type": "profile", "id": own, "attributes": known})

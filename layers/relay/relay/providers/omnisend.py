@@ -13,7 +13,7 @@ from relay.contract.fields import iso
 from relay.errors import FieldError
 from relay.outcome import Outcome
 from relay.providers.auth import Header
-from relay.providers.base import DestinationSettings, Provider, Repeat
+from relay.providers.base import DestinationSettings, Provider, Repeat, without_nulls
 from relay.providers.checks import RETIRED
 from relay.providers.ids import uuid
 from relay.providers.limits import Limit
@@ -68,4 +68,4 @@ class Omnisend(Provider):
             "contact": {key: value for key, value in contact.items() if value},
             "properties": dict(event.properties) or None,
         }
-        return {key: value for key, value in payload.items() if value is not None}
+        return without_nulls(payload)

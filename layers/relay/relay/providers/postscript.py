@@ -9,7 +9,7 @@ from typing import Any, Literal
 from relay.contract.event import Event
 from relay.errors import FieldError
 from relay.providers.auth import bearer
-from relay.providers.base import DestinationSettings, Provider, Repeat
+from relay.providers.base import DestinationSettings, Provider, Repeat, without_nulls
 from relay.providers.checks import Check, Verdict
 from relay.providers.limits import Limit
 from relay.providers.replies import SAYS
@@ -54,7 +54,7 @@ class Postscript(Provider):
             "properties": dict(event.properties) or None,
             "external_id": event.id,
         }
-        return {key: value for key, value in payload.items() if value is not None}
+        return without_nulls(payload)
 
 
 def _moment(event: Event, errors: list[FieldError]) -> str | None:

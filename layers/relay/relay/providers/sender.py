@@ -12,7 +12,7 @@ from relay.contract.event import Event
 from relay.errors import FieldError
 from relay.outcome import Outcome
 from relay.providers.auth import bearer
-from relay.providers.base import DestinationSettings, Provider, Repeat, size
+from relay.providers.base import DestinationSettings, Provider, Repeat, size, without_nulls
 from relay.providers.limits import Limit
 from relay.providers.replies import Rule
 
@@ -67,4 +67,4 @@ class Sender(Provider):
                 errors.append(FieldError(f"properties.{key}", f"is {size(value)} bytes long, Sender takes {longest}"))
         if together > most:
             errors.append(FieldError("properties", f"are {together} bytes together, Sender takes {most}"))
-        return {key: value for key, value in payload.items() if value is not None}
+        return without_nulls(payload)
