@@ -16,7 +16,7 @@ from relay.providers import PROVIDERS
 from tools.browser import browser, program
 
 PATH = ROOT / "docs" / "page.png"
-WIDTH, HEIGHT = 1280, 1130
+WIDTH, HEIGHT = 1280, 1080
 MOST_BYTES = 300_000
 FAST = min(PROVIDERS, key=lambda name: PROVIDERS[name].limits[-1].window)
 SLOW = max(PROVIDERS, key=lambda name: PROVIDERS[name].limits[-1].window)
