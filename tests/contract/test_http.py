@@ -870,6 +870,65 @@ def test_a_connection_that_is_not_silent_after_the_wait(stray: bytes) -> None:
         assert server.requests == []
 
 
+@pytest.mark.parametrize("stray", [OK, b""], ids=["an answer", "the end"])
+def test_a_kept_connection_that_ends_while_a_request_waits(stray: bytes) -> None:
+    """GIVEN a connection that is kept, on which something comes, or which ends, while the next request waits to leave
+    THEN it leaves on another one, once, and waits for no second turn.
+    """
+    waiting, said = threading.Event(), threading.Event()
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.send(OK)
+        server.serve = answering(OK)
+        waiting.wait(10)
+        connection.send(stray)
+        if not stray:
+            connection.socket.shutdown(socket.SHUT_RDWR)
+        said.set()
+        hang(connection)
+
+    turns: list[int] = []
+
+    def leave() -> None:
+        turns.append(len(server.requests))
+        waiting.set()
+        assert said.wait(10)
+        time.sleep(0.05)
+
+    with Server(serve) as server, transport() as client:
+        client.send(request_to(server.port))
+        assert client.send(request_to(server.port), leave).status == 200
+        assert client.send(request_to(server.port)).status == 200
+        assert (turns, server.connections, len(server.requests)) == ([1], 2, 3)
+
+
+def test_one_other_connection_is_tried_and_no_more() -> None:
+    """GIVEN a kept connection that ends while the request waits, and a server that ends the next one too, at once
+    THEN the request is not sent, in the time that one exchange may take.
+    """
+
+    def serve(connection: Connection) -> None:
+        connection.read()
+        connection.send(OK)
+        waiting.wait(10)
+
+    def leave() -> None:
+        server.serve = lambda connection: connection.socket.shutdown(socket.SHUT_RDWR)
+        waiting.set()
+        for each in server._open:
+            each.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.05)
+
+    waiting = threading.Event()
+    with Server(serve) as server, transport() as client:
+        client.send(request_to(server.port))
+        with pytest.raises(TransportError) as caught:
+            client.send(request_to(server.port), leave)
+        assert_says_nothing(caught.value)
+        assert (server.connections, len(server.requests)) == (2, 1)
+
+
 # ------------------------------------------------------------------------------------------------ every exception
 
 EXCEPTIONS = [

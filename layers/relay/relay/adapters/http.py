@@ -54,6 +54,16 @@ class HttpTransport:
         carries urllib3's text: it holds the URL.
         """
         body = _Watched(request.body, self._connect, leave, self._watchdog)
+        try:
+            return self._watch(request, body)
+        except NotSentError:
+            if not body.missed_its_connection:
+                raise
+        # A provider ends a connection that rests, also while the request waits to leave. Nothing has left, and its
+        # turn is now: it takes another connection, in the time that it had anyway.
+        return self._watch(request, _Watched(request.body, self._connect, None, self._watchdog))
+
+    def _watch(self, request: Request, body: "_Watched") -> Reply:
         self._watchdog.watch(body)
         try:
             return self._exchange(request, body)
@@ -92,7 +102,7 @@ class HttpTransport:
 class _Watched:
     """A request body that knows whether it was handed to the socket: before that, the provider cannot have acted."""
 
-    def __init__(self, body: bytes, at_most: float, leave: Callable[[], None], watchdog: "_Watchdog") -> None:
+    def __init__(self, body: bytes, at_most: float, leave: Callable[[], None] | None, watchdog: "_Watchdog") -> None:
         self._body = body
         self._at_most = at_most
         self._leave = leave
@@ -102,20 +112,26 @@ class _Watched:
         self.kept_by: Exception | None = None
         """What `leave` raised."""
         self.socket: socket.socket | None = None
+        self.is_on_kept = False
+        """Whether the connection has carried another request before."""
+        self.missed_its_connection = False
+        """A kept connection was no longer silent when the request was to leave."""
 
     def __iter__(self) -> Iterator[bytes]:
         if time.monotonic() - self._began > self._at_most:
             # urllib3's timeout is for each address of a host: many can take longer than the caller has.
             raise TimeoutError
-        self._watchdog.leave(self)
-        try:
-            self._leave()
-        except Exception as why:
-            self.kept_by = why
-            raise
-        self._watchdog.watch(self)
+        if self._leave is not None:
+            self._watchdog.leave(self)
+            try:
+                self._leave()
+            except Exception as why:
+                self.kept_by = why
+                raise
+            self._watchdog.watch(self)
         if self.socket is not None and not _is_silent(self.socket, self.socket.recv):
             # Whatever that is, it answers something else, or nothing.
+            self.missed_its_connection = self.is_on_kept
             raise ConnectionAbortedError
         self.handed_over = True
         yield self._body
@@ -214,13 +230,18 @@ class _Connection(HTTPConnection):
 
     response_class = _Answer
     _used_at = 0.0
+    _is_kept = False
     _body: _Watched | None = None
     _head = b""
+
+    def connect(self) -> None:
+        self._is_kept = False
+        super().connect()
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **more: Any) -> None:
         if self.is_closed:
             self.connect()
-        self._body, body.socket = body, self.sock
+        self._body, body.socket, body.is_on_kept = body, self.sock, self._is_kept
         try:
             super().request(method, url, body, *args, **more)
         except (BrokenPipeError, ConnectionResetError):
@@ -229,6 +250,7 @@ class _Connection(HTTPConnection):
             # These two urllib3 passes over and waits for an answer, to a request that has not left.
             raise ConnectionAbortedError from None
         self._used_at = time.monotonic()
+        self._is_kept = True
 
     def send(self, data: Any) -> None:
         """Head and body in one: what a provider says to a head alone would come in between, and look like a stray."""
