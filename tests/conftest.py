@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.metrics import Metrics
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from relay.providers import PROVIDERS
 from tests.workers import Together, scheduler
 
-settings.register_profile("quick", max_examples=10)
+# How long an example takes says how busy the machine is.
+settings.register_profile("whole", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile("whole"), max_examples=10)
+settings.load_profile("whole")
 
 FIRST = (
     "system/test_any_account",
