@@ -201,6 +201,7 @@ class Act:
     turn: Turn
     tag: str
     received: int = 0
+    spoke_up: bool = False
     answered: threading.Event = field(default_factory=threading.Event)
     played: threading.Event = field(default_factory=threading.Event)
 
@@ -248,8 +249,9 @@ class Stage:
             self.acts[tag].play(connection)
 
     def interject(self, act: Act) -> None:
-        """The server speaks up, or ends, before it is asked."""
-        if act.turn.when == "early" and self._newest:
+        """The server speaks up, or ends, before it is asked: once, also where it is asked again."""
+        if act.turn.when == "early" and self._newest and not act.spoke_up:
+            act.spoke_up = True
             with suppress(OSError):
                 if act.turn.stray:
                     self._newest.send(STRAYS[act.turn.stray])
@@ -310,7 +312,8 @@ def converse(turns: list[Turn], context: ssl.SSLContext | None = None) -> None:
             assert isinstance(answer, NotSentError) or act.played.wait(10)
             check(act.turn, tag, answer)
             if act.turn.when == "early" and kept:
-                assert isinstance(answer, NotSentError), "an answer from before the question"
+                assert isinstance(answer, Reply), "not asked on another connection"
+                needed += 1
             kept = act.turn.keeps and isinstance(answer, Reply)
             act.received -= not isinstance(answer, NotSentError)
     assert [act.received for act in stage.acts.values()] == [0] * len(turns), "sent means received, once"
@@ -430,7 +433,7 @@ def test_session_tickets_are_no_answer(tls: ssl.SSLContext) -> None:
 
 def test_a_reset_before_the_body_is_no_question() -> None:
     """GIVEN a kept connection that is reset while the head is written, with an answer still in it
-    THEN that is nobody's: urllib3 would have read it on a broken pipe.
+    THEN that is nobody's, and the question leaves on another: urllib3 would have read it on a broken pipe.
     """
     asked, gone = threading.Event(), threading.Event()
 
@@ -450,8 +453,8 @@ def test_a_reset_before_the_body_is_no_question() -> None:
 
     with Server(serve) as server, transport() as client:
         client.send(request(server.port))
-        assert isinstance(send_of(client, request(server.port, "b", meanwhile)), NotSentError)
-        assert len(server.requests) == 1
+        assert client.send(request(server.port, "b", meanwhile)).body == WHOLE
+        assert (server.connections, len(server.requests)) == (2, 2)
 
 
 # --------------------------------------------------------------------------------------------------- whole or not

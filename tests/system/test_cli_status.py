@@ -91,7 +91,10 @@ def test_a_mess_is_seen_and_explained(relay: Relay, command: Command) -> None:
         assert f"{HELD}" in shown
         assert "DEGRADED" in shown.splitlines()[0]
 
-        assert "HELD 401" in now_at(command.data("trace", held["id"]), HELD)["told"]
+        # But for the moment in which it is tried again.
+        until(
+            lambda: "HELD 401" in now_at(command.data("trace", held["id"]), HELD)["told"], "the trace tells of the hold"
+        )
         assert now_at(command.data("trace", dead["id"]), DEAD)["state"] == "dead_letter"
         traced = command.data("trace", fine["id"], code=0)
         assert now_at(traced, DEAD)["state"] == "delivered"
