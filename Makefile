@@ -38,38 +38,40 @@ demo: $(READY) ## The relay on this machine: every way in, every fate
 	@$(PYTHON) -m local.demo
 
 .PHONY: test
-test: $(READY) ## Every test
-	$(PYTHON) -m pytest $(PARALLEL)
+test: coverage beside ## Every test
+
+# The marks are given in tests/conftest.py.
+.PHONY: coverage
+coverage: $(READY) ## Those of the tests that cover the functions' lines
+	$(PYTHON) -m pytest --cov $(PARALLEL) -m "not no_cover"
+
+.PHONY: beside
+beside: $(READY)
+	$(PYTHON) -m pytest $(PARALLEL) -m no_cover
 
 .PHONY: quick
 quick: $(READY) ## Unit, contract, template: no emulator, nothing long
 	$(PYTHON) -m pytest -n auto -m "not emulator and not long" --hypothesis-profile quick tests/unit tests/contract tests/template
 
-# At one of the two stand-ins for AWS, for the other runs the same lines of ours once more; and without what runs no
-# line of the functions: the operator's command, the page, the documents.
-BESIDE := unit/cli contract/test_dead_command.py contract/test_command_line.py contract/test_page.py contract/test_adopt.py \
-	unit/test_docs.py unit/test_page.py unit/providers/test_places.py unit/providers/test_provider_docs.py
-.PHONY: coverage
-coverage: $(READY) ## Unit and contract tests, with branch coverage
-	$(PYTHON) -m pytest --cov $(PARALLEL) -m "not long" -k "not ministack" --hypothesis-profile quick \
-		$(BESIDE:%=--ignore=tests/%) tests/unit tests/contract
-
 .PHONY: check
-check: $(READY) lint simulate-briefly simulate-figures simulate-breakages coverage test ## All that CI runs
+check: $(READY) lint simulate-briefly simulate-figures simulate-breakages test ## All that CI runs
 
+STAGES := local dev prod
 .PHONY: lint
 lint: $(READY) $(SCANNER)/.ready ## Everything of check that runs none of the code
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PYTHON) -m tools.schema --check
 	$(PYTHON) -m tools.matrix --check
 	$(PYTHON) -m tools.drawing --check
-	printf '%s\n' local dev prod | xargs -P 2 -I STAGE $(VENV)/bin/sam validate --lint --region us-east-1 --config-env STAGE
 	$(PYTHON) -m tools.template $(SCANNER)/templates
-	$(VENV)/bin/cfn-lint --config-file tools/scan/cfn-lint.yaml --regions us-east-1 -- $(SCANNER)/templates/expanded.json
-	$(SCANNER)/bin/checkov --config-file tools/scan/checkov.yaml --file $(SCANNER)/templates/deployed.json
+	@# What takes seconds, two at a time.
+	printf '%s\n' '$(VENV)/bin/mypy' \
+		$(STAGES:%='$(VENV)/bin/sam validate --lint --region us-east-1 --config-env %') \
+		'$(VENV)/bin/cfn-lint --config-file tools/scan/cfn-lint.yaml --regions us-east-1 -- $(SCANNER)/templates/expanded.json' \
+		'$(SCANNER)/bin/checkov --config-file tools/scan/checkov.yaml --file $(SCANNER)/templates/deployed.json' | \
+		xargs -P 2 -I COMMAND $(SHELL) -c COMMAND
 
 .PHONY: audit
 audit: $(READY) $(SCANNER)/.ready ## Known vulnerabilities of what is pinned; asks PyPI

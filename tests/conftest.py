@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ settings.register_profile("whole", deadline=None, suppress_health_check=[HealthC
 settings.register_profile("quick", settings.get_profile("whole"), max_examples=10)
 settings.load_profile("whole")
 
+HERE = Path(__file__).parent
+
 FIRST = (
     "system/test_any_account",
     "system/test_connect",
@@ -25,6 +28,13 @@ FIRST = (
     "contract",
 )
 """In this order, where there are several workers: the stacks first."""
+
+BESIDE = (
+    *("unit/cli", "unit/test_docs", "unit/test_page"),
+    *("unit/providers/test_places", "unit/providers/test_provider_docs"),
+    *("contract/test_adopt", "contract/test_command_line", "contract/test_dead_command", "contract/test_page"),
+)
+"""What runs no line of the functions: the operator's command, the page, the documents."""
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",
@@ -45,17 +55,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m`, which reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What waits and what is long begins first, in good time.
-
-    Drawn input and long tests are not followed line by line: that takes several times as long, and examples cover all
-    that they do.
-    """
+    """What waits and what is long begins first, in good time; coverage follows a part of all."""
     for item in items:
-        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False) or item.get_closest_marker("long"):
+        if not is_followed(item):
             item.add_marker("no_cover")
         if asks_for_emulator(item):
             item.add_marker("emulator")
     items.sort(key=lambda item: next((place for place, name in enumerate(FIRST) if name in item.nodeid), len(FIRST)))
+
+
+def is_followed(item: pytest.Item) -> bool:
+    """Whether coverage follows its lines: the examples of unit and contract tests, at one of the two stand-ins for AWS.
+
+    Drawn input, long tests and the other stand-in run the same lines once more, and to be followed takes several times
+    as long. What stacks run is in other processes.
+    """
+    place = item.path.relative_to(HERE).as_posix()
+    is_drawn = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    again = is_drawn or item.get_closest_marker("long") or "ministack" in item.name
+    return place.startswith(("unit/", "contract/")) and not place.startswith(BESIDE) and not again
 
 
 def asks_for_emulator(item: pytest.Item) -> bool:

@@ -68,8 +68,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent == here:
             item.add_marker("system")
-            # What these tests cover runs in other processes.
-            item.add_marker("no_cover")
     items.sort(key=lambda item: item.path == here / "test_secrecy.py")
 
 
