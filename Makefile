@@ -43,7 +43,7 @@ test: coverage beside ## Every test
 # The marks are given in tests/conftest.py.
 .PHONY: coverage
 coverage: $(READY) ## Those of the tests that cover the functions' lines
-	$(PYTHON) -m pytest --cov $(PARALLEL) -m "not no_cover"
+	$(PYTHON) -m pytest --cov -n 3 -m "not no_cover" tests/unit tests/contract
 
 .PHONY: beside
 beside: $(READY)
@@ -194,7 +194,8 @@ $(READY): requirements-dev.txt
 	if [ -z "$$found" ]; then echo 'Python 3.13 is needed: as python3.13 on the PATH, or in pyenv or uv.' >&2; exit 1; fi; \
 	echo "Setting up $(VENV) with $$("$$found" --version), once ..." >&2; \
 	"$$found" -m venv $(VENV)
-	@$(PYTHON) -m pip install $(PINNED) --require-hashes -r $<
+	@# What is never imported need not be compiled: that took as long as all the rest.
+	@$(PYTHON) -m pip install $(PINNED) --require-hashes --no-compile -r $<
 	@$(PYTHON) -m pip install $(PINNED) --no-build-isolation --no-index -e . 2>/dev/null
 	@touch $@
 

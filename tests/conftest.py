@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,6 @@ from tests.workers import Together, scheduler
 settings.register_profile("whole", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", settings.get_profile("whole"), max_examples=10)
 settings.load_profile("whole")
-
-HERE = Path(__file__).parent
 
 FIRST = (
     "system/test_any_account",
@@ -70,7 +67,7 @@ def is_followed(item: pytest.Item) -> bool:
     Drawn input, long tests and the other stand-in run the same lines once more, and to be followed takes several times
     as long. What stacks run is in other processes.
     """
-    place = item.path.relative_to(HERE).as_posix()
+    place = item.nodeid.removeprefix("tests/")
     is_drawn = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
     again = is_drawn or item.get_closest_marker("long") or "ministack" in item.name
     return place.startswith(("unit/", "contract/")) and not place.startswith(BESIDE) and not again

@@ -163,7 +163,7 @@ def test_any_detail_from_eventbridge(envelope: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-@COMMON
+@drawn(40, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(st.lists(bodies | events.map(json.dumps), min_size=1, max_size=6))
 def test_any_batch_on_a_lane(provider: str, given_bodies: list[str]) -> None:
     """Each message comes to its end, a dead letter with its body and reason included, or is reported."""

@@ -471,7 +471,7 @@ def test_masking_looks_at_the_beginning_only() -> None:
             assert steps(partial(work, begun + piece * 16_384)) <= steps(partial(work, begun)) + 1_000, piece
 
 
-@drawn(10)
+@drawn(4)
 @given(text=HOSTILE, wide=st.booleans())
 @example(text="\u0301" * 30_000, wide=False)
 @example(text="\ufdfa" * 20_000, wide=False)
