@@ -6,6 +6,7 @@ It takes everything and keeps nothing: what is measured is the function, not an 
 import ipaddress
 import json
 import ssl
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def endpoint(aws_seconds: float = 0, provider_seconds: float = 0) -> Iterator[En
         delays = (aws_seconds, provider_seconds)
         requests: ClassVar[list[tuple[str, int]]] = []
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     with tempfile.TemporaryDirectory() as folder:
         own, trusted = Path(folder, "own.pem"), Path(folder, "trusted.pem")
         certificate, key = _self_signed()
@@ -82,6 +83,13 @@ def _self_signed() -> tuple[bytes, bytes]:
     )
     plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(*plain)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who does not trust the certificate goes away; that is not worth a traceback."""
+        if not isinstance(sys.exception(), ssl.SSLError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
