@@ -112,7 +112,7 @@ class _Watched:
         self.kept_by: Exception | None = None
         """What `leave` raised."""
         self.socket: socket.socket | None = None
-        self.is_on_kept = False
+        self.is_reusing = False
         """Whether the connection has carried another request before."""
         self.missed_its_connection = False
         """A kept connection was no longer silent when the request was to leave."""
@@ -131,7 +131,7 @@ class _Watched:
             self._watchdog.watch(self)
         if self.socket is not None and not _is_silent(self.socket, self.socket.recv):
             # Whatever that is, it answers something else, or nothing.
-            self.missed_its_connection = self.is_on_kept
+            self.missed_its_connection = self.is_reusing
             raise ConnectionAbortedError
         self.handed_over = True
         yield self._body
@@ -230,18 +230,18 @@ class _Connection(HTTPConnection):
 
     response_class = _Answer
     _used_at = 0.0
-    _is_kept = False
+    _is_reused = False
     _body: _Watched | None = None
     _head = b""
 
     def connect(self) -> None:
-        self._is_kept = False
+        self._is_reused = False
         super().connect()
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **more: Any) -> None:
         if self.is_closed:
             self.connect()
-        self._body, body.socket, body.is_on_kept = body, self.sock, self._is_kept
+        self._body, body.socket, body.is_reusing = body, self.sock, self._is_reused
         try:
             super().request(method, url, body, *args, **more)
         except (BrokenPipeError, ConnectionResetError):
@@ -250,7 +250,7 @@ class _Connection(HTTPConnection):
             # These two urllib3 passes over and waits for an answer, to a request that has not left.
             raise ConnectionAbortedError from None
         self._used_at = time.monotonic()
-        self._is_kept = True
+        self._is_reused = True
 
     def send(self, data: Any) -> None:
         """Head and body in one: what a provider says to a head alone would come in between, and look like a stray."""
