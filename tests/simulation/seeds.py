@@ -61,7 +61,17 @@ _LIVE = {
     991100137: "throttle: bursts of events that were all turned away before, at a provider that takes one at a time",
     20263410: "asked: what could not be written was not known to a copy of the batch (a mistake of the rule)",
 }
-FAILED: dict[str, dict[int, str]] = {"plain": _PLAIN, "single": _SINGLE, "untouched": _UNTOUCHED, "live": _LIVE}
+
+_NOW = {
+    91934793680101: "prompt: live events waited behind history always 403, which was the probe each time",
+}
+FAILED: dict[str, dict[int, str]] = {
+    "plain": _PLAIN,
+    "single": _SINGLE,
+    "untouched": _UNTOUCHED,
+    "live": _LIVE,
+    "now": _NOW,
+}
 """What each broke once, by how its plan was drawn then."""
 
 

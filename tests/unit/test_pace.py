@@ -614,6 +614,40 @@ def test_the_probe_is_elected_once(world: World) -> None:
     assert [each.reserve(1) for each in paces] == [1, 1, 1, 1, 1]
 
 
+def probes(pace: Pace, *, suspect: bool = False, backfill: bool = False) -> bool:
+    """Whether it may, and if so does without success: the account is open for 30 s more."""
+    if not pace.reserve(1, suspect=suspect, backfill=backfill):
+        return False
+    pace.end_batch()
+    pace.trip(30.0, "refused")
+    pace.flush()
+    return True
+
+
+def test_of_history_and_live_events_those_turned_away_probe_last(world: World) -> None:
+    """GIVEN an account of one group WHEN all that its live batch has was turned away before THEN it probes at once, but
+    lets history that waits go first for a while; and such history lets live events go first.
+    """
+    live, history = world.pace(), world.pace()
+    live.trip(30.0, "refused")
+    live.flush()
+    world.clock.pass_by(31)
+    assert probes(live, suspect=True)
+    assert not probes(history, backfill=True)
+    world.clock.pass_by(31)
+    assert not probes(live, suspect=True)
+    assert 10 < live.delay() <= 12
+    assert probes(history, backfill=True)
+    assert not probes(history, backfill=True)
+    world.clock.pass_by(43)
+    assert probes(live, suspect=True)
+    world.clock.pass_by(31)
+    assert not probes(history, suspect=True, backfill=True)
+    assert probes(live, suspect=True)
+    world.clock.pass_by(43)
+    assert probes(history, suspect=True, backfill=True)
+
+
 def test_a_race_for_the_probe_has_one_winner(world: World) -> None:
     """GIVEN somebody who is elected between our look and our write THEN we are not."""
     first, second = world.pace(), world.pace()

@@ -292,7 +292,7 @@ class AccountRecord:
     since: float = 0.0
     """Since when it does not work."""
     probe: str = ""
-    """Whose probe it is."""
+    """Whose probe it is, or, while it is open, who waits with history to be it."""
     worked_at: float = 0.0
     """When the last request began that the provider took."""
     turned_away: tuple[str, ...] = ()

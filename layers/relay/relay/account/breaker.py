@@ -45,6 +45,18 @@ def denied_for(record: AccountRecord, me: str, now: float, *, suspect: bool = Fa
     return 0.0
 
 
+def wait_for(record: AccountRecord, me: str) -> AccountRecord:
+    """An open account's record with me as one who waits to probe it: I have history, a group beside the one that all
+    live events may be in, and of these one that never gets through might be the first to ask each time.
+    """
+    return replace(record, probe=me) if record.state is State.OPEN else record
+
+
+def is_waited_for(record: AccountRecord) -> bool:
+    """Whether somebody with history waits for an open account."""
+    return record.state is State.OPEN and bool(record.probe)
+
+
 def held_for(record: AccountRecord, now: float) -> float:
     """Seconds after which to look whether an operator still holds the account; zero where nobody does any more."""
     if not record.held:

@@ -135,17 +135,19 @@ class Pace:
         """
         seconds = self.within(backfill=backfill) if within is None else within
         give = schedule.take_for_backfill if backfill else schedule.take
-        self._is_suspect = suspect and not self._is_alone
-        suspect = self._is_suspect
 
         def take(record: AccountRecord) -> tuple[list[float], AccountRecord]:
             now = self._clock.now()
-            denied, record = breaker.admit(record, self._me, now, suspect=suspect)
+            beside = backfill or not self._is_alone or breaker.is_waited_for(record)
+            self._is_suspect = suspect and beside
+            if backfill and not suspect:
+                record = breaker.wait_for(record, self._me)
+            denied, record = breaker.admit(record, self._me, now, suspect=self._is_suspect)
             count = 0 if denied else 1 if record.state is State.HALF_OPEN else most
             lead = self._lead(record, now)
             turns, record = give(record, now, count, now + seconds, lead)
             self._soonest = (turns[0], now) if turns and turns[0] <= now + self._claiming else None
-            if not backfill and (len(turns) < most or (more and schedule.interval(record) >= RARE)):
+            if not backfill and not denied and (len(turns) < most or (more and schedule.interval(record) >= RARE)):
                 record = schedule.want(record, now, lead, PATIENCE + self._fastest)
             return turns, record
 
