@@ -140,7 +140,7 @@ class Pace:
             now = self._clock.now()
             beside = backfill or not self._is_alone or breaker.is_waited_for(record)
             self._is_suspect = suspect and beside
-            if backfill and not suspect:
+            if backfill:
                 record = breaker.wait_for(record, self._me)
             denied, record = breaker.admit(record, self._me, now, suspect=self._is_suspect)
             count = 0 if denied else 1 if record.state is State.HALF_OPEN else most
