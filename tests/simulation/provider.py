@@ -129,6 +129,9 @@ class Account:
         if cause == "slow":
             takes = self._rng.uniform(1.0, 9.5)
         status = DONE[self.plan.provider] if acted else self._rng.choice(STATUSES[cause])
+        if cause == "bad" and status == 200 and self.plan.front:
+            # A 2xx comes from what is behind the front, and proves that it works.
+            status = 422
         if self.plan.concurrency and cause != "limit":
             self._under_way.busy(now + takes)
         return Arrival(event_id, version, self._reply(status, now, request, body, cause), takes, acted, cause)
