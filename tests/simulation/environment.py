@@ -232,12 +232,19 @@ class DeliverEnvironment(Environment):
         except InvalidEventError:
             return
         destination = Destination.of(self._provider, lane_message.account)
-        key = f"direct-{self.name}"
+        key = self._direct_key
         content = lane_message.content_hash or event.content_hash
         delivery = Delivery(event, destination, lane_message.body, content, self.now(), key, key, direct=True)
         result = Attempt(self.delivering, delivery, self.account(destination), self._deadline()).run()
         self.account(destination).pace.end_batch()
         self._report(BatchReport([], [result], {}))
+
+    @property
+    def _direct_key(self) -> str:
+        """Names direct calls, whose callers hold the event and hear what became of it. Beside one a batch that was
+        frozen may go on.
+        """
+        return f"direct-{self.name}"
 
     def _report(self, report: BatchReport) -> None:
         self.services.checker.on_batch_reported(self, report)
@@ -399,7 +406,7 @@ class DeliverEnvironment(Environment):
             return {each.message_id for each in messages}
 
     def give_up(self, letter: DeadLetter) -> None:
-        if self.direct:
+        if letter.deduplication_id == self._direct_key:
             return
         try:
             self.call("dead letter", "SQS", 0.01, self.plan.queue_fails, lambda: self.services.keep_dead_letter(letter))
