@@ -66,7 +66,7 @@ _NOW = {
     91934793680101: "prompt: live events waited behind history always 403, which was the probe each time",
     194978424430178: "prompt: history, turned away in an outage, let live events that always fail probe first for ever",
     507187174710039: "just: a front said 200 to a bad event while all behind it was down (a mistake of the model)",
-    522969969380129: "ended: a batch went on beside a direct call, which its letter passed for (a mistake of the model)",
+    522969969380129: "ended: the letter of a batch that went on beside a direct call passed for its own (a mistake)",
 }
 FAILED: dict[str, dict[int, str]] = {
     "plain": _PLAIN,
