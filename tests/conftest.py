@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.metrics import Metrics
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from relay.providers import PROVIDERS
+from tests.drawing import WHOLE
 from tests.workers import Together, scheduler
 
-# How long an example takes says how busy the machine is.
-settings.register_profile("whole", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", settings.get_profile("whole"), max_examples=10)
-settings.load_profile("whole")
+settings.load_profile(WHOLE)
 
 FIRST = (
     "system/test_any_account",

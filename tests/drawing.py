@@ -4,7 +4,12 @@ anew, round after round.
 
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+
+WHOLE = "whole"
+"""The profile of the tests. How long an example takes says how busy the machine is."""
+settings.register_profile(WHOLE, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", settings.get_profile(WHOLE), max_examples=10)
 
 FUZZ = "fuzz"
 """The profile of `make fuzz`."""

@@ -232,8 +232,7 @@ class DeliverEnvironment(Environment):
         except InvalidEventError:
             return
         destination = Destination.of(self._provider, lane_message.account)
-        key = self._direct_key
-        content = lane_message.content_hash or event.content_hash
+        content, key = lane_message.content_hash or event.content_hash, self._direct_key
         delivery = Delivery(event, destination, lane_message.body, content, self.now(), key, key, direct=True)
         result = Attempt(self.delivering, delivery, self.account(destination), self._deadline()).run()
         self.account(destination).pace.end_batch()
